@@ -1,0 +1,359 @@
+//! The check mechanism: what a check is, what it sees, what it says, and the list of all of them.
+//!
+//! **A new check is one file and one word.** `src/check/<name>.rs` declares itself with [`declare_check!`] and implements
+//! [`Judge`]; its name stands once in the `catalogue!` list below. The doc comment of the declaration is the rustdoc, the
+//! text of `vitalguard checks explain ID`, the entry in CHECKS.md and the station's help.
+//!
+//! A check sees a bed *as it was before* the message (judge before you learn) and never keeps anything but its own
+//! [`Judge::State`]. It says [`Verdicts::fail`] while its condition holds, [`Verdicts::pass`] when it looked and found
+//! nothing, and nothing at all when it could not look.
+
+use crate::bed::Bed;
+use crate::observation::{Report, Source};
+use crate::population::Population;
+use crate::profile::Profile;
+use crate::time::Timestamp;
+use crate::vital::{ParamSet, Parameter};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+/// What kind of doubt: the closed list of the outgoing contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assessment {
+    Tamper,
+    Identity,
+    Artefact,
+    Unit,
+    Silence,
+    Physiology,
+    Advisory,
+    Unverified,
+}
+
+/// How soon a person must look; `High` first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    High,
+    Medium,
+    Low,
+    Info,
+}
+
+/// The kind of evidence a check gives; see [`Class::family`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Parameters that cannot go together.
+    Coherence,
+    /// How one parameter moves.
+    Dynamics,
+    /// Real sensors never stand still together, never repeat themselves.
+    Liveness,
+    /// A second sensor, device or feed.
+    CrossSource,
+    /// Who sent what, when, in which form.
+    Provenance,
+}
+
+/// The three independent families of evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Family {
+    Physiology,
+    Statistics,
+    Transport,
+}
+
+impl Class {
+    pub const fn family(self) -> Family {
+        match self {
+            Class::Coherence | Class::Dynamics | Class::CrossSource => Family::Physiology,
+            Class::Liveness => Family::Statistics,
+            Class::Provenance => Family::Transport,
+        }
+    }
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Class::Coherence => "coherence",
+            Class::Dynamics => "dynamics",
+            Class::Liveness => "liveness",
+            Class::CrossSource => "cross_source",
+            Class::Provenance => "provenance",
+        }
+    }
+}
+
+/// QARTOD's flags; the worst wins. `Pass` and `NotEvaluated` are said by [`Verdicts::pass`] and by silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Flag {
+    Pass,
+    NotEvaluated,
+    Missing,
+    Suspect,
+    Fail,
+}
+
+/// One threshold of a check, for the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Threshold {
+    pub name: &'static str,
+    pub default: f64,
+    pub doc: &'static str,
+}
+
+/// What is known of a check without running it.
+#[derive(Debug, Clone, Copy)]
+pub struct Meta {
+    /// `T03`: for ever.
+    pub id: &'static str,
+    /// `flat_line`: what is seen.
+    pub name: &'static str,
+    pub class: Class,
+    /// False where its verdicts are no evidence for tampering (M01, M03, M04, M08, T18, S..).
+    pub evidence: bool,
+    /// How its evidence is credited, per cent.
+    pub art: u8,
+    pub phy: u8,
+    pub tam: u8,
+    /// Where what is missing to 100 goes. `Unit`, `Identity` and `Silence` are then raised directly.
+    pub rest: Assessment,
+    /// The five headings.
+    pub doc: &'static str,
+    pub thresholds: &'static [Threshold],
+}
+
+impl Meta {
+    /// The condition of the contract: id, space, name.
+    pub fn condition(&self) -> String {
+        format!("{} {}", self.id, self.name)
+    }
+}
+
+/// Position of a check in [`CATALOGUE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CheckId(pub u8);
+
+impl CheckId {
+    pub fn meta(self) -> &'static Meta {
+        CATALOGUE[self.0 as usize]
+    }
+    /// The check of an id (`T03`).
+    pub fn from_id(id: &str) -> Option<CheckId> {
+        CATALOGUE.iter().position(|meta| meta.id == id).map(|at| CheckId(at as u8))
+    }
+}
+
+/// Something that is put into a sentence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Arg {
+    /// A number with so many decimals; also published in the alert's `args`.
+    Number(f64, u8),
+    /// A parameter, named in the reader's language.
+    Parameter(Parameter),
+    /// A bed, a word, a control id: as it is.
+    Text(String),
+    /// A time of day.
+    Time(Timestamp),
+}
+
+/// Arguments of a sentence, by name.
+pub type Args = SmallVec<[(&'static str, Arg); 4]>;
+
+/// One check's finding with the evidence it compared: a reader can redo the sum by hand.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    pub check: CheckId,
+    /// `Suspect` joins evidence, `Fail` makes a condition.
+    pub flag: Flag,
+    pub params: ParamSet,
+    /// The first observation that shows it, on our clock.
+    pub onset: Timestamp,
+    /// A hard rule: decides by itself (tamper, or the assessment named).
+    pub hard: bool,
+    /// Decimal logarithm of the e-value; hard rules are capped at 4.
+    pub log10_e: f64,
+    /// Overrides what the weights would say.
+    pub assessment: Option<Assessment>,
+    /// Overrides what the contract's table would say.
+    pub priority: Option<Priority>,
+    pub value: Option<f64>,
+    pub limit: Option<f64>,
+    /// UCUM.
+    pub unit: &'static str,
+    /// Seconds looked at.
+    pub window_s: f64,
+    /// OBX-1 of the row that shows it.
+    pub set_id: Option<u32>,
+    pub effective_at: Option<Timestamp>,
+    /// Which sentence of the check's texts (`models/texts`).
+    pub text: &'static str,
+    pub args: Args,
+}
+
+impl Verdict {
+    /// A failing verdict of `check` that began at `onset`; the rest by struct update.
+    pub fn new(check: CheckId, params: ParamSet, onset: Timestamp) -> Verdict {
+        Verdict {
+            check,
+            flag: Flag::Fail,
+            params,
+            onset,
+            hard: false,
+            log10_e: 2.0,
+            assessment: None,
+            priority: None,
+            value: None,
+            limit: None,
+            unit: "1",
+            window_s: 0.0,
+            set_id: None,
+            effective_at: None,
+            text: "default",
+            args: Args::new(),
+        }
+    }
+}
+
+/// What the checks said about one message or one moment. Reused; allocates nothing while everything passes.
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    pub list: Vec<Verdict>,
+    passed: u128,
+}
+
+impl Verdicts {
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.passed = 0;
+    }
+    pub fn push(&mut self, verdict: Verdict) {
+        self.list.push(verdict);
+    }
+    /// The check looked and found nothing.
+    pub fn pass(&mut self, check: CheckId) {
+        self.passed |= 1 << check.0;
+    }
+    pub fn passed(&self, check: CheckId) -> bool {
+        self.passed & (1 << check.0) != 0
+    }
+}
+
+/// What a check sees: the bed as it was before, and what is new.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Our clock: the message's `received_at`, or the deadline that came.
+    pub now: Timestamp,
+    /// The message that is being judged; `None` when a deadline came.
+    pub report: Option<&'a Report>,
+    pub source: Option<&'a Source>,
+    /// Keyed hash of the sender: peer, MSH-3/4 and device.
+    pub sender: u64,
+    pub bed: &'a Bed,
+    pub population: &'a Population,
+    pub profile: &'a Profile,
+}
+
+/// A check that looks at one bed.
+pub trait Judge {
+    type State: Default + Clone + std::fmt::Debug + Serialize + serde::de::DeserializeOwned;
+    /// Looks at a message or a moment. Called once a message of the bed, and when [`Judge::deadline`] comes.
+    fn judge(&self, state: &mut Self::State, view: &View<'_>, out: &mut Verdicts);
+    /// When it wants to look again without a message.
+    fn deadline(&self, _state: &Self::State, _bed: &Bed, _profile: &Profile) -> Timestamp {
+        Timestamp::MAX
+    }
+}
+
+/// Declares a check: its documentation, id, name, class, weights and thresholds. See any file of this folder.
+macro_rules! declare_check {
+    (
+        $(#[doc = $doc:literal])+
+        $id:literal $name:literal class=$class:ident evidence=$evidence:literal weights=($art:literal, $phy:literal, $tam:literal) rest=$rest:ident
+        { $( $(#[doc = $field_doc:literal])+ $field:ident: f64 = $default:expr; )* }
+    ) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Check {
+            $( $(#[doc = $field_doc])+ pub $field: f64, )*
+        }
+
+        impl Default for Check {
+            fn default() -> Check {
+                Check { $( $field: $default, )* }
+            }
+        }
+
+        /// This check in the catalogue.
+        pub const META: crate::check::Meta = crate::check::Meta {
+            id: $id,
+            name: $name,
+            class: crate::check::Class::$class,
+            evidence: $evidence,
+            art: $art,
+            phy: $phy,
+            tam: $tam,
+            rest: crate::check::Assessment::$rest,
+            doc: concat!($($doc, "\n",)+),
+            thresholds: &[ $( crate::check::Threshold {
+                name: stringify!($field),
+                default: $default,
+                doc: concat!($($field_doc, "\n",)+),
+            }, )* ],
+        };
+    };
+}
+
+macro_rules! catalogue {
+    (beds: $($bed:ident)* ; others: $($other:ident)* ;) => {
+        $( pub mod $bed; )*
+        $( pub mod $other; )*
+
+        /// Every check, in the order of the list: those of one bed, then those of the fleet and the installation.
+        pub static CATALOGUE: &[&Meta] = &[$( &$bed::META, )* $( &$other::META, )*];
+
+        /// Positions, named.
+        #[allow(non_camel_case_types, clippy::enum_variant_names)]
+        #[repr(u8)]
+        enum Position { $( $bed, )* $( $other, )* }
+
+        /// The id of each check by its file's name.
+        pub mod id {
+            use super::{CheckId, Position};
+            $( #[allow(non_upper_case_globals)] pub const $bed: CheckId = CheckId(Position::$bed as u8); )*
+            $( #[allow(non_upper_case_globals)] pub const $other: CheckId = CheckId(Position::$other as u8); )*
+        }
+
+        /// The thresholds of every check of a bed; one instance for all beds.
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Checks { $( pub $bed: $bed::Check, )* $( pub $other: $other::Check, )* }
+
+        /// What the checks of one bed remember.
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+        pub struct States { $( $bed: <$bed::Check as Judge>::State, )* }
+
+        impl Checks {
+            /// Lets every check of a bed look.
+            pub fn judge(&self, states: &mut States, view: &View<'_>, out: &mut Verdicts) {
+                $( self.$bed.judge(&mut states.$bed, view, out); )*
+            }
+            /// The earliest moment at which one of them wants to look again.
+            pub fn deadline(&self, states: &States, bed: &Bed, profile: &Profile) -> Timestamp {
+                let mut earliest = Timestamp::MAX;
+                $( earliest = earliest.min(self.$bed.deadline(&states.$bed, bed, profile)); )*
+                earliest
+            }
+        }
+    };
+}
+
+catalogue! {
+    beds:
+        pressure_order
+    ;
+    others:
+    ;
+}

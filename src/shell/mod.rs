@@ -1,0 +1,4 @@
+//! The shell: sockets, files, clocks. Everything that is not pure stands here and in the command line.
+
+pub mod journal;
+pub mod retained;

@@ -1,0 +1,72 @@
+//! The newest state documents by topic: what a broker should hold, what a late joiner is told, what HTTP shows.
+
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// Order in which state documents are published after a (re)connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Sys,
+    Ward,
+    /// A bed with something open.
+    BedWithAlerts,
+    Bed,
+    Feed,
+}
+
+/// One document.
+#[derive(Debug, Clone)]
+pub struct Document {
+    pub kind: Kind,
+    pub payload: Bytes,
+    /// Grows with every write to the whole set.
+    pub version: u64,
+}
+
+/// All of them. Topics are relative to `{root}/v1/{site}/`.
+#[derive(Debug, Default)]
+pub struct Retained {
+    inner: Mutex<Inner>,
+    changed: tokio::sync::Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    documents: BTreeMap<String, Document>,
+    version: u64,
+}
+
+impl Retained {
+    /// Writes a document; an empty payload is a tombstone and stays until it was published.
+    pub fn put(&self, topic: &str, kind: Kind, payload: Bytes) {
+        let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        inner.version += 1;
+        let version = inner.version;
+        inner.documents.insert(topic.to_owned(), Document { kind, payload, version });
+        drop(inner);
+        self.changed.notify_one();
+    }
+    /// One document.
+    pub fn get(&self, topic: &str) -> Option<Document> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).documents.get(topic).cloned()
+    }
+    /// Everything newer than `version`, oldest write first, with the newest version.
+    pub fn newer_than(&self, version: u64) -> (Vec<(String, Document)>, u64) {
+        let inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut list: Vec<_> =
+            inner.documents.iter().filter(|(_, d)| d.version > version).map(|(t, d)| (t.clone(), d.clone())).collect();
+        list.sort_by_key(|(_, d)| d.version);
+        (list, inner.version)
+    }
+    /// Everything, in publishing order.
+    pub fn all(&self) -> (Vec<(String, Document)>, u64) {
+        let (mut list, version) = self.newer_than(0);
+        list.sort_by(|a, b| (a.1.kind, &a.0).cmp(&(b.1.kind, &b.0)));
+        (list, version)
+    }
+    /// Wakes when something was written.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
