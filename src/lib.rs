@@ -4,6 +4,7 @@ pub mod bed;
 pub mod check;
 pub mod command;
 pub mod config;
+pub mod document;
 pub mod hl7;
 pub mod mllp;
 pub mod monitor;
