@@ -4,7 +4,6 @@ use super::load::{Overrides, load};
 use super::{Global, start_logging, stop_signal};
 use crate::shell::{Running, ServeOptions};
 use anyhow::Context as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]

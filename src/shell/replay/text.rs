@@ -243,7 +243,7 @@ impl<R: BufRead> Text<R> {
             // A prefix without a time; in a JSON line the time stands between quotes.
             let before = &content[..at];
             let stamp = if content[0] == b'{' {
-                std::str::from_utf8(before).ok().and_then(stamp::in_quotes).or_else(|| String::from_utf8_lossy(content).split("MSH").next_back().and_then(stamp::in_quotes))
+                stamp::in_quotes(&String::from_utf8_lossy(content))
             } else {
                 self.stamp.take()
             };

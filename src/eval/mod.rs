@@ -1,0 +1,1 @@
+//! Evaluation: invented patients, injected attacks, and how both are scored.
