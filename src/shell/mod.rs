@@ -3,6 +3,7 @@
 pub mod journal;
 pub mod replay;
 pub mod retained;
+pub mod tls;
 
 mod engine;
 pub use engine::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};

@@ -41,9 +41,6 @@ impl Forward {
     pub fn new(last: Timestamp) -> Forward {
         Forward { last, held: None, steps: 0 }
     }
-    pub fn last(&self) -> Timestamp {
-        self.last
-    }
     pub fn at(&mut self, now: Now) -> Timestamp {
         let wall = Timestamp::from_ms(now.wall_ms);
         if wall >= self.last {

@@ -94,6 +94,8 @@ pub(super) struct SegmentFile {
     pub first_sequence: u64,
     pub path: PathBuf,
     pub sealed: bool,
+    /// Deleted by retention between segments that were kept: header and footer only.
+    pub gone: bool,
 }
 
 impl SegmentFile {
@@ -107,28 +109,27 @@ pub(super) fn segment_path(folder: &Path, first_sequence: u64) -> PathBuf {
     folder.join(format!("{first_sequence:020}.vgj"))
 }
 
-/// All segments, oldest first. Where a crash left one both sealed and unsealed, the sealed one counts.
+/// All segments, oldest first. Where a crash left one twice, sealed goes before unsealed and both before the stub.
 pub(super) fn list(folder: &Path) -> Result<Vec<SegmentFile>, JournalError> {
     let mut files: Vec<SegmentFile> = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(JournalError::io(folder))? {
         let entry = entry.map_err(JournalError::io(folder))?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        let (stem, sealed) = match (name.strip_suffix(".vgj"), name.strip_suffix(".vgj.zst")) {
-            (Some(stem), _) => (stem, false),
-            (_, Some(stem)) => (stem, true),
-            _ => continue,
-        };
+        let Some((stem, kind)) = name.split_once('.') else { continue };
         let Ok(first_sequence) = stem.parse() else { continue };
-        files.push(SegmentFile { first_sequence, path: entry.path(), sealed });
+        if matches!(kind, "vgj" | "vgj.zst" | "vgj.gone") {
+            let (sealed, gone) = (kind == "vgj.zst", kind == "vgj.gone");
+            files.push(SegmentFile { first_sequence, path: entry.path(), sealed, gone });
+        }
     }
-    files.sort_by_key(|f| (f.first_sequence, !f.sealed));
+    files.sort_by_key(|f| (f.first_sequence, !f.sealed, f.gone));
     files.dedup_by_key(|f| f.first_sequence);
     Ok(files)
 }
 
 /// The unpacked bytes, and whether unpacking went through to the end.
-fn load(file: &SegmentFile) -> std::io::Result<(Vec<u8>, bool)> {
+pub(super) fn load(file: &SegmentFile) -> std::io::Result<(Vec<u8>, bool)> {
     let opened = std::fs::File::open(&file.path)?;
     let mut bytes = Vec::new();
     if file.sealed {
@@ -337,6 +338,12 @@ impl Reader {
             }
         }
         let limit = self.files.front().map(|f| f.first_sequence);
+        if file.gone {
+            let footer = raw(&bytes[HEADER_BYTES..]).and_then(|r| r.footer());
+            let footer = footer.ok_or_else(|| fault(header.first_sequence, "the stub's footer is damaged"))?;
+            self.previous = Some((footer.first_sequence.saturating_add(footer.count), footer.last_hash));
+            return Ok(true);
+        }
         let walk = Walk::new(&header, limit);
         self.segments += 1;
         self.current = Some(Loaded { file, header, bytes, whole, walk, footer: false });
