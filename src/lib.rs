@@ -13,5 +13,6 @@ pub mod observation;
 pub mod population;
 pub mod profile;
 pub mod shell;
+pub mod stats;
 pub mod time;
 pub mod vital;
