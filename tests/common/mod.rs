@@ -70,7 +70,7 @@ impl Served {
             let address = |what: &str| {
                 text.lines()
                     .find(|l| l.starts_with(&format!("listening {what} ")))
-                    .and_then(|l| l.rsplit(' ').next())
+                    .and_then(|l| l.split(' ').nth(2))
                     .and_then(|a| a.parse::<SocketAddr>().ok())
             };
             if let (Some(mllp), Some(http)) = (address("mllp"), address("http")) {
