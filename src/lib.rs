@@ -2,6 +2,7 @@
 pub mod alert;
 pub mod bed;
 pub mod check;
+pub mod cli;
 pub mod command;
 pub mod config;
 pub mod hl7;
