@@ -22,7 +22,7 @@ pub mod unit;
 pub mod value;
 
 pub use batch::{Batch, is_batch, split_batch};
-pub use header::Header;
+pub use header::{Header, MessageClass};
 
 use crate::observation::MessageFlags;
 use charset::Declared;
