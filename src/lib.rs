@@ -2,8 +2,10 @@
 pub mod alert;
 pub mod bed;
 pub mod check;
+pub mod cli;
 pub mod command;
 pub mod config;
+pub mod eval;
 pub mod hl7;
 pub mod mllp;
 pub mod monitor;
@@ -11,5 +13,6 @@ pub mod observation;
 pub mod population;
 pub mod profile;
 pub mod shell;
+pub mod stats;
 pub mod time;
 pub mod vital;
