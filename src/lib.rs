@@ -11,5 +11,6 @@ pub mod observation;
 pub mod population;
 pub mod profile;
 pub mod shell;
+pub mod text;
 pub mod time;
 pub mod vital;
