@@ -21,6 +21,8 @@ pub const EVENT_EXPIRY_S: u32 = 3600;
 pub const RESPONSE_EXPIRY_S: u32 = 60;
 /// How long one writer waits for the other, milliseconds: a commit is one fdatasync, some 5 ms on a slow disk.
 const BUSY_MS: u64 = 5_000;
+/// How long a delivery mark waits; it is tried again, and the connection to the broker must go on meanwhile.
+const MARK_BUSY_MS: u64 = 250;
 /// Most alerts that one query gives.
 pub const LIST_MAX: usize = 1_000;
 
@@ -310,7 +312,7 @@ impl Store {
     /// A connection of its own for the publisher.
     pub fn outbox_reader(&self) -> Result<OutboxReader, StoreError> {
         let connection = Connection::open(&self.path)?;
-        connection.busy_timeout(Duration::from_millis(BUSY_MS))?;
+        connection.busy_timeout(Duration::from_millis(MARK_BUSY_MS))?;
         // A delivery mark that a power cut takes back is one repeat more, and repeats are harmless: no fdatasync for it.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(OutboxReader { connection, gauge: Arc::clone(&self.gauge) })
@@ -351,8 +353,8 @@ impl Store {
                 "INSERT INTO outbox (kind, topic, payload, expiry_s, at_ms, event_id, event_type, correlation)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?;
-            let mut event_insert = transaction
-                .prepare_cached("INSERT OR IGNORE INTO events (alert, seq, at_ms, json) VALUES (?1, ?2, ?3, ?4)")?;
+            let mut event_insert =
+                transaction.prepare_cached("INSERT OR IGNORE INTO events (alert, seq, at_ms, json) VALUES (?1, ?2, ?3, ?4)")?;
             let mut alert_upsert = transaction.prepare_cached(
                 "INSERT INTO alerts (id, reference, ward, bed, condition, assessment, priority, state, onset_ms, raised_ms,
                                      updated_ms, seq, open, json)
@@ -446,10 +448,8 @@ impl Store {
                 let excess = self.gauge.depth.load(Ordering::Relaxed) + integer(done.queued)
                     - i64::try_from(self.outbox_max).unwrap_or(i64::MAX);
                 if excess > 0 {
-                    let dropped = transaction.execute(
-                        "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT ?1)",
-                        [excess],
-                    )?;
+                    let dropped = transaction
+                        .execute("DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT ?1)", [excess])?;
                     done.dropped = dropped as u64;
                 }
             }
@@ -464,8 +464,8 @@ impl Store {
     pub fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let ids: Vec<String> = {
-            let mut select =
-                transaction.prepare_cached("SELECT id FROM alerts WHERE open = 0 AND updated_ms < ?1 ORDER BY number LIMIT ?2")?;
+            let mut select = transaction
+                .prepare_cached("SELECT id FROM alerts WHERE open = 0 AND updated_ms < ?1 ORDER BY number LIMIT ?2")?;
             let rows = select.query_map(params![before.ms(), limit as i64], |row| row.get(0))?;
             rows.collect::<Result<_, _>>()?
         };
