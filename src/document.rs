@@ -497,7 +497,6 @@ pub fn sign(document: &[u8], key_id: &str, key: &[u8]) -> Option<Vec<u8>> {
     Some(signed)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -586,9 +585,7 @@ mod tests {
         let document = br#"{"schema":"sys-status/1","ts":"2026-11-22T18:24:07.412Z","ts_ms":1795371847412,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","site":"hsp1","state":"online"}"#;
         let signed = text(sign(document, "k1", b"vitalguard-test-key-0123456789ab").expect("an object is signed"));
         assert!(
-            signed.ends_with(
-                r#","sig":"hmac-sha256:k1:13d7dbfd7104df7448b42572b17a4bada62b8dcf65f491579e7c36db16617556"}"#
-            ),
+            signed.ends_with(r#","sig":"hmac-sha256:k1:13d7dbfd7104df7448b42572b17a4bada62b8dcf65f491579e7c36db16617556"}"#),
             "{signed}"
         );
     }
@@ -600,10 +597,7 @@ mod tests {
         );
         let command = parse_command("nurse7", "ack", payload.as_bytes(), false, Via::Mqtt).expect("a command of the contract");
         assert_eq!(command.expires, Some(Timestamp::from_ms(1_795_371_960_000)));
-        assert_eq!(
-            command.verb,
-            Verb::Ack { alert: ALERT.into(), rev: Some(8812), comment: Some("probe off, replaced".into()) }
-        );
+        assert_eq!(command.verb, Verb::Ack { alert: ALERT.into(), rev: Some(8812), comment: Some("probe off, replaced".into()) });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Topics that wait with a number that is only true now (vitals, flat).
@@ -66,6 +67,8 @@ pub struct Link {
     pub(crate) trouble: Mutex<Option<String>>,
     pub(crate) wake: Notify,
     pub(crate) stopping: AtomicBool,
+    /// Until when the last documents are handed over.
+    pub(crate) patience_until: Mutex<Option<Instant>>,
 }
 
 impl Link {
