@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed (one sentence on standard error says why), 2 wrong usage or configuration. A reader that
 //! closes our standard output (`| head`) has seen enough: that is 0.
 
+pub mod checks;
 pub mod config;
 pub mod demo;
 pub mod doctor;

@@ -14,13 +14,13 @@ use crate::shell::link::{Link, Transient};
 use crate::shell::listener::FeedStats;
 use crate::shell::metrics;
 use crate::shell::retained::{Kind, Retained};
-use crate::shell::store::{AlertReader, Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Store, StoreError};
+use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Store, StoreError};
 use crate::time::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -185,9 +185,8 @@ impl Engine {
         if from <= last {
             let began = Instant::now();
             let mut records = 0u64;
-            for stamped in Reader::open(&folder, from)? {
-                let stamped = stamped?;
-                engine.apply(&stamped);
+            for entry in Reader::open(&folder, from)? {
+                engine.apply(&entry?.stamped);
                 records += 1;
                 if records.is_multiple_of(COMMIT_RECORDS_MAX as u64) {
                     engine.flush();
@@ -317,7 +316,7 @@ impl Engine {
         while let Some(output) = self.monitor.poll_output() {
             match output {
                 Output::Alert(event) => {
-                    metrics::alert_event(event.event.as_str(), event.alert.priority);
+                    metrics::alert_event(event.event.as_str(), event.alert.priority.as_str());
                     let row = event_row(&event, &self.envelope);
                     self.pending.events.push(row);
                 }
@@ -584,10 +583,11 @@ impl Engine {
 
     fn publish_feeds(&mut self, now: Timestamp) {
         for stats in self.parts.feeds.clone() {
-            let counts = stats.counts();
-            let feed = stats.feed().to_owned();
+            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let feed = stats.feed.clone();
+            let (received, connections) = (count(&stats.received), count(&stats.connections));
             let rates = self.feed_rates.entry(feed.clone()).or_default();
-            rates.push_back((now.ms(), counts.received));
+            rates.push_back((now.ms(), received));
             while rates.len() > 61 {
                 rates.pop_front();
             }
@@ -596,7 +596,7 @@ impl Engine {
                 _ => 0.0,
             };
             let core = self.monitor.feeds().find(|c| c.feed == feed);
-            let state = if counts.connections == 0 {
+            let state = if connections == 0 {
                 FeedState::Down
             } else if !self.parts.writable.load(Ordering::Relaxed) {
                 FeedState::Degraded
@@ -611,15 +611,15 @@ impl Engine {
             let status = document::FeedStatus {
                 feed: feed.clone(),
                 state,
-                peer: core.filter(|_| counts.connections > 0).map(|c| c.peer.clone()).filter(|p| !p.is_empty()),
+                peer: core.filter(|_| connections > 0).map(|c| c.peer.clone()).filter(|p| !p.is_empty()),
                 rate_per_s: (rate_per_s * 10.0).round() / 10.0,
                 last_message_ts: core.and_then(|c| c.last_message_at),
                 skew_ms: core.and_then(crate::monitor::FeedCounts::skew_ms),
                 counts: document::FeedCounts {
-                    received: counts.received,
-                    aa: counts.aa,
-                    ae: counts.ae,
-                    ar: counts.ar,
+                    received,
+                    aa: count(&stats.aa),
+                    ae: count(&stats.ae),
+                    ar: count(&stats.ar),
                     duplicates: core.map_or(0, |c| c.duplicates),
                     out_of_order: core.map_or(0, |c| c.out_of_order),
                 },

@@ -72,7 +72,8 @@ pub struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(gauge: Option<Arc<OutboxGauge>>) -> Link {
+    /// Nothing known yet. `gauge`: the outbox that waits for the broker, if there is one.
+    pub fn new(gauge: Option<Arc<OutboxGauge>>) -> Link {
         Link { gauge, ..Link::default() }
     }
 

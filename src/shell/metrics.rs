@@ -145,6 +145,26 @@ pub fn pulse(pulse: &crate::document::Pulse) {
     }
 }
 
+/// One alert event.
+pub fn alert_event(event: &'static str, priority: &'static str) {
+    metrics::counter!(ALERT_EVENTS, "event" => event, "priority" => priority).increment(1);
+}
+
+/// One store transaction, seconds.
+pub fn commit(seconds: f64) {
+    metrics::histogram!(COMMIT_SECONDS).record(seconds);
+}
+
+/// One store transaction that failed.
+pub fn commit_error() {
+    metrics::counter!(COMMIT_ERRORS).increment(1);
+}
+
+/// Events that wait for the broker.
+pub fn outbox(depth: u64) {
+    metrics::gauge!(OUTBOX).set(depth as f64);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

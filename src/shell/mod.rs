@@ -18,6 +18,8 @@
 //! 6. No patient name, identifier or message text in logs, topics or metrics at the default settings.
 //! 7. The clinical path is never delayed, filtered or altered: we judge a copy.
 
+pub mod access;
+#[cfg(feature = "broker")]
 pub mod broker;
 pub mod engine;
 pub mod journal;
@@ -25,11 +27,14 @@ pub mod key;
 pub mod link;
 pub mod listener;
 pub mod metrics;
+pub mod mqtt;
 pub mod publisher;
 pub mod replay;
 pub mod retained;
 mod serve;
+pub mod session;
 pub mod station;
+mod station_api;
 pub mod store;
 pub mod tls;
 

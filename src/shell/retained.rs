@@ -72,6 +72,14 @@ impl Retained {
             inner.documents.remove(topic);
         }
     }
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).documents.len()
+    }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
     /// Wakes when something was written.
     pub async fn changed(&self) {
         self.changed.notified().await;

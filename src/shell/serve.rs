@@ -11,7 +11,7 @@ use crate::shell::engine::{Engine, EngineError, Parts};
 use crate::shell::journal::{Journal, JournalError, JournalHandle, Options as JournalOptions, Record};
 use crate::shell::key::{self, KeyError};
 use crate::shell::link::Link;
-use crate::shell::listener::{ListenError, Listener};
+use crate::shell::listener::{self, ListenError};
 use crate::shell::metrics;
 use crate::shell::publisher::{Inbound, Options as PublisherOptions, Publisher, PublisherError};
 use crate::shell::retained::Retained;
@@ -26,13 +26,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// Commands that wait for the journal at most; further ones get no answer and are sent again by whoever asked.
 const COMMANDS_MAX: usize = 1_024;
 /// So long the broker may take the rest of the outbox at the end.
 const PUBLISH_LAST: Duration = Duration::from_secs(5);
-/// So long connections may finish what is in flight.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// What a start may be told beyond the configuration.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +90,8 @@ pub struct Running {
 }
 
 struct RunningParts {
-    listeners: Vec<Listener>,
+    listeners: JoinSet<()>,
+    drain: CancellationToken,
     journal: Journal,
     engine: std::thread::JoinHandle<()>,
     publisher: Publisher,
@@ -123,8 +124,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let mut watched: Vec<Arc<ServerTls>> = Vec::new();
     let mut bound = Vec::new();
     for mllp in &config.mllp {
-        let listener = Listener::bind(mllp).await?;
-        watched.extend(listener.tls());
+        let listener = listener::bind(mllp)?;
+        watched.extend(listener.tls.clone());
         bound.push(listener);
     }
     #[cfg(feature = "broker")]
@@ -156,7 +157,12 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     journal_options.key = Some(site_key.clone().into());
     let (journal, feed) = Journal::open(&folder.join("journal"), journal_options)?;
     if let Some(torn) = &journal.recovered().torn {
-        tracing::warn!(%torn, "the end of the journal was torn and was cut: it was never acknowledged");
+        tracing::warn!(
+            segment = torn.segment,
+            offset = torn.offset,
+            bytes = torn.bytes,
+            "the end of the journal was torn and was cut: it was never acknowledged"
+        );
     }
 
     let retained = Arc::new(Retained::default());
@@ -164,7 +170,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let pulse = Arc::new(Mutex::new(Pulse::default()));
     let writable = Arc::new(AtomicBool::new(true));
     let (conditions, seen_conditions) = std::sync::mpsc::channel();
-    let feeds = bound.iter().map(Listener::stats).collect();
+    let feeds = bound.iter().map(|listener| Arc::clone(&listener.stats)).collect();
     let parts = Parts {
         folder: folder.clone(),
         settings: Settings::new(&config, &site_key),
@@ -211,16 +217,17 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
             metrics: Some(recorder),
             journal_writable: writable,
             listeners_bound: Arc::clone(&listeners_bound),
-            users: !config.mqtt.users.is_empty(),
         },
     )
     .await?;
     watched.extend(station.tls());
 
     let mut mllp = Vec::new();
-    for listener in &mut bound {
-        listener.serve(journal.handle());
-        mllp.push((listener.feed().to_owned(), listener.address()));
+    let drain = CancellationToken::new();
+    let mut listeners = JoinSet::new();
+    for listener in bound {
+        mllp.push((listener.stats.feed.clone(), listener.local_addr));
+        listeners.spawn(listener.serve(journal.handle(), drain.clone()));
     }
     listeners_bound.store(true, std::sync::atomic::Ordering::Relaxed);
     let reloader = Reloader::start(watched);
@@ -231,7 +238,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         http: station.address(),
         stop,
         parts: Some(RunningParts {
-            listeners: bound,
+            listeners,
+            drain,
             journal,
             engine,
             publisher,
@@ -275,10 +283,9 @@ impl Running {
 }
 
 impl RunningParts {
-    async fn stop(self) {
-        for listener in self.listeners {
-            listener.stop(DRAIN).await;
-        }
+    async fn stop(mut self) {
+        self.drain.cancel();
+        while self.listeners.join_next().await.is_some() {}
         let (journal, engine, publisher) = (self.journal, self.engine, self.publisher);
         let _ = tokio::task::spawn_blocking(move || {
             journal.close();

@@ -7,11 +7,12 @@
 //!
 //! Plain text beyond loopback is refused unless the configuration allows it in as many words.
 
-use crate::config::{Http, Plaintext, Tls};
+use crate::config::Http;
 use crate::document::Origin;
 use crate::shell::link::Link;
 use crate::shell::retained::Retained;
 use crate::shell::station_api as api;
+use crate::shell::tls::{PlaintextRefused, ServerTls, TlsError, check_plaintext};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -64,17 +65,18 @@ pub struct StationState {
 /// What stops HTTP from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StationError {
-    #[error("http.listen {0}: plain text beyond loopback is refused; give http.tls, or plaintext = \"allowed\"")]
-    Plaintext(SocketAddr),
+    #[error(transparent)]
+    Plaintext(#[from] PlaintextRefused),
     #[error("http.listen {0}: {1}")]
     Bind(SocketAddr, std::io::Error),
     #[error("http.tls: {0}")]
-    Tls(String),
+    Tls(#[from] TlsError),
 }
 
 /// A running server.
 pub struct Station {
     address: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -93,22 +95,24 @@ struct Peer(SocketAddr);
 impl Station {
     /// Binds and serves on the current tokio runtime.
     pub async fn start(config: &Http, state: StationState) -> Result<Station, StationError> {
-        if !config.listen.ip().is_loopback() && config.tls.is_none() && config.plaintext != Some(Plaintext::Allowed) {
-            return Err(StationError::Plaintext(config.listen));
-        }
-        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        check_plaintext("http.listen", config.listen, config.tls.as_ref(), config.plaintext)?;
+        let tls = config.tls.as_ref().map(ServerTls::load).transpose()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| StationError::Bind(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| StationError::Bind(config.listen, e))?;
         let shared = Shared { state: Arc::new(state), readers: Arc::new(Semaphore::new(STORE_READERS_MAX)) };
         let router = router(shared);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve(listener, tls, router, stopped));
+        let task = tokio::spawn(serve(listener, tls.clone(), router, stopped));
         tracing::info!(%address, tls = config.tls.is_some(), "http: listens");
-        Ok(Station { address, stop, task })
+        Ok(Station { address, tls, stop, task })
     }
     /// The real address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+    /// Its certificates, for a [`Reloader`](super::tls::Reloader).
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.clone()
     }
     /// Takes no new connection, lets the running requests end (5 s at most).
     pub async fn stop(self) {
@@ -119,40 +123,9 @@ impl Station {
     }
 }
 
-fn acceptor(tls: &Tls) -> Result<tokio_rustls::TlsAcceptor, StationError> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let at = |path: &std::path::Path, error: &dyn std::fmt::Display| StationError::Tls(format!("{}: {error}", path.display()));
-    let certificates = |path: &std::path::Path| -> Result<Vec<CertificateDer<'static>>, StationError> {
-        let list: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|e| at(path, &e))?.collect();
-        list.map_err(|e| at(path, &e))
-    };
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|e| at(&tls.key, &e))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| StationError::Tls(e.to_string()))?;
-    let builder = match &tls.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(path) => {
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|e| at(path, &e))?;
-            }
-            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .map_err(|e| at(path, &e))?;
-            builder.with_client_cert_verifier(verifier)
-        }
-    };
-    let mut config = builder.with_single_cert(certificates(&tls.certificate)?, key).map_err(|e| at(&tls.certificate, &e))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(tokio_rustls::TlsAcceptor::from(Arc::new(config)))
-}
-
 async fn serve(
     listener: TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<Arc<ServerTls>>,
     router: Router,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -179,7 +152,7 @@ async fn serve(
             match tls {
                 None => connection(stream, service, stopped).await,
                 Some(tls) => {
-                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)).await {
                         connection(stream, service, stopped).await;
                     }
                 }
