@@ -104,7 +104,10 @@ struct Ack {
 fn parse(bytes: &[u8]) -> Vec<Ack> {
     let mut list = Vec::new();
     for part in bytes.split(|b| *b == 0x0b).skip(1) {
-        let text = String::from_utf8_lossy(part.strip_suffix(b"\x1c\r").expect("a whole answer")).into_owned();
+        // An answer in UTF-16 (framing bytes stay single) is read without its second bytes and its byte order mark.
+        let part: Vec<u8> = part.strip_suffix(b"\x1c\r").expect("a whole answer").to_vec();
+        let narrow = part.into_iter().filter(|b| !matches!(b, 0 | 0xfe | 0xff)).collect();
+        let text = String::from_utf8(narrow).expect("answers hold no foreign text");
         let separator = text.chars().nth(3).unwrap();
         let msa = text.split('\r').find(|s| s.starts_with("MSA")).expect("MSA").to_owned();
         let fields: Vec<&str> = msa.split(separator).collect();

@@ -122,11 +122,9 @@ impl Connection {
             None => self.converse(stream).await,
             Some(acceptor) => self.converse_tls(stream, acceptor).await,
         };
-        self.stats().unfinished_bytes.fetch_sub(self.unfinished, Ordering::Relaxed);
         match end {
             End::Closed => tracing::debug!(feed = self.source.feed, peer = %self.peer, "connection closed"),
             End::Fault(fault) => {
-                self.stats().count(fault);
                 let (feed, fault) = (&self.source.feed, fault.name());
                 tracing::debug!(feed, peer = %self.peer, fault, "connection closed by us or broken");
             }
@@ -136,19 +134,25 @@ impl Connection {
         }
     }
 
+    /// Counts why we close.
+    fn fault(&self, fault: WireFault) -> End {
+        self.stats().count(fault);
+        End::Fault(fault)
+    }
+
     async fn converse_tls(&mut self, stream: TcpStream, acceptor: tokio_rustls::TlsAcceptor) -> End {
         let mut first = [0; 1];
         let within = Duration::from_secs(HANDSHAKE_S);
         match timeout(within, stream.peek(&mut first)).await {
-            Ok(Ok(0)) => return End::Fault(WireFault::ConnectAndClose),
+            Ok(Ok(0)) => return self.fault(WireFault::ConnectAndClose),
             Ok(Ok(_)) if first[0] == 0x16 => {}
             // Plain text on this port: an answer would be in the wrong language whatever it said.
             Ok(Ok(_)) => {
                 self.fragment_only(WireFault::PlaintextOnTls).await;
-                return End::Fault(WireFault::PlaintextOnTls);
+                return self.fault(WireFault::PlaintextOnTls);
             }
-            Ok(Err(_)) => return End::Fault(WireFault::Reset),
-            Err(_) => return End::Fault(WireFault::TlsHandshake),
+            Ok(Err(_)) => return self.fault(WireFault::Reset),
+            Err(_) => return self.fault(WireFault::TlsHandshake),
         }
         match timeout(within, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
@@ -158,15 +162,21 @@ impl Connection {
             }
             Ok(Err(error)) => {
                 tracing::info!(feed = self.source.feed, %error, "TLS handshake failed");
-                End::Fault(WireFault::TlsHandshake)
+                self.fault(WireFault::TlsHandshake)
             }
-            Err(_) => End::Fault(WireFault::TlsHandshake),
+            Err(_) => self.fault(WireFault::TlsHandshake),
         }
     }
 
     async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S) -> End {
         let mut decoder = Decoder::new(self.shared.config.frame_bytes_max);
         let end = self.exchange(&mut stream, &mut decoder).await;
+        let unfinished = std::mem::take(&mut self.unfinished);
+        self.stats().unfinished_bytes.fetch_sub(unfinished, Ordering::Relaxed);
+        drop(decoder);
+        if let End::Fault(fault) = &end {
+            self.stats().count(*fault);
+        }
         if !matches!(end, End::Fault(WireFault::Reset | WireFault::WriteTimeout)) {
             // FIN, and a moment for the peer to take the last answers: a socket closed with bytes unread would be reset.
             let _ = timeout(Duration::from_secs(1), stream.shutdown()).await;
