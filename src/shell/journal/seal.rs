@@ -217,7 +217,7 @@ fn seal(folder: &Path, first_sequence: u64, next_sequence: u64, key: Option<&[u8
 pub(super) fn retain(folder: &Path, now: Timestamp, days: f64, bytes_max: u64) -> io::Result<usize> {
     let files = list(folder).map_err(io::Error::other)?;
     let holds = holds(folder).map_err(io::Error::other)?;
-    let needed_from = latest_snapshots(folder).map_err(io::Error::other)?.last().map_or(u64::MAX, |s| s.0 + 1);
+    let needed_from = latest_snapshots(folder).map_err(io::Error::other)?.last().map_or(u64::MAX, |s| s.0.saturating_add(1));
     let mut bytes: u64 = files.iter().map(size).sum();
     let (mut deleted, mut kept_older) = (0, false);
     for pair in files.windows(2) {

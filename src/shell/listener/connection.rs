@@ -298,8 +298,7 @@ impl Connection {
         let mut step = Step::default();
         let mut next = first;
         let mut any = false;
-        loop {
-            let Some(event) = next.take().or_else(|| decoder.poll()) else { break };
+        while let Some(event) = next.take().or_else(|| decoder.poll()) {
             any = true;
             let foreign = self.event(event, &mut step);
             let full = step.records.len() >= STEP_RECORDS_MAX || step.bytes >= STEP_BYTES_MAX;
