@@ -133,8 +133,12 @@ pub(super) fn load(file: &SegmentFile) -> std::io::Result<(Vec<u8>, bool)> {
     let opened = std::fs::File::open(&file.path)?;
     let mut bytes = Vec::new();
     if file.sealed {
-        let whole = zstd::stream::read::Decoder::new(opened)?.take(SEGMENT_BYTES_MAX).read_to_end(&mut bytes).is_ok();
-        Ok((bytes, whole))
+        let mut packed = Vec::new();
+        opened.take(SEGMENT_BYTES_MAX).read_to_end(&mut packed)?;
+        let same = super::seal::check_packed(&packed);
+        let mut unpacking = zstd::stream::read::Decoder::new(packed.as_slice())?.take(SEGMENT_BYTES_MAX);
+        let whole = unpacking.read_to_end(&mut bytes).is_ok();
+        Ok((bytes, whole && same))
     } else {
         bytes.reserve(usize::try_from(opened.metadata()?.len().min(SEGMENT_BYTES_MAX)).unwrap_or(0));
         opened.take(SEGMENT_BYTES_MAX).read_to_end(&mut bytes)?;
@@ -404,7 +408,7 @@ impl Reader {
                         return fault("sealed and without a footer", &loaded.walk, &loaded.file);
                     }
                     if !loaded.whole {
-                        return fault("cannot be unpacked to its end", &loaded.walk, &loaded.file);
+                        return fault("packed bytes are damaged", &loaded.walk, &loaded.file);
                     }
                     self.previous = Some((loaded.walk.next_sequence, loaded.walk.hash));
                     self.current = None;
