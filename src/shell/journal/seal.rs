@@ -2,9 +2,9 @@
 
 use super::Options;
 use super::hold::holds;
-use super::reader::{Found, SegmentFile, Walk, list, load, segment_path};
 use super::segment::{FOOTER, Footer, Header, create_zeroed, raw};
 use super::snapshot::{latest_snapshots, sync_folder};
+use super::walk::{Found, SegmentFile, Walk, list, load, segment_path};
 use super::write_atomic;
 use super::writer::Shared;
 use crate::time::Timestamp;
