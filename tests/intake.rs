@@ -104,7 +104,10 @@ struct Ack {
 fn parse(bytes: &[u8]) -> Vec<Ack> {
     let mut list = Vec::new();
     for part in bytes.split(|b| *b == 0x0b).skip(1) {
-        let text = String::from_utf8_lossy(part.strip_suffix(b"\x1c\r").expect("a whole answer")).into_owned();
+        // An answer in UTF-16 (framing bytes stay single) is read without its second bytes and its byte order mark.
+        let part: Vec<u8> = part.strip_suffix(b"\x1c\r").expect("a whole answer").to_vec();
+        let narrow = part.into_iter().filter(|b| !matches!(b, 0 | 0xfe | 0xff)).collect();
+        let text = String::from_utf8(narrow).expect("answers hold no foreign text");
         let separator = text.chars().nth(3).unwrap();
         let msa = text.split('\r').find(|s| s.starts_with("MSA")).expect("MSA").to_owned();
         let fields: Vec<&str> = msa.split(separator).collect();
@@ -549,6 +552,34 @@ fn a_thousand_connections_are_served() {
     }
     assert_eq!(server.stats.aa.load(std::sync::atomic::Ordering::Relaxed) as usize, count);
     drop(streams);
+    server.finish();
+}
+
+#[test]
+fn noise_of_any_sort_leaves_the_others_alone() {
+    let server = start(Mllp { frame_bytes_max: 5000, ..Mllp::default() });
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let pieces: [&[u8]; 10] =
+        [b"\x0b", b"\x1c\r", b"\x1c", b"\r", b"MSH|^~\\&|", b"\0\0", b"\xef\xbb\xbf", b"BHS|^~\\&\r", b"OBX|1|NM|", b"\xff\xfe"];
+    for round in 0..60 {
+        let mut stream = server.connect();
+        let mut bytes = Vec::new();
+        for _ in 0..200 {
+            match random() % 3 {
+                0 => bytes.push(random() as u8),
+                _ => bytes.extend_from_slice(pieces[random() as usize % pieces.len()]),
+            }
+        }
+        let _ = stream.write_all(&bytes);
+        let id = format!("G{round}");
+        assert_eq!(ask(&server, &frame(&id), 1), [format!("AA {id}")]);
+    }
     server.finish();
 }
 

@@ -3,10 +3,10 @@
 use super::super::journal::{Evidence, JournalHandle, Record};
 use super::super::tls::Identity;
 use super::stats::WireFault;
+use super::step::{Class, Step, class, fragment, trimmed};
 use super::{FeedStats, Shared};
 use crate::hl7::ack::{Outcome, answer};
 use crate::hl7::batch::{is_batch, split_batch};
-use crate::hl7::header::Header;
 use crate::mllp::{Decoder, Event, encode};
 use crate::observation::Source;
 use std::net::SocketAddr;
@@ -29,11 +29,6 @@ const HANDSHAKE_S: u64 = 10;
 /// Bytes of one read: at first, and at most.
 const FIRST_READ_BYTES: usize = 8 << 10;
 const READ_BYTES: usize = 64 << 10;
-/// Records and bytes stored together at most; more in one read are stored in several steps.
-const STEP_RECORDS_MAX: usize = 512;
-const STEP_BYTES_MAX: usize = 2 << 20;
-/// Header bytes kept for the answer while the message is with the journal.
-const HEAD_BYTES_MAX: usize = 4096;
 /// Pieces of junk of one connection that go to the journal; further ones are only counted.
 const JUNK_PIECES_MAX: u32 = 100;
 
@@ -48,22 +43,6 @@ fn unique() -> u64 {
     let ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_millis() as u64);
     // Answers leave slower than this counts on: a thousand a millisecond.
     ANSWERS.fetch_add(ms.saturating_mul(1000), Ordering::Relaxed) + 1
-}
-
-/// What is to be answered to one record.
-struct Reply {
-    /// Where its header stands in `heads`.
-    head: std::ops::Range<usize>,
-    outcome: Outcome,
-}
-
-/// What goes to the journal in one step.
-#[derive(Default)]
-struct Step {
-    records: Vec<Record>,
-    replies: Vec<Option<Reply>>,
-    heads: Vec<u8>,
-    bytes: usize,
 }
 
 /// Why a connection ends.
@@ -122,11 +101,9 @@ impl Connection {
             None => self.converse(stream).await,
             Some(acceptor) => self.converse_tls(stream, acceptor).await,
         };
-        self.stats().unfinished_bytes.fetch_sub(self.unfinished, Ordering::Relaxed);
         match end {
             End::Closed => tracing::debug!(feed = self.source.feed, peer = %self.peer, "connection closed"),
             End::Fault(fault) => {
-                self.stats().count(fault);
                 let (feed, fault) = (&self.source.feed, fault.name());
                 tracing::debug!(feed, peer = %self.peer, fault, "connection closed by us or broken");
             }
@@ -136,19 +113,25 @@ impl Connection {
         }
     }
 
+    /// Counts why we close.
+    fn fault(&self, fault: WireFault) -> End {
+        self.stats().count(fault);
+        End::Fault(fault)
+    }
+
     async fn converse_tls(&mut self, stream: TcpStream, acceptor: tokio_rustls::TlsAcceptor) -> End {
         let mut first = [0; 1];
         let within = Duration::from_secs(HANDSHAKE_S);
         match timeout(within, stream.peek(&mut first)).await {
-            Ok(Ok(0)) => return End::Fault(WireFault::ConnectAndClose),
+            Ok(Ok(0)) => return self.fault(WireFault::ConnectAndClose),
             Ok(Ok(_)) if first[0] == 0x16 => {}
             // Plain text on this port: an answer would be in the wrong language whatever it said.
             Ok(Ok(_)) => {
                 self.fragment_only(WireFault::PlaintextOnTls).await;
-                return End::Fault(WireFault::PlaintextOnTls);
+                return self.fault(WireFault::PlaintextOnTls);
             }
-            Ok(Err(_)) => return End::Fault(WireFault::Reset),
-            Err(_) => return End::Fault(WireFault::TlsHandshake),
+            Ok(Err(_)) => return self.fault(WireFault::Reset),
+            Err(_) => return self.fault(WireFault::TlsHandshake),
         }
         match timeout(within, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
@@ -158,15 +141,21 @@ impl Connection {
             }
             Ok(Err(error)) => {
                 tracing::info!(feed = self.source.feed, %error, "TLS handshake failed");
-                End::Fault(WireFault::TlsHandshake)
+                self.fault(WireFault::TlsHandshake)
             }
-            Err(_) => End::Fault(WireFault::TlsHandshake),
+            Err(_) => self.fault(WireFault::TlsHandshake),
         }
     }
 
     async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S) -> End {
         let mut decoder = Decoder::new(self.shared.config.frame_bytes_max);
         let end = self.exchange(&mut stream, &mut decoder).await;
+        let unfinished = std::mem::take(&mut self.unfinished);
+        self.stats().unfinished_bytes.fetch_sub(unfinished, Ordering::Relaxed);
+        drop(decoder);
+        if let End::Fault(fault) = &end {
+            self.stats().count(*fault);
+        }
         if !matches!(end, End::Fault(WireFault::Reset | WireFault::WriteTimeout)) {
             // FIN, and a moment for the peer to take the last answers: a socket closed with bytes unread would be reset.
             let _ = timeout(Duration::from_secs(1), stream.shutdown()).await;
@@ -288,12 +277,10 @@ impl Connection {
         let mut step = Step::default();
         let mut next = first;
         let mut any = false;
-        loop {
-            let Some(event) = next.take().or_else(|| decoder.poll()) else { break };
+        while let Some(event) = next.take().or_else(|| decoder.poll()) {
             any = true;
             let foreign = self.event(event, &mut step);
-            let full = step.records.len() >= STEP_RECORDS_MAX || step.bytes >= STEP_BYTES_MAX;
-            if full || foreign.is_some() {
+            if step.is_full() || foreign.is_some() {
                 self.store_and_answer(stream, std::mem::take(&mut step), begun).await?;
             }
             if let Some(fault) = foreign {
@@ -481,65 +468,6 @@ impl Connection {
         let stored = self.journal.submit_many(vec![open, fragment(&self.source, fault, Vec::new())]).await;
         self.opened = stored.is_ok();
     }
-}
-
-fn fragment(source: &Source, fault: WireFault, payload: Vec<u8>) -> Record {
-    Record::Fragment { source: source.clone(), what: fault.name().to_owned(), payload }
-}
-
-impl Step {
-    fn fragment(&mut self, source: &Source, fault: WireFault, payload: Vec<u8>) {
-        self.push(fragment(source, fault, payload), None);
-    }
-    fn push(&mut self, record: Record, outcome: Option<Outcome>) {
-        self.bytes += record.weight_bytes();
-        let reply = outcome.map(|outcome| {
-            let payload = match &record {
-                Record::Frame { payload, .. } | Record::Fragment { payload, .. } => payload.as_slice(),
-                _ => &[],
-            };
-            let front = trimmed(payload);
-            // Only the header is needed; of what has none, the beginning.
-            let line = match front.starts_with(b"MSH") {
-                true => memchr::memchr2(b'\r', b'\n', front).map_or(front.len(), |end| end + 1),
-                false => front.len(),
-            };
-            let start = self.heads.len();
-            self.heads.extend_from_slice(&front[..line.min(HEAD_BYTES_MAX)]);
-            Reply { head: start..self.heads.len(), outcome }
-        });
-        self.records.push(record);
-        self.replies.push(reply);
-    }
-}
-
-enum Class {
-    Message,
-    /// Asks for data: not our work.
-    Query,
-    /// An answer to something; an answer is never answered.
-    Ack,
-    Unreadable,
-}
-
-fn class(payload: &[u8]) -> Class {
-    let front = trimmed(payload);
-    let header = Header::read(front).filter(|_| front.starts_with(b"MSH"));
-    match header.map(|h| h.component(9, 1)) {
-        Some(b"ACK" | b"MCF" | b"ORA" | b"RSP") => Class::Ack,
-        Some([b'Q', ..]) => Class::Query,
-        Some(_) => Class::Message,
-        // Another character set, lines before the header: the thorough reader decides.
-        None if crate::hl7::Message::read(payload, &mut crate::hl7::Scratch::default()).is_ok() => Class::Message,
-        None => Class::Unreadable,
-    }
-}
-
-/// Without blanks, line ends, NULs and a byte order mark in front.
-fn trimmed(payload: &[u8]) -> &[u8] {
-    let front = payload.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(payload);
-    let blanks = front.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0)).count();
-    &front[blanks..]
 }
 
 /// How long a stopping connection still listens: for the rest of a frame, or for what is already in the socket.
