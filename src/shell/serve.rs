@@ -58,6 +58,8 @@ pub enum ServeError {
     #[cfg(feature = "broker")]
     #[error(transparent)]
     Broker(#[from] crate::shell::broker::BrokerError),
+    #[error("the embedded broker did not start")]
+    BrokerEnded,
     #[error("this program was built without the embedded broker: give mqtt.url")]
     NoBroker,
     #[error(transparent)]
@@ -130,7 +132,12 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     }
     #[cfg(feature = "broker")]
     let broker = match &config.mqtt.url {
-        None => Some(crate::shell::broker::Broker::start(&config)?),
+        // It starts a runtime of its own, which must not be done from within ours.
+        None => {
+            let config = config.clone();
+            let started = tokio::task::spawn_blocking(move || crate::shell::broker::Broker::start(&config)).await;
+            Some(started.map_err(|_| ServeError::BrokerEnded)??)
+        }
         Some(_) => None,
     };
     #[cfg(feature = "broker")]
