@@ -17,7 +17,7 @@ use crate::shell::retained::{Kind, Retained};
 use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Store, StoreError};
 use crate::time::Timestamp;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -93,7 +93,7 @@ pub struct Engine {
     store_failing: bool,
     outbox_behind: bool,
     reserve: PathBuf,
-    dirty: BTreeMap<BedId, bool>,
+    dirty: BTreeSet<BedId>,
     bed_published: HashMap<BedId, i64>,
     wards: BTreeMap<String, WardClock>,
     feed_published: HashMap<String, (i64, FeedState)>,
@@ -164,7 +164,7 @@ impl Engine {
             store_failing: false,
             outbox_behind: false,
             reserve,
-            dirty: BTreeMap::new(),
+            dirty: BTreeSet::new(),
             bed_published: HashMap::new(),
             wards: BTreeMap::new(),
             feed_published: HashMap::new(),
@@ -204,6 +204,9 @@ impl Engine {
         engine.flush();
         engine.close_strays()?;
         engine.make_reserve();
+        // The publisher takes what stands here for the truth, and anything else under our site for an orphan.
+        engine.dirty = engine.monitor.beds().map(|place| place.id).collect();
+        engine.publish();
         Ok(engine)
     }
 
@@ -321,7 +324,7 @@ impl Engine {
                     self.pending.events.push(row);
                 }
                 Output::BedChanged(bed) => {
-                    self.dirty.insert(bed, true);
+                    self.dirty.insert(bed);
                 }
                 Output::Response(response) => {
                     let Some(command) = command else { continue };
@@ -514,7 +517,7 @@ impl Engine {
     fn publish_beds(&mut self, now: Timestamp) {
         let due: Vec<BedId> = self
             .dirty
-            .keys()
+            .iter()
             .copied()
             .filter(|bed| self.bed_published.get(bed).is_none_or(|at| now.ms() - at >= BED_EVERY_MS))
             .collect();
