@@ -23,23 +23,23 @@ declare_check! {
     /// copies, median 51 s. Two parameters still for 600 s: 0 in 8 bed-days, longest 408 s; PR 60 for 991 s is real.
     "T03" "flat_line" class=Liveness evidence=true weights=(20, 0, 60) rest=Unverified
     {
-        /// Surprise of the stillness, decimal logarithm. At 6: 1 and 4 false in 4.84 and 2.98 bed-days. Higher: slower.
+        /// Surprise of the stillness, decimal logarithm. Lower: at 6 1 and 4 false in 4.84 and 2.98 bed-days. Higher: slower.
         joint_log10: f64 = 8.0;
-        /// Largest chance of a change that is believed, 1.
+        /// Largest chance of a change that is believed, 1. Higher: a restless value that pauses for seconds is proof.
         chance_max: f64 = 0.5;
-        /// Half-life of the learned chance, s; never less than 120 updates.
+        /// Half-life of the learned chance, s; never less than 120 updates. Lower: a quiet minute is forgotten at once.
         half_life_s: f64 = 1800.0;
-        /// A parameter takes part after so long, s; never less than 20 updates.
+        /// A parameter takes part after so long, s; never less than 20 updates. Lower: the first guess accuses.
         warm_s: f64 = 300.0;
         /// Learning pauses above, decimal logarithm. Higher: a freeze teaches itself.
         pause_log10: f64 = 3.0;
-        /// Stillness of four parameters, s. Longest seen: 42.
+        /// Stillness of four parameters, s. Lower: 3.2 false a bed-day at 30 s. Longest seen: 42.
         four_s: f64 = 60.0;
-        /// Stillness of three parameters, s. Longest seen: 164.
+        /// Stillness of three parameters, s. Lower: 0.27 to 2.7 false a bed-day at 120 and 60 s. Longest seen: 164.
         three_s: f64 = 180.0;
-        /// Stillness of two parameters, s. Longest seen: 408.
+        /// Stillness of two parameters, s. Lower: 0.6 to 0.8 false a bed-day at 300 s. Longest seen: 408.
         two_s: f64 = 600.0;
-        /// Longest interval Δ for the rules in seconds, s: four values do not stand still for a minute at 1 Hz, but do at one a minute.
+        /// Longest interval Δ for the rules in seconds, s. Higher: four values do not stand still for a minute at 1 Hz, but do at one a minute.
         simple_delta_s: f64 = 2.0;
     }
 }
@@ -113,6 +113,8 @@ impl Judge for Check {
         let delta_s = view.bed.delta_s().unwrap_or(1.0).max(0.05);
         let half_life = (self.half_life_s / delta_s).max(120.0);
         let warm = (self.warm_s / delta_s).max(20.0);
+        // A sender may leave out the row of a value that it does not have.
+        let gap_s = (3.0 * delta_s).max(1.0) + 0.5;
         let paused = state.joint_log10 > self.pause_log10;
         let mut changed = false;
         let mut updated = ParamSet::EMPTY;
@@ -122,11 +124,15 @@ impl Judge for Check {
                 changed = true;
                 continue;
             };
-            // A value that comes back after a mark is a change of the bed, and no update of the value.
+            // A value that comes back after a mark or a gap is a change of the bed, and no update of the value.
             let (Some(latest), None) = (stream.latest, stream.absent) else {
                 changed = true;
                 continue;
             };
+            if view.now.since_s(latest.received_at) > gap_s {
+                changed = true;
+                continue;
+            }
             let moved = latest.value != o.value;
             changed |= moved;
             let position = state.rates.iter().position(|r| r.0 == p).unwrap_or_else(|| {
@@ -152,6 +158,10 @@ impl Judge for Check {
             live.contains(o.parameter)
                 && (!o.validity.usable() || view.profile.is_sentinel(o.parameter, o.value))
                 && view.bed.channel(o.parameter, o.channel).is_some_and(|s| s.absent.is_none() && s.latest.is_some())
+        });
+        changed |= state.still.minus(fresh).iter().any(|p| {
+            let latest = view.bed.stream(p).and_then(|s| s.latest);
+            latest.is_none_or(|latest| view.now.since_s(latest.received_at) > gap_s)
         });
         if changed {
             (state.joint_log10, state.run, state.still) = (0.0, 0, ParamSet::EMPTY);
@@ -281,5 +291,7 @@ mod tests {
     fn a_value_that_vanishes_is_a_change() {
         let mut s = Story::<Check>::of(&FOUR);
         assert_eq!(s.tell("70/96/15/35x50 -/-/15/35 -/-/15/35x8 70/96/15/35 70/96/15/35x50"), "PPPPP");
+        let mut s = Story::<Check>::of(&FOUR);
+        assert_eq!(s.tell("70/96/15/35x50 _/_/15/35x8 70/96/15/35 70/96/15/35x55"), "PPPP");
     }
 }
