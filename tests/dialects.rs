@@ -30,14 +30,7 @@ fn decoder() -> Decoder {
 }
 
 fn source(connection: u64) -> Source {
-    Source {
-        feed: "test".into(),
-        peer: "192.0.2.1".into(),
-        connection,
-        ward: "main".into(),
-        dialect: None,
-        zone_min: None,
-    }
+    Source { feed: "test".into(), peer: "192.0.2.1".into(), connection, ward: "main".into(), dialect: None, zone_min: None }
 }
 
 fn start() -> Timestamp {
@@ -231,7 +224,7 @@ fn identity_of_a_pds_connection_lives_and_dies_with_it() {
     assert_eq!(kinds, [Vitals, Adt, Vitals, Vitals, Alarm, Alarm, Vitals]);
     for report in &reports[1..] {
         assert_eq!((report.subject.point_of_care.as_str(), report.subject.bed.as_str()), ("ICU", "7"));
-        assert!(report.subject.patient.ends_with("0000-00000000000a"));
+        assert!(report.subject.patient.ends_with("8000-00000000000a"));
         assert_eq!(report.subject.class, Some(AgeBand::Adult));
         assert_eq!(report.devices[0].key, "3232235786");
         assert!(!report.control_id_is_id, "MSH-10 is the kind");
@@ -307,10 +300,7 @@ fn adt_says_more_than_its_first_patient() {
     assert_eq!(moved.adt.aliases, ["K\0V-1", "L\09"]);
     let merge = decode_one(&format!("{}EVN|A40\rPID|||V-1^^^K^MR\rMRG|V-9", head("A40")));
     assert_eq!(merge.adt.merged, "\0V-9");
-    let swap = decode_one(&format!(
-        "{}EVN|A17\rPID|||V-1^^^K^MR\rPV1||I|ICU^^1\rPID|||V-2^^^K^MR\rPV1||I|ICU^^2",
-        head("A17")
-    ));
+    let swap = decode_one(&format!("{}EVN|A17\rPID|||V-1^^^K^MR\rPV1||I|ICU^^1\rPID|||V-2^^^K^MR\rPV1||I|ICU^^2", head("A17")));
     assert_eq!((swap.subject.bed.as_str(), swap.adt.second.bed.as_str()), ("1", "2"));
     assert_eq!(swap.adt.second.patient, "K\0V-2");
     assert!(!swap.flags.has(MessageFlags::SECOND_PID), "two patients are meant");
@@ -324,6 +314,8 @@ fn kinds_are_told_by_header_and_rows() {
     assert_eq!(kind(&format!("{}\rQRD|x", msh("QRY^R02"))), MessageKind::Query);
     assert_eq!(kind(&format!("{}\rMSA|AA|1", msh("ACK"))), MessageKind::Ack);
     assert_eq!(kind(&format!("{}\rORC|x", msh("ORM^O01"))), MessageKind::Other);
+    assert_eq!(kind(&format!("{}\rMSA|AR|2", msh("RRG^O16"))), MessageKind::Ack);
+    assert_eq!(kind(&msh("")), MessageKind::Other, "a header without a type is no sign of a healthy sender");
     assert_eq!(kind(&format!("{}\rOBX|1|NM|WBC^x^L||7|10e9/L|||||F", msh("ORU^R01"))), MessageKind::Other);
     assert_eq!(kind(&format!("{}\rOBX|1|NM|8867-4^x^LN||70|/min|||||F", msh("ORF^R04"))), MessageKind::Vitals);
     assert_eq!(kind(&format!("{}\rOBX|1|NA|8867-4^x^LN||1^2|mV|||||F", msh("ORU^R01"))), MessageKind::Waveform);
