@@ -12,7 +12,8 @@ use super::dialect::{Choice, Firsts, Meaning, Role, RowRef, System, Table, Table
 use super::time::Zone;
 use super::{Field, Message, Segment};
 use crate::observation::{
-    Alarm, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason, Report, Source, Span, TimeSource, Validity,
+    Alarm, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason, Report, Source, Span, TimeSource,
+    Validity,
 };
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
@@ -120,6 +121,10 @@ impl Decoder {
     /// How well every dialect fits a message, best first, with the features that decide: for people.
     pub fn explain_dialect(&self, message: &Message<'_>) -> Vec<Choice> {
         self.tables.choose(message)
+    }
+    /// MSH-7 as an instant, without decoding the rest: a recorded message's nearest thing to a time of receipt.
+    pub fn sent_at(&self, message: &Message<'_>, source: &Source) -> Option<Timestamp> {
+        Times::new(&self.site, source.zone_min, Timestamp::from_ms(0)).header(message.msh(7))
     }
     /// Notes from now on which rows of the tables are used.
     pub fn record_hits(&mut self) {
@@ -277,7 +282,8 @@ impl<'a> Header<'a> {
     fn of(message: &Message<'a>) -> Header<'a> {
         let segment = message.header();
         if message.flags().has(MessageFlags::MSH_SHIFTED) {
-            let [application, facility, time, kind, control_id, processing, version] = [3, 4, 7, 9, 10, 11, 12].map(|n| message.msh(n));
+            let [application, facility, time, kind, control_id, processing, version] =
+                [3, 4, 7, 9, 10, 11, 12].map(|n| message.msh(n));
             return Header { application, facility, time, kind, control_id, processing, version, segment };
         }
         let [_, _, application, facility, _, _, time, _, kind, control_id, processing, version] = segment.fields::<12>();
@@ -351,10 +357,13 @@ fn base(report: &Report, message: &Message<'_>) -> Base {
         "ACK" | "ORA" | "RSP" | "MCF" => Kind::Ack,
         "QBP" | "QRY" | "QCN" | "QVR" | "QSB" => Kind::Query,
         "ADT" => Kind::Adt,
+        "" => Kind::Other,
         _ if message.segments().len() == 1 => Kind::KeepAlive,
         "ORU" if matches!(trigger, "R40" | "R42") => Kind::Alarm,
         "ORU" if trigger == "W01" => Kind::Waveform,
         "ORU" | "ORF" => return Base::Observed,
+        // Whatever its type, it answers something.
+        _ if message.first(b"MSA").is_some() => Kind::Ack,
         _ => Kind::Other,
     };
     Base::Kind(kind)
@@ -542,13 +551,13 @@ impl<'m> Walk<'_, 'm> {
                 }
                 Base::Observed => {
                     let unit = self.memory.unit(obx.field(6));
-                    let reading =
-                        Reading { table, code, unit, test: self.test, laboratory: group.laboratory, device: device.0 };
+                    let reading = Reading { table, code, unit, test: self.test, laboratory: group.laboratory, device: device.0 };
                     match rows::read(&obx, &reading, status, &when) {
                         Ok(observation) => self.observe(observation, &obx, code.hash),
                         Err(reject) => {
                             waveforms += u32::from(reject.reason == RejectReason::Waveform);
-                            known += u32::from(reject.parameter.is_some() && reject.reason != RejectReason::NotObserved);
+                            let other = matches!(reject.reason, RejectReason::NotObserved | RejectReason::Waveform);
+                            known += u32::from(reject.parameter.is_some() && !other);
                             self.report.rejects.push(reject);
                         }
                     }
@@ -628,12 +637,7 @@ impl<'m> Walk<'_, 'm> {
     }
 
     fn observe(&mut self, observation: Observation, obx: &Obx<'_>, code: u32) {
-        let key = (
-            observation.parameter as u8,
-            observation.device,
-            observation.channel,
-            observation.effective_at.ms(),
-        );
+        let key = (observation.parameter as u8, observation.device, observation.channel, observation.effective_at.ms());
         let at = self.report.observations.len() as u32;
         self.order.push(Stream { key, at, place: obx.field(4).span(), code, name: obx.field(3).span() });
         self.report.observations.push(observation);
@@ -678,10 +682,7 @@ impl<'m> Walk<'_, 'm> {
             return None;
         }
         let system = System::named(obx.field(3).component(3).str());
-        let systems = [
-            if system == System::MdilAlert { System::Mdil } else { system },
-            System::Bare,
-        ];
+        let systems = [if system == System::MdilAlert { System::Mdil } else { system }, System::Bare];
         let row = systems.into_iter().find_map(|system| table.by_label(system, word))?;
         match self.tables.row(row).meaning {
             Meaning::Parameter(parameter) => Some(parameter),

@@ -20,6 +20,8 @@ mod lines;
 mod scan;
 mod segment;
 mod settle;
+pub mod place;
+pub mod show;
 pub mod time;
 pub mod tree;
 pub mod value;
