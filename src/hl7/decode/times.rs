@@ -39,15 +39,7 @@ pub struct Times<'z, 'm> {
 
 impl<'z, 'm> Times<'z, 'm> {
     pub fn new(site: &'z TimeZone, listener_min: Option<i16>, received_at: Timestamp) -> Times<'z, 'm> {
-        Times {
-            site,
-            listener_min,
-            header_min: None,
-            received_at,
-            first_offset: None,
-            differ: false,
-            last: (&[], Told::Nothing),
-        }
+        Times { site, listener_min, header_min: None, received_at, first_offset: None, differ: false, last: (&[], Told::Nothing) }
     }
 
     /// Reads MSH-7, whose offset is the one for times without.
