@@ -2,9 +2,11 @@
 pub mod alert;
 pub mod bed;
 pub mod check;
+pub mod cli;
 pub mod command;
 pub mod config;
 pub mod episode;
+pub mod eval;
 pub mod fleet;
 pub mod fusion;
 pub mod hl7;
