@@ -10,7 +10,8 @@
 //! physiology. Everything here moves by [`Episodes::step`] at the times that [`Episodes::deadline`] names.
 
 use crate::alert::{
-    Acked, Alert, AlertEvent, AlertState, By, Cause, EVIDENCE_MAX, EventKind, Evidence, Members, Number, Previous, alert_id, reference,
+    Acked, Alert, AlertEvent, AlertState, By, Cause, EVIDENCE_MAX, EventKind, Evidence, Members, Number, Previous, alert_id,
+    reference,
 };
 use crate::check::{Arg, Assessment, CheckId, Priority};
 use crate::command::Via;
@@ -109,6 +110,8 @@ pub struct Desk<'a> {
     pub reviewed: bool,
     /// S05, where the catalogue has it.
     pub flood: Option<CheckId>,
+    /// A bed of its own; false for the notices of wards and of the installation, which are not fused and not delayed again.
+    pub alone: bool,
 }
 
 /// The episodes of one bed, in the order in which they began.
@@ -136,7 +139,7 @@ impl Episodes {
         if findings.rows.is_empty() && self.list.is_empty() {
             return;
         }
-        let tamper = findings.tamper(now, desk.limits.agree_s, desk.reviewed);
+        let tamper = if desk.alone { findings.tamper(now, desk.limits.agree_s, desk.reviewed) } else { None };
         if let Some(tamper) = &tamper {
             self.take_tamper(tamper, findings, now, desk);
         }
@@ -206,8 +209,7 @@ impl Episodes {
 
     /// Whether a new tamper alert may be raised now.
     fn rearmed(&self, priority: Priority, now: Timestamp, desk: &Desk<'_>) -> bool {
-        self.tamper_raised
-            .is_none_or(|(raised, before)| now.since_s(raised) >= desk.limits.rearm_s || priority < before)
+        self.tamper_raised.is_none_or(|(raised, before)| now.since_s(raised) >= desk.limits.rearm_s || priority < before)
     }
 
     fn take_row(&mut self, row: &Finding, findings: &Findings, tamper: Option<&Tamper>, now: Timestamp, desk: &Desk<'_>) {
@@ -231,7 +233,7 @@ impl Episodes {
                     episode.params = episode.params.union(row.params);
                     episode.dirty |= episode.open();
                 }
-                if episode.assessment == Assessment::Tamper || !row.holds() {
+                if (episode.assessment == Assessment::Tamper && desk.alone) || !row.holds() {
                     return;
                 }
                 let (priority, changes_at) = fusion::priority(row, assessment, now, coexists, desk.limits);
@@ -249,7 +251,7 @@ impl Episodes {
                 let mut episode = begin(row, assessment, now);
                 episode.confidence = fusion::confidence(row);
                 episode.set(assessment, priority, changes_at);
-                episode.raise_at = now.plus_s(delay_s(assessment, priority, desk.limits));
+                episode.raise_at = if desk.alone { now.plus_s(delay_s(assessment, priority, desk.limits)) } else { now };
                 self.list.push(episode);
             }
             None => {}
@@ -362,7 +364,15 @@ impl Episodes {
     }
 
     /// One "unstable signal" for all that is over the budget.
-    fn fold_flood(&mut self, at: usize, flood: CheckId, findings: &Findings, now: Timestamp, desk: &Desk<'_>, out: &mut Vec<AlertEvent>) {
+    fn fold_flood(
+        &mut self,
+        at: usize,
+        flood: CheckId,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) {
         let folded = self.list[at].id.clone();
         let card = match self.list.iter().position(|e| e.check == flood && e.phase != Phase::Pending) {
             Some(card) => card,
@@ -479,7 +489,15 @@ impl Episodes {
     }
 
     /// A person takes note. Their words are published only where that is enabled.
-    pub fn acknowledge(&mut self, id: &str, note: Note, findings: &Findings, now: Timestamp, desk: &Desk<'_>, out: &mut Vec<AlertEvent>) {
+    pub fn acknowledge(
+        &mut self,
+        id: &str,
+        note: Note,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) {
         let Some(at) = self.list.iter().position(|e| e.open() && e.id == id) else { return };
         let latched = self.list[at].phase == Phase::Latched;
         let by = By { user: note.user.clone(), via: note.via, comment: note.comment.clone().filter(|_| desk.publish_comments) };
@@ -497,7 +515,15 @@ impl Episodes {
     }
 
     /// A person's words on an alert.
-    pub fn comment(&mut self, id: &str, note: Note, findings: &Findings, now: Timestamp, desk: &Desk<'_>, out: &mut Vec<AlertEvent>) {
+    pub fn comment(
+        &mut self,
+        id: &str,
+        note: Note,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) {
         let Some(at) = self.list.iter().position(|e| e.open() && e.id == id) else { return };
         let by = By { user: note.user, via: note.via, comment: note.comment.filter(|_| desk.publish_comments) };
         let prev = Some(self.list[at].previous());
@@ -517,13 +543,12 @@ impl Episodes {
     }
 
     /// The alerts that a gateway's or ward's one stands for.
-    pub fn set_members(&mut self, check: CheckId, members: Vec<String>, beds: u32, priority: Priority) {
+    pub fn set_members<'a>(&mut self, check: CheckId, members: impl Iterator<Item = &'a str>, beds: u32, priority: Priority) {
         if let Some(episode) = self.list.iter_mut().find(|e| e.check == check) {
-            if episode.cause_of != members || episode.beds != beds {
-                episode.dirty |= episode.open();
-                episode.count = u64::from(beds);
-            }
-            episode.cause_of = members;
+            episode.cause_of.clear();
+            episode.cause_of.extend(members.map(str::to_owned));
+            episode.dirty |= episode.open() && episode.beds != beds;
+            episode.count = episode.count.max(u64::from(beds));
             episode.beds = beds;
             if priority < episode.priority {
                 let assessment = episode.assessment;
@@ -717,8 +742,10 @@ fn write(episode: &Episode, findings: &Findings, now: Timestamp, desk: &Desk<'_>
     let key = own.map_or("default", |r| r.text.as_str());
     let (text, action) = if episode.beds > 0 && meta.id != "M04" {
         texts.collapse(&filled)
+    } else if Some(episode.check) == desk.flood && desk.alone {
+        texts.unstable(&filled)
     } else {
-        (texts.sentence(meta.id, key, episode.assessment, &filled), texts.action(episode.assessment, coexists, &filled))
+        (texts.sentence(meta.id, key, episode.assessment, &filled), texts.action(meta.id, episode.assessment, coexists, &filled))
     };
     let mut rows: Vec<&Finding> = episode.evidence.iter().filter_map(|c| findings.row(*c)).collect();
     rows.sort_by(|a, b| {
@@ -790,3 +817,7 @@ fn write(episode: &Episode, findings: &Findings, now: Timestamp, desk: &Desk<'_>
         href: None,
     }
 }
+
+#[cfg(test)]
+#[path = "episode_tests.rs"]
+mod tests;

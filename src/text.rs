@@ -56,6 +56,7 @@ struct House {
     assessment: BTreeMap<Assessment, Pair>,
     coexist: Coexist,
     collapse: Pair,
+    unstable: Pair,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,8 +80,26 @@ pub enum TextError {
 #[derive(Debug)]
 pub struct Texts {
     house: House,
-    /// By check id, then by the verdict's `text`.
-    checks: BTreeMap<String, BTreeMap<String, Template>>,
+    checks: BTreeMap<String, CheckTexts>,
+}
+
+/// What one check says; the variants are the verdict's `text`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckTexts {
+    name: Template,
+    /// For the ward; absent where the finding alone never reaches one.
+    #[serde(default)]
+    nurse: BTreeMap<String, Template>,
+    /// For clinical engineering: what was compared.
+    #[serde(default)]
+    engineer: BTreeMap<String, Template>,
+    action: Option<Template>,
+}
+
+/// A variant, or the default one.
+fn variant<'t>(texts: &'t BTreeMap<String, Template>, key: &str) -> Option<&'t Template> {
+    texts.get(key).or_else(|| texts.get("default"))
 }
 
 static SHIPPED: LazyLock<Texts> =
@@ -112,7 +131,7 @@ impl Texts {
         struct Checks {
             schema: String,
             #[serde(flatten)]
-            checks: BTreeMap<String, BTreeMap<String, Template>>,
+            checks: BTreeMap<String, CheckTexts>,
         }
         let house: House = toml::from_str(house)?;
         let checks: Checks = toml::from_str(checks)?;
@@ -137,15 +156,24 @@ impl Texts {
         self.house.label.get(parameter.key()).map_or(parameter.key(), |t| t.of(language))
     }
 
-    /// What a check says; the assessment's own sentence where it has none, or where one of its names is not given.
+    /// What people call a check's finding.
+    pub fn name(&self, check: &str) -> Option<&Template> {
+        self.checks.get(check).map(|t| &t.name)
+    }
+
+    /// What a check says: to the ward, or to the engineers where nothing else supports it. The assessment's own sentence
+    /// stands in where it has none, or where one of its names is not given.
     pub fn sentence(&self, check: &str, key: &str, assessment: Assessment, slots: &Slots<'_>) -> Text {
-        let own = self.checks.get(check).and_then(|texts| texts.get(key).or_else(|| texts.get("default")));
+        let own = self.checks.get(check).and_then(|texts| {
+            let (nurse, engineer) = (variant(&texts.nurse, key), variant(&texts.engineer, key));
+            if assessment == Assessment::Unverified { engineer.or(nurse) } else { nurse.or(engineer) }
+        });
         own.and_then(|template| self.fill(template, slots)).unwrap_or_else(|| self.fallback(assessment, slots))
     }
 
-    /// What a check compared: its sentence `evidence`, where it has one.
+    /// What a check compared.
     pub fn evidence(&self, check: &str, key: &str, assessment: Assessment, slots: &Slots<'_>) -> Text {
-        let own = self.checks.get(check).and_then(|texts| texts.get("evidence"));
+        let own = self.checks.get(check).and_then(|texts| variant(&texts.engineer, key).or_else(|| variant(&texts.nurse, key)));
         own.and_then(|template| self.fill(template, slots)).unwrap_or_else(|| self.sentence(check, key, assessment, slots))
     }
 
@@ -154,9 +182,13 @@ impl Texts {
     }
 
     /// What to do; `coexist`: a tamper or identity alert and corroborated physiology on one bed.
-    pub fn action(&self, assessment: Assessment, coexist: bool, slots: &Slots<'_>) -> Text {
-        let template = if coexist { &self.house.coexist.action } else { &self.house.assessment[&assessment].action };
-        self.fill(template, slots).unwrap_or_default()
+    ///
+    /// Tampering always has the house's own words: they name the reference for the telephone.
+    pub fn action(&self, check: &str, assessment: Assessment, coexist: bool, slots: &Slots<'_>) -> Text {
+        let house = if coexist { &self.house.coexist.action } else { &self.house.assessment[&assessment].action };
+        let own = self.checks.get(check).and_then(|texts| texts.action.as_ref());
+        let own = own.filter(|_| !coexist && assessment != Assessment::Tamper);
+        own.and_then(|template| self.fill(template, slots)).or_else(|| self.fill(house, slots)).unwrap_or_default()
     }
 
     /// What is said of a gateway, and what to do.
@@ -165,9 +197,18 @@ impl Texts {
         (self.fill(sentence, slots).unwrap_or_default(), self.fill(action, slots).unwrap_or_default())
     }
 
+    /// What is said of a bed whose alerts are more than its budget, and what to do.
+    pub fn unstable(&self, slots: &Slots<'_>) -> (Text, Text) {
+        let (sentence, action) = (&self.house.unstable.sentence, &self.house.unstable.action);
+        (self.fill(sentence, slots).unwrap_or_default(), self.fill(action, slots).unwrap_or_default())
+    }
+
     /// The filled template; `None` where a name is not given or a brace does not close.
     pub fn fill(&self, template: &Template, slots: &Slots<'_>) -> Option<Text> {
-        Some(Text { en: self.fill_one(&template.en, slots, Language::En)?, it: self.fill_one(&template.it, slots, Language::It)? })
+        Some(Text {
+            en: self.fill_one(&template.en, slots, Language::En)?,
+            it: self.fill_one(&template.it, slots, Language::It)?,
+        })
     }
 
     fn fill_one(&self, template: &str, slots: &Slots<'_>, language: Language) -> Option<String> {
@@ -230,16 +271,25 @@ impl Texts {
 
     /// Every template with the place where it stands, for tests and for the catalogue.
     pub fn templates(&self) -> impl Iterator<Item = (String, &Template)> {
-        let house = self.house.assessment.iter().flat_map(|(a, pair)| {
-            [(format!("{a:?}.sentence"), &pair.sentence), (format!("{a:?}.action"), &pair.action)]
-        });
+        let house = self
+            .house
+            .assessment
+            .iter()
+            .flat_map(|(a, pair)| [(format!("{a:?}.sentence"), &pair.sentence), (format!("{a:?}.action"), &pair.action)]);
         let more = [
             ("coexist.action".to_owned(), &self.house.coexist.action),
             ("collapse.sentence".to_owned(), &self.house.collapse.sentence),
             ("collapse.action".to_owned(), &self.house.collapse.action),
+            ("unstable.sentence".to_owned(), &self.house.unstable.sentence),
+            ("unstable.action".to_owned(), &self.house.unstable.action),
         ];
         let labels = self.house.label.iter().map(|(key, t)| (format!("label.{key}"), t));
-        let checks = self.checks.iter().flat_map(|(id, texts)| texts.iter().map(move |(key, t)| (format!("{id}.{key}"), t)));
+        let checks = self.checks.iter().flat_map(|(id, texts)| {
+            let nurse = texts.nurse.iter().map(move |(key, t)| (format!("{id}.nurse.{key}"), t));
+            let engineer = texts.engineer.iter().map(move |(key, t)| (format!("{id}.engineer.{key}"), t));
+            let single = std::iter::once((format!("{id}.name"), &texts.name));
+            single.chain(nurse).chain(engineer).chain(texts.action.iter().map(move |t| (format!("{id}.action"), t)))
+        });
         house.chain(more).chain(labels).chain(checks)
     }
 }
@@ -326,7 +376,7 @@ mod tests {
         let text = Texts::shipped().sentence("Z99", "default", Assessment::Tamper, &slots);
         assert_eq!(text.en, "Values of HR cannot be trusted");
         for assessment in ASSESSMENTS {
-            let action = Texts::shipped().action(assessment, false, &slots);
+            let action = Texts::shipped().action("Z99", assessment, false, &slots);
             assert!(!action.en.is_empty() && !action.it.is_empty() && !action.en.contains('{'));
         }
     }
@@ -341,8 +391,23 @@ mod tests {
     #[test]
     fn every_sentence_keeps_to_the_wording_policy() {
         let never = [
-            "attack", "hack", "backdoor", "breach", "steal", "stolen", "malware", "vulnerable", "patched", "attacco", "attaccant",
-            "pirat", "rubat", "rubando", "violat", "compromess", "60601",
+            "attack",
+            "hack",
+            "backdoor",
+            "breach",
+            "steal",
+            "stolen",
+            "malware",
+            "vulnerable",
+            "patched",
+            "attacco",
+            "attaccant",
+            "pirat",
+            "rubat",
+            "rubando",
+            "violat",
+            "compromess",
+            "60601",
         ];
         // The bedside monitor's own alarms may be named, and only by the checks that are about them.
         let about_alarms = ["P11.", "P12.", "P14."];
@@ -352,7 +417,10 @@ mod tests {
                 assert!(!text.contains(word), "{place}: {word:?} in {text:?}");
             }
             if !about_alarms.iter().any(|p| place.starts_with(p)) {
-                assert!(!text.contains("alarm") && !text.contains("allarm"), "{place}: an alarm is the bedside monitor's: {text:?}");
+                assert!(
+                    !text.contains("alarm") && !text.contains("allarm"),
+                    "{place}: an alarm is the bedside monitor's: {text:?}"
+                );
             }
             assert!(!template.en.trim().is_empty() && !template.it.trim().is_empty(), "{place}: a language is missing");
             for template in [&template.en, &template.it] {
