@@ -31,8 +31,9 @@ impl Mosquitto {
     fn start(folder: &Path) -> Mosquitto {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
         let configuration = folder.join("mosquitto.conf");
+        // Started by root it would become another user, who cannot write into our folder (`user` is ignored otherwise).
         let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\nmax_queued_messages 0\n",
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\nmax_queued_messages 0\nuser root\n",
             folder.display()
         );
         std::fs::write(&configuration, text).expect("written");
