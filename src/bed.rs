@@ -1,11 +1,35 @@
 //! One bed: who lies in it as far as the feed says, and one [`Stream`] of statistics for each parameter.
 //!
-//! A bed knows no check and no alert. It is told what passed ([`Bed::learn`]) and answers what it expects.
+//! A bed knows no check and no alert. It is told what came ([`Bed::learn`] for what passed, [`Bed::note_doubted`] for what did
+//! not, [`Bed::note_absent`] for a row without a value) and answers what it expects. Memory is bounded: [`Bed::STREAMS_MAX`]
+//! streams of less than 2 KB; a further channel is counted and not kept.
 
-use crate::observation::{AgeBand, Observation, Validity};
+use crate::observation::{AgeBand, ObsFlags, Observation, Validity};
+use crate::population::Population;
+use crate::profile::Profile;
+use crate::stats::cadence::Cadence;
+use crate::stats::ewma::Ewma;
+use crate::stats::quantile::Quantile;
+use crate::stats::runs::ChangeRate;
 use crate::time::Timestamp;
-use crate::vital::Parameter;
+use crate::vital::{Nature, Parameter, Unit};
 use serde::{Deserialize, Serialize};
+
+/// Time constants of the two averages, seconds.
+const FAST_S: f64 = 60.0;
+const SLOW_S: f64 = 3600.0;
+/// Half-life of a baseline, seconds.
+const HALF_LIFE_S: f64 = 4.0 * 3600.0;
+/// After a gap of this length what is known counts half, seconds.
+const COLD_S: f64 = 900.0;
+/// The slow average moves by at most this many within-patient SDs an hour, so that a slow ramp cannot teach itself...
+const DRIFT_SD_PER_HOUR: f64 = 0.5;
+/// ...once this much time was learned, seconds.
+const DRIFT_FREE_S: f64 = 1800.0;
+/// Intervals before Δ counts as known.
+const CADENCE_NEEDED: u32 = 10;
+/// Values before the quantiles say what is expected.
+const BAND_NEEDED: u32 = 60;
 
 /// One accepted value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -15,11 +39,75 @@ pub struct Sample {
     pub received_at: Timestamp,
 }
 
+/// The last 128 accepted values of a stream, by their own time, in order.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Recent {
+    /// Value, and the low half of its time: differences up to 24 days come out right.
+    entries: Vec<(f32, u32)>,
+    head: u8,
+    newest_ms: i64,
+}
+
+impl Recent {
+    pub const KEPT: usize = 128;
+
+    fn push(&mut self, value: f64, at: Timestamp) {
+        let entry = (value as f32, at.ms() as u32);
+        self.newest_ms = at.ms();
+        if self.entries.len() < Self::KEPT {
+            if self.entries.capacity() == 0 {
+                self.entries.reserve_exact(Self::KEPT);
+            }
+            self.head = self.entries.len() as u8;
+            self.entries.push(entry);
+        } else {
+            self.head = (self.head + 1) % Self::KEPT as u8;
+            self.entries[self.head as usize] = entry;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.head = 0;
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Values and their own times, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = (f64, Timestamp)> + '_ {
+        let len = self.entries.len();
+        let newest = self.newest_ms as u32;
+        (0..len).map(move |back| {
+            let (value, low) = self.entries[(self.head as usize + len - back) % len];
+            (f64::from(value), Timestamp(self.newest_ms - i64::from(newest.wrapping_sub(low))))
+        })
+    }
+
+    /// The values that are not older than `from`, newest first.
+    pub fn since(&self, from: Timestamp) -> impl Iterator<Item = (f64, Timestamp)> + '_ {
+        self.iter().take_while(move |(_, at)| *at >= from)
+    }
+
+    /// Smallest and largest value not older than `from`.
+    pub fn envelope(&self, from: Timestamp) -> Option<(f64, f64)> {
+        self.since(from)
+            .fold(None, |seen: Option<(f64, f64)>, (v, _)| Some(seen.map_or((v, v), |(low, high)| (low.min(v), high.max(v)))))
+    }
+}
+
 /// One parameter of one channel: its last values and its baseline.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stream {
     pub parameter: Parameter,
     pub channel: u32,
+    /// The newest usable value, whether it passed or not: this is what is shown.
+    pub latest: Option<Sample>,
     /// The last accepted value.
     pub last: Option<Sample>,
     /// The one before it.
@@ -30,6 +118,182 @@ pub struct Stream {
     pub heard_at: Timestamp,
     /// Values accepted since the epoch began.
     pub accepted: u64,
+    /// OBX-6 of the newest usable value, hashed.
+    pub unit_hash: u32,
+    /// Interval between new values, by their own time.
+    pub cadence: Cadence,
+    /// Average and spread of the last minute.
+    pub fast: Ewma,
+    /// Average and spread of the last hour, its drift capped.
+    pub slow: Ewma,
+    pub p05: Quantile,
+    pub p50: Quantile,
+    pub p95: Quantile,
+    /// How often the value changes.
+    pub changes: ChangeRate,
+    /// The last accepted values.
+    pub recent: Recent,
+    /// Own and receive time of the newest value that came late, while such values come.
+    pub late: Option<(Timestamp, Timestamp)>,
+    late_run: u8,
+    learned_s: f64,
+    halved_s: f64,
+}
+
+impl Stream {
+    fn new(parameter: Parameter, channel: u32, at: Timestamp) -> Stream {
+        Stream {
+            parameter,
+            channel,
+            latest: None,
+            last: None,
+            previous: None,
+            absent: None,
+            heard_at: at,
+            accepted: 0,
+            unit_hash: 0,
+            cadence: Cadence::default(),
+            fast: Ewma::default(),
+            slow: Ewma::default(),
+            p05: Quantile::new(0.05),
+            p50: Quantile::new(0.5),
+            p95: Quantile::new(0.95),
+            changes: ChangeRate::default(),
+            recent: Recent::default(),
+            late: None,
+            late_run: 0,
+            learned_s: 0.0,
+            halved_s: 0.0,
+        }
+    }
+
+    /// Usual interval Δ between two values, seconds; `None` until it is known.
+    pub fn delta_s(&self) -> Option<f64> {
+        // Cuffs are rare: three cycles must do.
+        let needed = if self.parameter.nature() == Nature::Episodic { 3 } else { CADENCE_NEEDED };
+        self.cadence.seconds(needed)
+    }
+
+    /// Age at which a value is stale, seconds: max(3Δ, 10 s); for a cuff its cycle and 5 min.
+    pub fn stale_after_s(&self) -> f64 {
+        match self.parameter.nature() {
+            Nature::Episodic => self.delta_s().unwrap_or(3600.0) + 300.0,
+            Nature::Setting => 86_400.0,
+            // Until Δ is known nothing is called stale before a minute.
+            Nature::Continuous | Nature::Derived => self.delta_s().map_or(60.0, |delta| (3.0 * delta).max(10.0)),
+        }
+    }
+
+    /// Whether the newest value is older than it may be, or there is none.
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        self.latest.is_none_or(|latest| now.since_s(latest.received_at) > self.stale_after_s())
+    }
+
+    /// Takes note of a usable row. True if it is the newest by its own time, and so may become the last value.
+    fn arrive(&mut self, o: &Observation, at: Timestamp) -> bool {
+        self.heard_at = at;
+        self.absent = None;
+        let sample = Sample { value: o.value, effective_at: o.effective_at, received_at: at };
+        let Some(latest) = self.latest else {
+            self.unit_hash = o.unit_hash;
+            self.latest = Some(sample);
+            return true;
+        };
+        if o.effective_at == latest.effective_at {
+            return false;
+        }
+        if o.effective_at < latest.effective_at && !self.follow_back(o.effective_at, at) {
+            return false;
+        }
+        if o.effective_at < latest.effective_at {
+            // The clock was set back: what is kept has times from the future.
+            self.recent.clear();
+        } else {
+            self.cadence.push(o.effective_at.since_ms(latest.effective_at));
+        }
+        self.late = None;
+        self.late_run = 0;
+        self.unit_hash = o.unit_hash;
+        self.latest = Some(sample);
+        true
+    }
+
+    /// Whether values from the past are the new present: five in a row whose own time advances as ours does are a clock that
+    /// was set back; a backlog comes faster than it was measured.
+    fn follow_back(&mut self, effective_at: Timestamp, at: Timestamp) -> bool {
+        let steady = self.late.is_some_and(|(own, received)| {
+            let advance_ms = effective_at.since_ms(own);
+            advance_ms > 0 && at.since_ms(received) * 2 >= advance_ms
+        });
+        self.late_run = if steady { self.late_run + 1 } else { 0 };
+        self.late = Some((effective_at, at));
+        self.late_run >= 5
+    }
+
+    fn learn(&mut self, population: &Population, o: &Observation, at: Timestamp, frozen: bool) {
+        if !self.arrive(o, at) {
+            return;
+        }
+        let before = self.last;
+        self.previous = before;
+        self.last = self.latest;
+        self.accepted += 1;
+        self.recent.push(o.value, o.effective_at);
+        if frozen {
+            return;
+        }
+        let gap_s = before.map_or(0.0, |b| o.effective_at.since_s(b.effective_at));
+        if gap_s > COLD_S {
+            self.slow.halve();
+            self.forget();
+        }
+        let dt_s = if gap_s > 0.0 { gap_s.min(SLOW_S) } else { self.delta_s().unwrap_or(1.0) };
+        self.fast.push(o.value, dt_s, FAST_S);
+        let step_max = match population.within_sd(self.parameter) {
+            Some(sd) if self.learned_s >= DRIFT_FREE_S => DRIFT_SD_PER_HOUR * sd * dt_s / 3600.0,
+            _ => f64::INFINITY,
+        };
+        self.slow.push_limited(o.value, dt_s, SLOW_S, step_max);
+        self.p05.push(o.value);
+        self.p50.push(o.value);
+        self.p95.push(o.value);
+        if let Some(before) = before {
+            self.changes.push(before.value != o.value, (HALF_LIFE_S / dt_s).max(120.0));
+        }
+        self.learned_s += dt_s;
+        self.halved_s += dt_s;
+        if self.halved_s >= HALF_LIFE_S {
+            self.halved_s = 0.0;
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.p05.halve();
+        self.p50.halve();
+        self.p95.halve();
+    }
+
+    /// What the stream's own statistics expect: the median and the distances to the 5 % and 95 % quantiles, each stretched to
+    /// three normal standard deviations, and at least two steps of the scale wide on each side.
+    fn band(&self) -> Option<(f64, f64)> {
+        if self.accepted < u64::from(BAND_NEEDED) {
+            return None;
+        }
+        // A normal distribution has its 5 % quantile 1.645 SD below the median.
+        const STRETCH: f64 = 3.0 / 1.645;
+        let (low, mid, high) = (self.p05.value()?, self.p50.value()?, self.p95.value()?);
+        let margin =
+            if matches!(self.parameter.unit(), Unit::Cel | Unit::Kelvin | Unit::Mm | Unit::MilliVolt) { 0.2 } else { 2.0 };
+        let mut band = (mid - ((mid - low) * STRETCH).max(margin), mid + ((high - mid) * STRETCH).max(margin));
+        if matches!(self.parameter.unit(), Unit::Percent) {
+            band = (band.0.max(0.0), band.1.min(100.0));
+        }
+        if matches!(self.parameter.unit(), Unit::PerMin) {
+            band.0 = band.0.max(0.0);
+        }
+        Some(((band.0 * 10.0).round() / 10.0, (band.1 * 10.0).round() / 10.0))
+    }
 }
 
 /// One bed.
@@ -44,25 +308,255 @@ pub struct Bed {
     pub epoch_at: Timestamp,
     /// Last message of any kind for this bed.
     pub heard_at: Timestamp,
+    /// Standby, discharged, or marked off by a person: silence is expected.
+    pub off: bool,
+    /// Interval between messages, by our clock.
+    pub cadence: Cadence,
     pub streams: Vec<Stream>,
+    /// Channels that were not kept because there were too many.
+    pub streams_refused: u64,
+    /// Position of the first stream of each parameter; `NONE`: not heard.
+    first: Vec<u8>,
 }
 
+const NONE: u8 = u8::MAX;
+
 impl Bed {
+    /// Streams of one bed at most; a row of a further channel is counted in `streams_refused` and not kept.
+    pub const STREAMS_MAX: usize = 64;
+
+    pub fn new(ward: String, bed: String, at: Timestamp) -> Bed {
+        Bed {
+            ward,
+            bed,
+            patient: 0,
+            age: AgeBand::Unknown,
+            epoch_at: at,
+            heard_at: at,
+            off: false,
+            cadence: Cadence::default(),
+            streams: Vec::new(),
+            streams_refused: 0,
+            first: vec![NONE; Parameter::COUNT],
+        }
+    }
+
+    /// Another patient or device set: every baseline is forgotten. The states of the checks go with it (`States::default()`).
+    pub fn begin_epoch(&mut self, patient: u64, age: AgeBand, at: Timestamp) {
+        self.patient = patient;
+        self.age = age;
+        self.epoch_at = at;
+        self.off = false;
+        self.streams.clear();
+        self.first.fill(NONE);
+    }
+
     /// The stream that speaks for a parameter.
     pub fn stream(&self, parameter: Parameter) -> Option<&Stream> {
-        self.streams.iter().find(|s| s.parameter == parameter)
+        self.streams.get(self.first[parameter as usize] as usize)
     }
+
     /// The stream of a parameter and channel.
     pub fn channel(&self, parameter: Parameter, channel: u32) -> Option<&Stream> {
+        let first = self.stream(parameter)?;
+        if first.channel == channel {
+            return Some(first);
+        }
         self.streams.iter().find(|s| s.parameter == parameter && s.channel == channel)
     }
+
+    fn open(&mut self, parameter: Parameter, channel: u32, at: Timestamp) -> Option<&mut Stream> {
+        let first = self.first[parameter as usize] as usize;
+        let found = if self.streams.get(first).is_some_and(|s| s.channel == channel) {
+            Some(first)
+        } else {
+            self.streams.iter().position(|s| s.parameter == parameter && s.channel == channel)
+        };
+        let position = match found {
+            Some(position) => position,
+            None if self.streams.len() < Self::STREAMS_MAX => {
+                self.streams.push(Stream::new(parameter, channel, at));
+                let position = self.streams.len() - 1;
+                if self.first[parameter as usize] == NONE {
+                    self.first[parameter as usize] = position as u8;
+                }
+                position
+            }
+            None => {
+                self.streams_refused += 1;
+                return None;
+            }
+        };
+        self.streams.get_mut(position)
+    }
+
     /// Whether an observation is usable and a measurement that was not heard before (a repeat with the same own time is the
     /// same measurement).
-    pub fn is_new(&self, observation: &Observation) -> bool {
-        observation.validity.usable()
+    pub fn is_new(&self, o: &Observation) -> bool {
+        o.validity.usable()
+            && o.value.is_finite()
+            && !o.flags.has(ObsFlags::CALIBRATION)
             && self
-                .channel(observation.parameter, observation.channel)
-                .and_then(|s| s.last)
-                .is_none_or(|last| last.effective_at != observation.effective_at)
+                .channel(o.parameter, o.channel)
+                .and_then(|s| s.latest)
+                .is_none_or(|latest| latest.effective_at != o.effective_at)
+    }
+
+    /// A message of any kind came for this bed. After it was judged.
+    pub fn note_message(&mut self, at: Timestamp) {
+        if at > self.heard_at {
+            self.cadence.push(at.since_ms(self.heard_at));
+            self.heard_at = at;
+        }
+    }
+
+    /// Takes a value that passed. `frozen`: the bed is under suspicion (any e ≥ 10), so the value is kept and not learned.
+    pub fn learn(&mut self, population: &Population, o: &Observation, at: Timestamp, frozen: bool) {
+        if !o.validity.usable() || !o.value.is_finite() {
+            return;
+        }
+        if let Some(stream) = self.open(o.parameter, o.channel, at) {
+            stream.learn(population, o, at, frozen);
+        }
+    }
+
+    /// Takes a usable value that a check has doubted: it is shown, and teaches nothing.
+    pub fn note_doubted(&mut self, o: &Observation, at: Timestamp) {
+        if !o.validity.usable() || !o.value.is_finite() {
+            return;
+        }
+        if let Some(stream) = self.open(o.parameter, o.channel, at) {
+            stream.arrive(o, at);
+        }
+    }
+
+    /// A row without a usable value: why.
+    pub fn note_absent(&mut self, parameter: Parameter, channel: u32, why: Validity, at: Timestamp) {
+        if let Some(stream) = self.open(parameter, channel, at) {
+            stream.heard_at = at;
+            stream.absent = Some(why);
+        }
+    }
+
+    /// Usual interval Δ between messages, seconds; `None` until it is known.
+    pub fn delta_s(&self) -> Option<f64> {
+        self.cadence.seconds(CADENCE_NEEDED)
+    }
+
+    /// What the bed's own statistics expect of a parameter now; `None` while learning or stale.
+    pub fn expected_band(&self, parameter: Parameter, now: Timestamp) -> Option<(f64, f64)> {
+        self.stream(parameter).filter(|s| !s.is_stale(now))?.band()
+    }
+
+    /// Whether the baseline of a parameter is not ready: Δ is not known, or the device's habits may not accuse yet.
+    pub fn is_learning(&self, parameter: Parameter, profile: &Profile, now: Timestamp) -> bool {
+        !profile.usable(self.epoch_at, now)
+            || self.stream(parameter).is_none_or(|s| s.parameter.nature() == Nature::Continuous && s.delta_s().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::story;
+
+    const T0: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn fed(values: impl Iterator<Item = f64>) -> Bed {
+        let population = Population::default();
+        let mut bed = Bed::new("icu".into(), "A01".into(), T0);
+        for (i, v) in values.enumerate() {
+            let at = T0.plus_s(i as f64);
+            bed.learn(&population, &story::observation(Parameter::Hr, v, at), at, false);
+        }
+        bed
+    }
+
+    #[test]
+    fn the_band_holds_what_the_bed_shows_and_nothing_far_from_it() {
+        let bed = fed((0..600).map(|i| 70.0 + f64::from(i * 7 % 9)));
+        let (low, high) = bed.expected_band(Parameter::Hr, T0.plus_s(600.0)).unwrap();
+        assert!(low < 70.0 && high > 78.0 && low > 60.0 && high < 88.0, "{low} {high}");
+        assert_eq!(bed.expected_band(Parameter::Hr, T0.plus_s(700.0)), None, "a stale value has no band");
+    }
+
+    #[test]
+    fn a_repeat_with_the_same_own_time_is_the_same_measurement() {
+        let bed = fed([118.0].into_iter());
+        assert!(!bed.is_new(&story::observation(Parameter::Hr, 119.0, T0)));
+        assert!(bed.is_new(&story::observation(Parameter::Hr, 118.0, T0.plus_s(1.0))));
+    }
+
+    #[test]
+    fn a_late_batch_does_not_replace_the_newest_value_and_a_clock_set_back_does() {
+        let population = Population::default();
+        let mut bed = fed((0..60).map(|_| 70.0));
+        let now = T0.plus_s(60.0);
+        for i in 0..40 {
+            bed.learn(&population, &story::observation(Parameter::Hr, 90.0, T0.plus_s(f64::from(i) + 0.5)), now, false);
+        }
+        assert_eq!(bed.stream(Parameter::Hr).unwrap().latest.unwrap().value, 70.0);
+        for i in 1..=10 {
+            let at = now.plus_s(f64::from(i));
+            bed.learn(&population, &story::observation(Parameter::Hr, 95.0, at.plus_s(-3600.0)), at, false);
+        }
+        assert_eq!(bed.stream(Parameter::Hr).unwrap().latest.unwrap().value, 95.0);
+    }
+
+    #[test]
+    fn a_slow_ramp_cannot_teach_itself() {
+        let bed = fed((0..7200).map(|i| 70.0 + if i > 3600 { f64::from(i - 3600) / 60.0 } else { 0.0 }));
+        let mean = bed.stream(Parameter::Hr).unwrap().slow.mean().unwrap();
+        assert!((70.0..=71.8).contains(&mean), "half a within-patient SD (1.75 /min) an hour at most: {mean}");
+    }
+
+    #[test]
+    fn nothing_is_learned_under_suspicion_but_the_value_is_kept() {
+        let population = Population::default();
+        let mut bed = fed((0..100).map(|_| 70.0));
+        let before = bed.stream(Parameter::Hr).unwrap().slow;
+        for i in 100..200 {
+            let at = T0.plus_s(f64::from(i));
+            bed.learn(&population, &story::observation(Parameter::Hr, 150.0, at), at, true);
+        }
+        let stream = bed.stream(Parameter::Hr).unwrap();
+        assert_eq!(stream.slow, before);
+        assert_eq!(stream.last.unwrap().value, 150.0);
+    }
+
+    #[test]
+    fn staleness_follows_the_cadence() {
+        let bed = fed((0..30).map(|_| 70.0));
+        assert_eq!(bed.stream(Parameter::Hr).unwrap().stale_after_s(), 10.0);
+        assert!(!bed.stream(Parameter::Hr).unwrap().is_stale(T0.plus_s(39.0)));
+        assert!(bed.stream(Parameter::Hr).unwrap().is_stale(T0.plus_s(39.1)));
+    }
+
+    #[test]
+    fn channels_beyond_the_bound_are_counted() {
+        let mut bed = fed([70.0].into_iter());
+        for channel in 0..100 {
+            bed.note_absent(Parameter::Temp, channel, Validity::Absent, T0);
+        }
+        assert_eq!((bed.streams.len(), bed.streams_refused), (64, 37));
+    }
+
+    #[test]
+    fn a_bed_survives_a_snapshot_byte_for_byte() {
+        let bed = fed((0..300).map(|i| 70.0 + f64::from(i % 5)));
+        let bytes = postcard::to_stdvec(&bed).unwrap();
+        let again: Bed = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(postcard::to_stdvec(&again).unwrap(), bytes);
+        assert!(bytes.len() < 2600, "{}", bytes.len());
+    }
+
+    #[test]
+    fn the_ring_gives_back_its_values_newest_first() {
+        let bed = fed((0..200).map(f64::from));
+        let recent = &bed.stream(Parameter::Hr).unwrap().recent;
+        assert_eq!(recent.len(), 128);
+        assert_eq!(recent.iter().next(), Some((199.0, T0.plus_s(199.0))));
+        assert_eq!(recent.iter().last(), Some((72.0, T0.plus_s(72.0))));
+        assert_eq!(recent.envelope(T0.plus_s(190.0)), Some((190.0, 199.0)));
     }
 }

@@ -348,3 +348,425 @@ pub enum LogFormat {
     Text,
     Json,
 }
+
+/// Something in the configuration that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, with dots (`mllp.0.listen`).
+    pub key: String,
+    pub message: String,
+}
+
+/// Verbs that a user may be given (the outgoing contract, section 1).
+pub const VERBS: &[&str] = &["ack", "unack", "comment", "shelve", "unshelve", "rate", "spot-check", "resync", "selftest"];
+
+/// A part of a topic: `[A-Za-z0-9_-]{1,32}`.
+pub fn is_slug(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+impl Config {
+    /// An example in which every key is set: what is known is what stands here.
+    pub fn every_key() -> Config {
+        let tls = || Some(Tls { certificate: "server.pem".into(), key: "server.key".into(), client_ca: Some("ca.pem".into()) });
+        let mut config = Config::default();
+        config.privacy.key_file = Some("site.key".into());
+        for mllp in &mut config.mllp {
+            mllp.tls = tls();
+            mllp.plaintext = Some(Plaintext::Allowed);
+            mllp.dialect = Some("ihe_pcd01".into());
+            mllp.zone = Some("UTC".into());
+        }
+        config.mqtt.url = Some("mqtts://broker:8883".into());
+        config.mqtt.tls = tls();
+        config.mqtt.plaintext = Some(Plaintext::Allowed);
+        config.mqtt.username = Some("vitalguard".into());
+        config.mqtt.password_file = Some("mqtt.password".into());
+        config.mqtt.ca = Some("ca.pem".into());
+        config.mqtt.client = Some(ClientIdentity { certificate: "client.pem".into(), key: "client.key".into() });
+        config.mqtt.users = vec![User {
+            name: "icu-wall".into(),
+            password_sha256: Some("0".repeat(64)),
+            wards: vec!["icu".into()],
+            verbs: vec!["ack".into()],
+        }];
+        config.mqtt.vitals = Some(true);
+        config.http.tls = tls();
+        config.http.plaintext = Some(Plaintext::Allowed);
+        config.beds.bed = vec![BedEntry { ward: "icu".into(), bed: "A03".into(), from: vec!["ICU^3^A".into()] }];
+        config.beds.beds_max = Some(1000);
+        config
+    }
+
+    /// Everything that cannot be, found without a look at the disk or the network. Empty: valid.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut found = Found(Vec::new());
+        found.slug("site", &self.site);
+        self.listener_problems(&mut found);
+        self.mqtt_problems(&mut found);
+        self.bed_problems(&mut found);
+        self.number_problems(&mut found);
+        found.0
+    }
+
+    fn listener_problems(&self, found: &mut Found) {
+        if self.mllp.is_empty() {
+            found.add("mllp", "no listener is left: nothing could be received");
+        }
+        let mut feeds = std::collections::BTreeSet::new();
+        let mut addresses: Vec<(String, SocketAddr)> = Vec::new();
+        for (at, mllp) in self.mllp.iter().enumerate() {
+            let key = |name: &str| format!("mllp.{at}.{name}");
+            found.slug(key("feed"), &mllp.feed);
+            found.slug(key("ward"), &mllp.ward);
+            if !feeds.insert(&mllp.feed) {
+                found.add(key("feed"), format!("{} is the name of an earlier listener, too", mllp.feed));
+            }
+            found.plaintext(&key("listen"), mllp.listen, mllp.tls.is_some(), mllp.plaintext);
+            addresses.push((key("listen"), mllp.listen));
+            if !(1024..=256 << 20).contains(&mllp.frame_bytes_max) {
+                found.add(key("frame_bytes_max"), "must be from 1024 (a header) to 268435456 bytes (256 MiB)");
+            }
+            if mllp.unfinished_bytes_max < mllp.frame_bytes_max {
+                found.add(key("unfinished_bytes_max"), "must hold at least one frame (frame_bytes_max)");
+            }
+            if mllp.connections_max == 0 {
+                found.add(key("connections_max"), "must be at least 1");
+            }
+            found.positive(key("message_timeout_s"), mllp.message_timeout_s);
+            found.not_negative(key("idle_timeout_s"), mllp.idle_timeout_s);
+        }
+        if self.mqtt.url.is_none() {
+            found.plaintext("mqtt.listen", self.mqtt.listen, self.mqtt.tls.is_some(), self.mqtt.plaintext);
+            addresses.push(("mqtt.listen".into(), self.mqtt.listen));
+        }
+        found.plaintext("http.listen", self.http.listen, self.http.tls.is_some(), self.http.plaintext);
+        addresses.push(("http.listen".into(), self.http.listen));
+        for (at, (key, address)) in addresses.iter().enumerate() {
+            let clash = addresses[..at].iter().find(|(_, other)| {
+                let same_place = address.ip() == other.ip() || address.ip().is_unspecified() || other.ip().is_unspecified();
+                address.port() != 0 && address.port() == other.port() && same_place
+            });
+            if let Some((other, _)) = clash {
+                found.add(key.as_str(), format!("{address} is taken by {other}"));
+            }
+        }
+    }
+
+    fn mqtt_problems(&self, found: &mut Found) {
+        let mqtt = &self.mqtt;
+        if mqtt.root.is_empty() || !mqtt.root.split('/').all(is_slug) {
+            found.add("mqtt.root", "must be slugs ([A-Za-z0-9_-], 1 to 32 characters) with / between them");
+        }
+        if let Some(url) = &mqtt.url {
+            match parse_mqtt_url(url) {
+                Err(message) => found.add("mqtt.url", message),
+                Ok(target) => {
+                    let loopback = target.host == "localhost" || target.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+                    if !target.tls && !loopback && mqtt.plaintext.is_none() {
+                        found.add("mqtt.url", "plain text beyond loopback: use mqtts://, or write plaintext = \"allowed\"");
+                    }
+                    if !target.tls && (mqtt.ca.is_some() || mqtt.client.is_some()) {
+                        found.add("mqtt.url", "certificates are configured, but mqtt:// uses none: mqtts:// is meant");
+                    }
+                }
+            }
+            if !mqtt.users.is_empty() {
+                found.add("mqtt.users", "users belong to the embedded broker; with mqtt.url the external broker has its own");
+            }
+            if mqtt.password_file.is_some() && mqtt.username.is_none() {
+                found.add("mqtt.password_file", "a password needs a username");
+            }
+        } else {
+            for (key, set) in [
+                ("mqtt.username", mqtt.username.is_some()),
+                ("mqtt.password_file", mqtt.password_file.is_some()),
+                ("mqtt.ca", mqtt.ca.is_some()),
+                ("mqtt.client", mqtt.client.is_some()),
+            ] {
+                if set {
+                    found.add(key, "is for an external broker, and mqtt.url names none");
+                }
+            }
+            if mqtt.users.is_empty() {
+                for (key, address) in [("mqtt.listen", mqtt.listen), ("http.listen", self.http.listen)] {
+                    if !address.ip().is_loopback() {
+                        found.add(key, format!("{address} is reachable from outside: configure [[mqtt.users]] first"));
+                    }
+                }
+            }
+        }
+        let client_ca = mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let mut names = std::collections::BTreeSet::new();
+        for (at, user) in mqtt.users.iter().enumerate() {
+            let key = |name: &str| format!("mqtt.users.{at}.{name}");
+            found.slug(key("name"), &user.name);
+            if !names.insert(&user.name) {
+                found.add(key("name"), format!("{} is the name of an earlier user, too", user.name));
+            }
+            match &user.password_sha256 {
+                Some(hash) if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                    found.add(key("password_sha256"), "must be 64 hex digits: `vitalguard config password` makes them");
+                }
+                None if !client_ca => found.add(
+                    key("password_sha256"),
+                    format!("{} has no password, and without mqtt.tls.client_ca no certificate either", user.name),
+                ),
+                _ => {}
+            }
+            for ward in &user.wards {
+                if !is_slug(ward) {
+                    found.add(key("wards"), format!("{ward:?} is no slug"));
+                }
+            }
+            for verb in &user.verbs {
+                if !VERBS.contains(&verb.as_str()) {
+                    found.add(key("verbs"), format!("{verb:?} is no command; known are {}", VERBS.join(", ")));
+                }
+            }
+        }
+        if mqtt.outbox_max == 0 {
+            found.add("mqtt.outbox_max", "must be at least 1");
+        }
+    }
+
+    fn bed_problems(&self, found: &mut Found) {
+        if self.beds.map == MapMode::Strict && self.beds.bed.is_empty() {
+            found.add("beds.map", "strict, and no bed is configured: every sender would be unassigned");
+        }
+        if self.beds.beds_max == Some(0) {
+            found.add("beds.beds_max", "must be at least 1");
+        }
+        let mut beds = std::collections::BTreeSet::new();
+        let mut places = std::collections::BTreeMap::new();
+        for (at, entry) in self.beds.bed.iter().enumerate() {
+            let key = |name: &str| format!("beds.bed.{at}.{name}");
+            found.slug(key("ward"), &entry.ward);
+            found.slug(key("bed"), &entry.bed);
+            if !beds.insert((&entry.ward, &entry.bed)) {
+                found.add(key("bed"), format!("{}/{} is configured twice", entry.ward, entry.bed));
+            }
+            if entry.from.is_empty() {
+                found.add(key("from"), "names no place: nothing would ever reach this bed");
+            }
+            for place in &entry.from {
+                let folded = place.trim().trim_end_matches('^').to_lowercase();
+                if let Some(other) = places.insert(folded, at).filter(|other| *other != at) {
+                    found.add(key("from"), format!("{place:?} is already the place of beds.bed.{other}"));
+                }
+            }
+        }
+    }
+
+    fn number_problems(&self, found: &mut Found) {
+        if !(1 << 20..=4 << 30).contains(&self.journal.segment_bytes) {
+            found.add("journal.segment_bytes", "must be from 1048576 (1 MiB) to 4294967296 bytes (4 GiB)");
+        }
+        if self.journal.retain_bytes < 2 * self.journal.segment_bytes {
+            found.add("journal.retain_bytes", "must hold at least two segments (journal.segment_bytes)");
+        }
+        found.positive("journal.retain_days", self.journal.retain_days);
+        found.positive("journal.snapshot_s", self.journal.snapshot_s);
+        let e = &self.episodes;
+        for (key, seconds) in [
+            ("episodes.clear_s", e.clear_s),
+            ("episodes.clear_fast_s", e.clear_fast_s),
+            ("episodes.annunciation_medium_s", e.annunciation_medium_s),
+            ("episodes.annunciation_low_s", e.annunciation_low_s),
+            ("episodes.rearm_s", e.rearm_s),
+            ("episodes.agree_s", e.agree_s),
+            ("episodes.collapse_s", e.collapse_s),
+            ("episodes.artefact_medium_s", e.artefact_medium_s),
+            ("episodes.silence_low_s", e.silence_low_s),
+            ("episodes.update_s", e.update_s),
+        ] {
+            found.not_negative(key, seconds);
+        }
+        if !(0.0..=1.0).contains(&e.collapse_share) {
+            found.add("episodes.collapse_share", "is a share: from 0 to 1");
+        }
+        if e.collapse_beds < 2 {
+            found.add("episodes.collapse_beds", "must be at least 2: one bed is no group");
+        }
+        if e.raises_per_hour == 0 {
+            found.add("episodes.raises_per_hour", "must be at least 1");
+        }
+        self.threshold_problems(found);
+    }
+
+    /// Thresholds of checks: finite, and of the same sign as their default.
+    fn threshold_problems(&self, found: &mut Found) {
+        let (Ok(now), Ok(default)) = (serde_json::to_value(&self.checks), serde_json::to_value(Checks::default())) else { return };
+        for (check, thresholds) in default.as_object().into_iter().flatten() {
+            for (name, usual) in thresholds.as_object().into_iter().flatten() {
+                let key = format!("checks.{check}.{name}");
+                match (now.get(check).and_then(|c| c.get(name)).and_then(serde_json::Value::as_f64), usual.as_f64()) {
+                    (None, Some(_)) => found.add(key, "is not a finite number"),
+                    (Some(value), Some(usual)) if usual >= 0.0 && value < 0.0 => {
+                        found.add(key, format!("{value} is negative (the default is {usual})"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Complaints as they are found.
+struct Found(Vec<Problem>);
+
+impl Found {
+    fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem { key: key.into(), message: message.into() });
+    }
+    fn slug(&mut self, key: impl Into<String>, text: &str) {
+        let key = key.into();
+        if !is_slug(text) {
+            self.add(key, format!("{text:?} is no slug: letters, digits, _ and -, 1 to 32 of them"));
+        } else if text.starts_with('_') {
+            self.add(key, format!("{text:?}: names that begin with _ are reserved"));
+        }
+    }
+    fn positive(&mut self, key: impl Into<String>, value: f64) {
+        if !(value.is_finite() && value > 0.0) {
+            self.add(key, format!("{value} must be greater than 0"));
+        }
+    }
+    fn not_negative(&mut self, key: impl Into<String>, value: f64) {
+        if !(value.is_finite() && value >= 0.0) {
+            self.add(key, format!("{value} must be 0 or more"));
+        }
+    }
+    fn plaintext(&mut self, key: &str, address: SocketAddr, tls: bool, plaintext: Option<Plaintext>) {
+        if !address.ip().is_loopback() && !tls && plaintext.is_none() {
+            self.add(
+                key,
+                format!("{address} is not loopback and would speak plain text: give a certificate and key (tls), or write plaintext = \"allowed\""),
+            );
+        }
+    }
+}
+
+/// Host, port and kind of an external broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MqttTarget {
+    pub host: String,
+    pub port: u16,
+    pub tls: bool,
+}
+
+/// Reads `mqtt://host:port` or `mqtts://host:port`; the ports default to 1883 and 8883. Accounts are not taken from a URL: they
+/// would end up in logs.
+pub fn parse_mqtt_url(url: &str) -> Result<MqttTarget, String> {
+    let (tls, rest) = match (url.strip_prefix("mqtt://"), url.strip_prefix("mqtts://")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => return Err("must begin with mqtt:// or mqtts://".into()),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains('@') {
+        return Err("holds an account: use mqtt.username and mqtt.password_file".into());
+    }
+    if rest.contains('/') || rest.contains('?') {
+        return Err("has a path; only host and port are meant".into());
+    }
+    let (host, port) = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => match rest.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (rest, None),
+        },
+    };
+    if host.is_empty() || host.contains(char::is_whitespace) {
+        return Err("names no host".into());
+    }
+    let port = match port {
+        None => if tls { 8883 } else { 1883 },
+        Some(port) => port.parse().ok().filter(|p| *p != 0).ok_or_else(|| format!("{port:?} is no port"))?,
+    };
+    Ok(MqttTarget { host: host.to_owned(), port, tls })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(change: impl FnOnce(&mut Config)) -> Vec<String> {
+        let mut config = Config::default();
+        change(&mut config);
+        config.problems().into_iter().map(|p| p.key).collect()
+    }
+
+    #[test]
+    fn the_default_is_valid() {
+        assert_eq!(Config::default().problems(), []);
+    }
+
+    #[test]
+    fn plain_text_beyond_loopback_needs_the_word() {
+        let open = |c: &mut Config| c.mllp[0].listen = "0.0.0.0:2575".parse().unwrap();
+        assert_eq!(keys(open), ["mllp.0.listen"]);
+        assert!(keys(|c| { open(c); c.mllp[0].plaintext = Some(Plaintext::Allowed) }).is_empty());
+        assert_eq!(keys(|c| c.mqtt.url = Some("mqtt://broker.ward".into())), ["mqtt.url"]);
+        assert!(keys(|c| c.mqtt.url = Some("mqtts://broker.ward".into())).is_empty());
+        assert!(keys(|c| c.mqtt.url = Some("mqtt://127.0.0.1:1884".into())).is_empty());
+    }
+
+    #[test]
+    fn an_open_broker_or_page_needs_users() {
+        let found = keys(|c| {
+            c.http.listen = "0.0.0.0:8080".parse().unwrap();
+            c.http.plaintext = Some(Plaintext::Allowed);
+        });
+        assert_eq!(found, ["http.listen"]);
+    }
+
+    #[test]
+    fn names_and_addresses_are_used_once() {
+        let second = Mllp { listen: "127.0.0.1:2576".parse().unwrap(), ..Mllp::default() };
+        assert_eq!(keys(|c| c.mllp.push(second)), ["mllp.1.feed"]);
+        assert_eq!(keys(|c| c.http.listen = c.mllp[0].listen), ["http.listen"]);
+        assert!(keys(|c| {
+            c.http.listen.set_port(0);
+            c.mqtt.listen.set_port(0);
+        }).is_empty());
+    }
+
+    #[test]
+    fn numbers_must_make_sense() {
+        assert_eq!(keys(|c| c.episodes.clear_s = -1.0), ["episodes.clear_s"]);
+        assert_eq!(keys(|c| c.journal.snapshot_s = f64::NAN), ["journal.snapshot_s"]);
+        assert_eq!(keys(|c| c.episodes.collapse_share = 1.5), ["episodes.collapse_share"]);
+        assert_eq!(keys(|c| c.mllp[0].frame_bytes_max = 10), ["mllp.0.frame_bytes_max"]);
+        assert_eq!(keys(|c| c.site = "ward 3".into()), ["site"]);
+    }
+
+    #[test]
+    fn a_strict_map_needs_beds_and_a_place_has_one_bed() {
+        assert_eq!(keys(|c| c.beds.map = MapMode::Strict), ["beds.map"]);
+        let entry = |bed: &str, from: &str| BedEntry { ward: "icu".into(), bed: bed.into(), from: vec![from.into()] };
+        assert_eq!(keys(|c| c.beds.bed = vec![entry("a", "ICU^1^A"), entry("b", "icu^1^a^^")]), ["beds.bed.1.from"]);
+    }
+
+    #[test]
+    fn a_broker_url_is_read_or_refused_with_a_reason() {
+        assert_eq!(parse_mqtt_url("mqtt://h"), Ok(MqttTarget { host: "h".into(), port: 1883, tls: false }));
+        assert_eq!(parse_mqtt_url("mqtts://[::1]:99/"), Ok(MqttTarget { host: "::1".into(), port: 99, tls: true }));
+        for wrong in ["http://h", "mqtt://", "mqtt://u:p@h", "mqtt://h:x", "mqtt://h/a"] {
+            assert!(parse_mqtt_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_set_in_the_example_of_all_keys() {
+        fn nulls(value: &serde_json::Value) -> usize {
+            match value {
+                serde_json::Value::Null => 1,
+                serde_json::Value::Array(list) => list.iter().map(nulls).sum::<usize>() + usize::from(list.is_empty()),
+                serde_json::Value::Object(map) => map.values().map(nulls).sum(),
+                _ => 0,
+            }
+        }
+        assert_eq!(nulls(&serde_json::to_value(Config::every_key()).unwrap()), 0);
+    }
+}

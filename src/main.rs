@@ -1,1 +1,14 @@
-fn main() {}
+//! The program: allocator, TLS provider, command line.
+
+use clap::Parser;
+
+/// The system allocator trims its heap on every large message; this one keeps it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    // Two providers of cryptography may be linked (the broker brings its own): the choice is made here, once, before anything
+    // can make a connection. The only error is that it was made already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    vitalguard::cli::run(vitalguard::cli::Cli::parse())
+}

@@ -1,5 +1,252 @@
-//! Reference intervals by parameter and age band (`models/population`), typed and validated.
+//! Limits by parameter and age band (`models/population/limits.toml`), typed and validated.
+//!
+//! The shipped table is part of the binary; a test reads it, so that a broken row cannot be released. What has no row has no
+//! limit: nothing is guessed.
 
-/// The limits and priors of the population.
-#[derive(Debug, Clone, Default)]
-pub struct Population {}
+use crate::observation::AgeBand;
+use crate::time::Timestamp;
+use crate::vital::Parameter;
+use serde::Deserialize;
+
+const LIMITS: &str = include_str!("../models/population/limits.toml");
+const BANDS: [AgeBand; 6] =
+    [AgeBand::Neonate, AgeBand::Infant, AgeBand::Child, AgeBand::Adolescent, AgeBand::Adult, AgeBand::Unknown];
+const NONE: Interval = Interval { low: f64::NAN, high: f64::NAN };
+
+/// A closed interval in the parameter's canonical unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    pub low: f64,
+    pub high: f64,
+}
+
+impl Interval {
+    /// Whether the value lies inside or on the edge.
+    pub fn holds(self, value: f64) -> bool {
+        self.low <= value && value <= self.high
+    }
+    /// The edge that the value is beyond; the lower one for a value inside.
+    pub fn edge(self, value: f64) -> f64 {
+        if value > self.high { self.high } else { self.low }
+    }
+    fn union(self, other: Interval) -> Interval {
+        // `min` and `max` of a NaN give the other number.
+        Interval { low: self.low.min(other.low), high: self.high.max(other.high) }
+    }
+    fn known(self) -> Option<Interval> {
+        self.low.is_finite().then_some(self)
+    }
+}
+
+/// Why a limits file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitsError {
+    #[error("limits: {0}")]
+    Toml(#[from] toml::de::Error),
+    #[error("limits: schema {0:?} is not limits/1")]
+    Schema(String),
+    #[error("limits: {place}: {reason}")]
+    Row { place: String, reason: String },
+}
+
+/// The limits and spreads of the population.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Population {
+    hard: Vec<[Interval; BANDS.len()]>,
+    soft: Vec<[Interval; BANDS.len()]>,
+    spread: Vec<f64>,
+}
+
+impl Default for Population {
+    /// The shipped table.
+    fn default() -> Self {
+        Population::from_toml(LIMITS).expect("the shipped table is read by a test")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    schema: String,
+    #[serde(rename = "version")]
+    _version: String,
+    limit: Vec<LimitRow>,
+    spread: Vec<SpreadRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitRow {
+    ages: Vec<AgeBand>,
+    parameters: Vec<Parameter>,
+    hard: [f64; 2],
+    soft: Option<[f64; 2]>,
+    mark: Mark,
+    source: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpreadRow {
+    parameters: Vec<Parameter>,
+    sd: f64,
+    mark: Mark,
+    source: String,
+}
+
+/// How well a number is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Mark {
+    P,
+    C,
+    M,
+    D,
+    K,
+}
+
+impl Population {
+    /// Reads and validates a limits file.
+    pub fn from_toml(text: &str) -> Result<Population, LimitsError> {
+        let file: File = toml::from_str(text)?;
+        if file.schema != "limits/1" {
+            return Err(LimitsError::Schema(file.schema));
+        }
+        let mut population = Population {
+            hard: vec![[NONE; BANDS.len()]; Parameter::COUNT],
+            soft: vec![[NONE; BANDS.len()]; Parameter::COUNT],
+            spread: vec![f64::NAN; Parameter::COUNT],
+        };
+        for (at, row) in file.limit.iter().enumerate() {
+            let refuse = |reason: &str| LimitsError::Row { place: format!("limit {}", at + 1), reason: reason.into() };
+            let hard = Interval { low: row.hard[0], high: row.hard[1] };
+            if !(hard.low < hard.high) {
+                return Err(refuse("hard is not an interval"));
+            }
+            let soft = row.soft.map_or(NONE, |s| Interval { low: s[0], high: s[1] });
+            if row.soft.is_some() && !(hard.holds(soft.low) && hard.holds(soft.high) && soft.low < soft.high) {
+                return Err(refuse("soft does not lie inside hard"));
+            }
+            if row.source.trim().is_empty() || row.ages.is_empty() || row.parameters.is_empty() {
+                return Err(refuse("source, ages or parameters are empty"));
+            }
+            if row.mark == Mark::D {
+                return Err(refuse("a limit is not measured on recordings"));
+            }
+            for parameter in &row.parameters {
+                for age in &row.ages {
+                    let known = &mut population.hard[*parameter as usize];
+                    if *age == AgeBand::Unknown {
+                        return Err(refuse("unknown age is the union of the others, not a row"));
+                    }
+                    if known[*age as usize].known().is_some() {
+                        return Err(refuse(&format!("{} has a limit for this age already", parameter.key())));
+                    }
+                    known[*age as usize] = hard;
+                    known[AgeBand::Unknown as usize] = known[AgeBand::Unknown as usize].union(hard);
+                    let known = &mut population.soft[*parameter as usize];
+                    known[*age as usize] = soft;
+                    known[AgeBand::Unknown as usize] = known[AgeBand::Unknown as usize].union(soft);
+                }
+            }
+        }
+        for (at, row) in file.spread.iter().enumerate() {
+            if !(row.sd > 0.0 && row.sd.is_finite()) || row.source.trim().is_empty() || row.mark == Mark::P {
+                let reason = "sd is not positive, or the source is missing or not a measurement".into();
+                return Err(LimitsError::Row { place: format!("spread {}", at + 1), reason });
+            }
+            for parameter in &row.parameters {
+                population.spread[*parameter as usize] = row.sd;
+            }
+        }
+        Ok(population)
+    }
+
+    /// What a device of this kind can report at this age; `None`: no limit is known.
+    pub fn hard(&self, parameter: Parameter, age: AgeBand) -> Option<Interval> {
+        self.hard[parameter as usize][age as usize].known()
+    }
+
+    /// Beyond this a value is labelled, never alerted alone.
+    pub fn soft(&self, parameter: Parameter, age: AgeBand) -> Option<Interval> {
+        self.soft[parameter as usize][age as usize].known()
+    }
+
+    /// Usual standard deviation within one patient, canonical unit.
+    pub fn within_sd(&self, parameter: Parameter) -> Option<f64> {
+        let sd = self.spread[parameter as usize];
+        sd.is_finite().then_some(sd)
+    }
+}
+
+/// The age band from the birth date (PID-7) and the patient class (PV1-2 or what the dialect has). When the two contradict each
+/// other the age is unknown: an adult limit on a newborn is the commonest configuration fault.
+pub fn age_band(birth: Option<Timestamp>, class: Option<AgeBand>, now: Timestamp) -> AgeBand {
+    const DAY_S: f64 = 86_400.0;
+    const YEAR_S: f64 = 365.25 * DAY_S;
+    let by_birth =
+        birth.map(|birth| now.since_s(birth)).filter(|age_s| (-DAY_S..130.0 * YEAR_S).contains(age_s)).map(|age_s| match age_s {
+            s if s < 29.0 * DAY_S => AgeBand::Neonate,
+            s if s < YEAR_S => AgeBand::Infant,
+            s if s < 12.0 * YEAR_S => AgeBand::Child,
+            s if s < 18.0 * YEAR_S => AgeBand::Adolescent,
+            _ => AgeBand::Adult,
+        });
+    match (by_birth, class) {
+        (Some(band), None | Some(AgeBand::Unknown)) => band,
+        (None, Some(class)) => class,
+        // A class names the side of the adult limit (a monitor's "paediatric" is anything from infant to adolescent).
+        (Some(band), Some(class)) => {
+            let rough = |b: AgeBand| match b {
+                AgeBand::Neonate => 0,
+                AgeBand::Adult => 2,
+                _ => 1,
+            };
+            let near = rough(band) == rough(class) || (band == AgeBand::Infant && class == AgeBand::Neonate);
+            if near { band } else { AgeBand::Unknown }
+        }
+        (None, None) => AgeBand::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_table_is_valid_and_says_what_it_should() {
+        let p = Population::default();
+        assert_eq!(p.hard(Parameter::Hr, AgeBand::Adult), Some(Interval { low: 15.0, high: 300.0 }));
+        assert_eq!(p.hard(Parameter::Hr, AgeBand::Unknown), Some(Interval { low: 15.0, high: 350.0 }));
+        assert_eq!(p.hard(Parameter::NibpSys, AgeBand::Unknown), Some(Interval { low: 10.0, high: 300.0 }));
+        assert_eq!(p.soft(Parameter::Rr, AgeBand::Neonate), Some(Interval { low: 10.0, high: 100.0 }));
+        assert_eq!(p.hard(Parameter::StIi, AgeBand::Adult), None);
+        assert_eq!(p.within_sd(Parameter::Spo2), Some(0.8));
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_is_refused() {
+        let row = |hard: &str, source: &str| {
+            format!(
+                "schema = \"limits/1\"\nversion = \"1\"\nspread = []\n[[limit]]\nages = [\"adult\"]\nparameters = [\"hr\"]\nhard = {hard}\nmark = \"M\"\nsource = \"{source}\"\n"
+            )
+        };
+        assert!(Population::from_toml(&row("[15, 300]", "manual")).is_ok());
+        assert!(Population::from_toml(&row("[300, 15]", "manual")).is_err());
+        assert!(Population::from_toml(&row("[15, 300]", " ")).is_err());
+        assert!(Population::from_toml(&row("[15, 300]", "manual").replace("hr", "hartrate")).is_err());
+        assert!(Population::from_toml(&row("[15, 300]", "manual").replace("limits/1", "limits/2")).is_err());
+    }
+
+    #[test]
+    fn the_age_comes_from_birth_and_class_and_a_contradiction_is_unknown() {
+        let now = Timestamp::from_civil(2026, 6, 1, 12, 0, 0, 0).unwrap();
+        let born = |y, m, d| Timestamp::from_civil(y, m, d, 0, 0, 0, 0);
+        assert_eq!(age_band(born(2026, 5, 20), None, now), AgeBand::Neonate);
+        assert_eq!(age_band(born(2026, 1, 1), Some(AgeBand::Neonate), now), AgeBand::Infant);
+        assert_eq!(age_band(born(2019, 1, 1), Some(AgeBand::Child), now), AgeBand::Child);
+        assert_eq!(age_band(born(1950, 1, 1), Some(AgeBand::Neonate), now), AgeBand::Unknown);
+        assert_eq!(age_band(born(1850, 1, 1), None, now), AgeBand::Unknown);
+        assert_eq!(age_band(None, Some(AgeBand::Adult), now), AgeBand::Adult);
+        assert_eq!(age_band(None, None, now), AgeBand::Unknown);
+    }
+}

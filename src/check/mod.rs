@@ -9,7 +9,7 @@
 //! nothing, and nothing at all when it could not look.
 
 use crate::bed::Bed;
-use crate::observation::{Report, Source};
+use crate::observation::{Observation, Report, Source};
 use crate::population::Population;
 use crate::profile::Profile;
 use crate::time::Timestamp;
@@ -162,7 +162,7 @@ pub enum Arg {
 pub type Args = SmallVec<[(&'static str, Arg); 4]>;
 
 /// One check's finding with the evidence it compared: a reader can redo the sum by hand.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     pub check: CheckId,
     /// `Suspect` joins evidence, `Fail` makes a condition.
@@ -238,6 +238,47 @@ impl Verdicts {
     pub fn passed(&self, check: CheckId) -> bool {
         self.passed & (1 << check.0) != 0
     }
+    /// Whether any check looked and found nothing.
+    pub fn passed_any(&self) -> bool {
+        self.passed != 0
+    }
+}
+
+/// Where the new measurements of a message stand: one place for each parameter, made once a message for all checks.
+///
+/// A row counts when it is usable, was not heard before and is not a sentinel of the device. Of several channels the one that
+/// speaks for the parameter (the bed's first) is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh {
+    set: ParamSet,
+    place: [u16; Parameter::COUNT],
+}
+
+impl Default for Fresh {
+    fn default() -> Self {
+        Fresh { set: ParamSet::EMPTY, place: [0; Parameter::COUNT] }
+    }
+}
+
+impl Fresh {
+    pub fn of(report: &Report, bed: &Bed, profile: &Profile) -> Fresh {
+        let mut fresh = Fresh::default();
+        for (place, o) in report.observations.iter().enumerate().take(usize::from(u16::MAX)) {
+            if !is_fresh(o, bed, profile) {
+                continue;
+            }
+            if !fresh.set.contains(o.parameter) || bed.stream(o.parameter).is_some_and(|s| s.channel == o.channel) {
+                fresh.set = fresh.set.with(o.parameter);
+                fresh.place[o.parameter as usize] = place as u16;
+            }
+        }
+        fresh
+    }
+}
+
+/// Whether a row is a new measurement: usable, not heard before, no sentinel of the device.
+pub fn is_fresh(o: &Observation, bed: &Bed, profile: &Profile) -> bool {
+    bed.is_new(o) && !profile.is_sentinel(o.parameter, o.value)
 }
 
 /// What a check sees: the bed as it was before, and what is new.
@@ -253,6 +294,53 @@ pub struct View<'a> {
     pub bed: &'a Bed,
     pub population: &'a Population,
     pub profile: &'a Profile,
+    /// The new measurements of `report`.
+    pub fresh: Fresh,
+}
+
+impl<'a> View<'a> {
+    /// A message is judged.
+    pub fn message(
+        now: Timestamp,
+        report: &'a Report,
+        source: &'a Source,
+        sender: u64,
+        bed: &'a Bed,
+        population: &'a Population,
+        profile: &'a Profile,
+    ) -> View<'a> {
+        let fresh = Fresh::of(report, bed, profile);
+        View { now, report: Some(report), source: Some(source), sender, bed, population, profile, fresh }
+    }
+
+    /// A deadline came.
+    pub fn moment(now: Timestamp, bed: &'a Bed, population: &'a Population, profile: &'a Profile) -> View<'a> {
+        View { now, report: None, source: None, sender: 0, bed, population, profile, fresh: Fresh::default() }
+    }
+
+    /// Parameters with a new measurement.
+    pub fn fresh_set(&self) -> ParamSet {
+        self.fresh.set
+    }
+
+    /// The new measurement of a parameter.
+    pub fn fresh(&self, parameter: Parameter) -> Option<&'a Observation> {
+        if !self.fresh.set.contains(parameter) {
+            return None;
+        }
+        self.report?.observations.get(usize::from(self.fresh.place[parameter as usize]))
+    }
+
+    /// Every new measurement, all channels.
+    pub fn all_fresh(&self) -> impl Iterator<Item = &'a Observation> + '_ {
+        let rows: &'a [Observation] = self.report.map_or(&[], |r| &r.observations);
+        rows.iter().filter(|o| is_fresh(o, self.bed, self.profile))
+    }
+
+    /// The bed's id as a sentence's argument.
+    pub fn bed_arg(&self) -> (&'static str, Arg) {
+        ("bed", Arg::Text(self.bed.bed.clone()))
+    }
 }
 
 /// A check that looks at one bed.
@@ -263,6 +351,33 @@ pub trait Judge {
     /// When it wants to look again without a message.
     fn deadline(&self, _state: &Self::State, _bed: &Bed, _profile: &Profile) -> Timestamp {
         Timestamp::MAX
+    }
+}
+
+/// The times of the last eight events: did something happen so often within a window?
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Often {
+    times: [Timestamp; 8],
+    count: u32,
+}
+
+impl Often {
+    pub fn push(&mut self, at: Timestamp) {
+        self.times[self.count as usize % self.times.len()] = at;
+        self.count = self.count.checked_add(1).unwrap_or(self.times.len() as u32);
+    }
+    /// The time of the first of the last `needed` events (at most eight) if all of them lie within `window_s` before `now`.
+    pub fn within(&self, needed: f64, window_s: f64, now: Timestamp) -> Option<Timestamp> {
+        let needed = (needed as u32).clamp(1, self.times.len() as u32);
+        if self.count < needed {
+            return None;
+        }
+        let first = self.times[(self.count - needed) as usize % self.times.len()];
+        (now.since_s(first) <= window_s).then_some(first)
+    }
+    /// Events so far.
+    pub fn count(&self) -> u32 {
+        self.count
     }
 }
 
@@ -314,6 +429,12 @@ macro_rules! catalogue {
         /// Every check, in the order of the list: those of one bed, then those of the fleet and the installation.
         pub static CATALOGUE: &[&Meta] = &[$( &$bed::META, )* $( &$other::META, )*];
 
+        /// Every file of the list, in its order.
+        pub static FILES: &[&str] = &[$( stringify!($bed), )* $( stringify!($other), )*];
+
+        // `Verdicts::passed` is one word of 128 bits.
+        const _: () = assert!([$( $bed::META.id, )* $( $other::META.id, )*].len() <= 128);
+
         /// Positions, named.
         #[allow(non_camel_case_types, clippy::enum_variant_names)]
         #[repr(u8)]
@@ -333,7 +454,7 @@ macro_rules! catalogue {
 
         /// What the checks of one bed remember.
         #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-        pub struct States { $( $bed: <$bed::Check as Judge>::State, )* }
+        pub struct States { $( pub $bed: <$bed::Check as Judge>::State, )* }
 
         impl Checks {
             /// Lets every check of a bed look.
@@ -352,8 +473,34 @@ macro_rules! catalogue {
 
 catalogue! {
     beds:
+        unit_invalid
+        unit_switch
+        time_order
+        structure_drift
+        code_conflict
+        segment_injection
+        gap
+        device_silence
+        hard_range
         pressure_order
+        map_form_factor
+        hr_vs_pr
+        step_held
+        flat_line
+        control_id_reuse
+        second_sender
     ;
     others:
+        mass_silence
+        journal_failed
+        outbox_behind
+        publisher_conflict
+        no_station_listening
+        alert_flood
+        advisories_old
+        clock_untrusted
     ;
 }
+
+#[cfg(test)]
+pub mod story;

@@ -3,13 +3,18 @@
 pub mod access;
 #[cfg(feature = "broker")]
 pub mod broker;
+mod engine;
 pub mod journal;
 pub mod link;
 pub mod metrics;
 pub mod mqtt;
 pub mod publisher;
+pub mod replay;
 pub mod retained;
 pub mod session;
 pub mod station;
 mod station_api;
 pub mod store;
+pub mod tls;
+
+pub use engine::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};

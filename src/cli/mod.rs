@@ -1,0 +1,164 @@
+//! The command line: files are read here, errors become sentences and exit codes here, and nowhere else.
+//!
+//! Exit codes: 0 done, 1 failed (one sentence on standard error says why), 2 wrong usage or configuration. A reader that
+//! closes our standard output (`| head`) has seen enough: that is 0.
+
+pub mod config;
+pub mod demo;
+pub mod doctor;
+pub mod load;
+pub mod replay;
+pub mod serve;
+
+use crate::config::LogFormat;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Judges a copy of a hospital's vital-signs feed and tells nursing stations over MQTT which values cannot be trusted.
+///
+/// Advisory: not for primary alarming. Look at the patient and the bedside monitor.
+#[derive(Debug, Parser)]
+#[command(name = "vitalguard", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Global {
+    /// How log lines are written (default: as configured, text).
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormatArg>,
+    /// More log lines: -v debug, -vv trace of this program.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Listen for HL7 over MLLP, judge it, publish alerts over MQTT and a page over HTTP.
+    Serve(serve::Args),
+    /// Judge recorded messages: the same input gives the same alerts, byte for byte.
+    Replay(replay::Args),
+    /// Twelve invented beds, two attacks, and what is caught: everything on this machine.
+    Demo(demo::Args),
+    /// Show, check or prepare the configuration.
+    Config(config::Args),
+    /// Check this machine, the configuration and the running service.
+    Doctor(doctor::Args),
+}
+
+/// A wrong command line or configuration: exit code 2. Every line is one complaint.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Usage(pub Vec<String>);
+
+impl Usage {
+    /// One complaint.
+    pub fn new(line: impl Into<String>) -> Usage {
+        Usage(vec![line.into()])
+    }
+}
+
+/// Runs a command and turns what became of it into an exit code.
+pub fn run(cli: Cli) -> ExitCode {
+    let global = cli.global;
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(&global, args),
+        Command::Replay(args) => replay::run(&global, args),
+        Command::Demo(args) => demo::run(&global, args),
+        Command::Config(args) => config::run(&global, args),
+        Command::Doctor(args) => doctor::run(&global, args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let usage = error.downcast_ref::<Usage>();
+            let mut stderr = std::io::stderr().lock();
+            // Nothing is left to be done where standard error is closed, too.
+            let _ = match usage {
+                Some(usage) => usage.0.iter().try_for_each(|line| writeln!(stderr, "vitalguard: {line}")),
+                None => writeln!(stderr, "vitalguard: {error:#}"),
+            };
+            ExitCode::from(if usage.is_some() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Whether the reader of our output has gone.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Starts logging to standard error. A filter that cannot be read falls back to `info` and says so.
+pub fn start_logging(global: &Global, log: &crate::config::Log) {
+    use tracing_subscriber::EnvFilter;
+    let filter = match global.verbose {
+        0 => EnvFilter::try_new(&log.filter).unwrap_or_else(|error| {
+            eprintln!("vitalguard: log.filter cannot be read ({error}): info is used");
+            EnvFilter::new("info")
+        }),
+        1 => EnvFilter::new("info,vitalguard=debug"),
+        _ => EnvFilter::new("info,vitalguard=trace"),
+    };
+    let format = match global.log_format {
+        Some(LogFormatArg::Text) => LogFormat::Text,
+        Some(LogFormatArg::Json) => LogFormat::Json,
+        None => log.format,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start within one process (a test) keeps the first.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(false).with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+/// Stops on Ctrl-C and on SIGTERM.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut stream) => {
+                stream.recv().await;
+            }
+            Err(_) => std::future::pending::<()>().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_closed_reader_is_no_error() {
+        let gone = anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe)).context("writing");
+        assert!(is_broken_pipe(&gone));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("disk full")));
+    }
+}

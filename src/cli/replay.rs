@@ -1,0 +1,266 @@
+//! `vitalguard replay`: recorded messages judged, published, or sent on.
+
+use super::load::{Overrides, load};
+use super::{Global, Usage, start_logging};
+use crate::shell::replay::input::{Progress, gather, run_id};
+use crate::shell::replay::mllp::{Answers, Sender};
+use crate::shell::replay::mqtt::Publisher;
+use crate::shell::replay::pace::{Machine, Pace};
+use crate::shell::replay::{Driver, Lines, Options, Sink, Summary};
+use crate::time::Timestamp;
+use anyhow::Context as _;
+use std::cell::RefCell;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Recordings: MLLP streams, files of messages, logs, each also as .gz or .zst; folders of them; - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How fast: max, or so many times as fast as it was recorded.
+    #[arg(long, default_value = "max", value_parser = speed, value_name = "max|N")]
+    speed: Speed,
+    /// Keep the recorded times, or move them all so that the first message is now.
+    #[arg(long, value_enum, default_value = "keep")]
+    shift: Shift,
+    /// Write the alert events (alert-event/1, JSON Lines) to a file; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    alerts: Option<PathBuf>,
+    /// mqtt: publish events and states under {root}/replay/{run}/. mllp://HOST:PORT: send the messages to a listener.
+    #[arg(long, value_name = "mqtt|mllp://HOST:PORT")]
+    to: Option<String>,
+    /// Name of the run (default: from the SHA-256 of the input).
+    #[arg(long, value_name = "SLUG")]
+    run: Option<String>,
+    /// Feed of the messages.
+    #[arg(long, default_value = "replay", value_name = "SLUG")]
+    feed: String,
+    /// Each recording is a feed of its own (copies from several gateways) instead of a part of one log.
+    #[arg(long)]
+    feed_each: bool,
+    /// No progress bar.
+    #[arg(long)]
+    quiet: bool,
+    #[command(flatten)]
+    overrides: ReplayOverrides,
+}
+
+/// The flags of `serve` that make sense here.
+#[derive(Debug, clap::Args)]
+struct ReplayOverrides {
+    /// Configuration file (TOML).
+    #[arg(long, env = "VITALGUARD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Slug of the installation.
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+    /// The broker for --to mqtt.
+    #[arg(long, value_name = "URL")]
+    mqtt_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Speed {
+    Max,
+    Times(f64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Shift {
+    Keep,
+    Now,
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    match text.trim_end_matches('x').parse::<f64>() {
+        Ok(times) if times.is_finite() && times > 0.0 => Ok(Speed::Times(times)),
+        _ => Err("max or a number greater than 0 is meant".into()),
+    }
+}
+
+pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
+    let overrides = Overrides {
+        config: args.overrides.config,
+        site: args.overrides.site,
+        mqtt_url: args.overrides.mqtt_url,
+        ..Overrides::default()
+    };
+    let config = load(&overrides)?.config;
+    start_logging(global, &config.log);
+    for (flag, slug) in [("--run", args.run.as_deref()), ("--feed", Some(args.feed.as_str()))] {
+        if slug.is_some_and(|slug| !crate::config::is_slug(slug)) {
+            return Err(Usage::new(format!("{flag} must be a slug: letters, digits, _ and -, at most 32")).into());
+        }
+    }
+    let to_mqtt = match args.to.as_deref() {
+        None => false,
+        Some("mqtt") => true,
+        Some(url) if url.starts_with("mllp://") => false,
+        Some(other) => return Err(Usage::new(format!("--to {other}: mqtt or mllp://HOST:PORT is meant")).into()),
+    };
+    let inputs = gather(&args.files).context("opening the recordings")?;
+    let run = match args.run {
+        Some(run) => run,
+        None => run_id(&inputs).context("reading the recordings")?,
+    };
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    let mut alerts_on_stdout = false;
+    if let Some(path) = &args.alerts {
+        if path.as_os_str() == "-" {
+            alerts_on_stdout = true;
+            sinks.push(Box::new(Lines(std::io::BufWriter::new(std::io::stdout()))));
+        } else {
+            let file = std::fs::File::create(path).with_context(|| format!("creating {}", path.display()))?;
+            sinks.push(Box::new(Lines(std::io::BufWriter::new(file))));
+        }
+    }
+    let mut answers = None;
+    if to_mqtt {
+        let publisher = Publisher::connect(&config.mqtt, &config.site, &run)?;
+        eprintln!("publishing under {}/replay/{run}/v1/{}/#", config.mqtt.root, config.site);
+        sinks.push(Box::new(publisher));
+    } else if let Some(url) = &args.to {
+        let (sender, counted) = Sender::new(url).map_err(|error| Usage::new(error.to_string()))?;
+        answers = Some(counted);
+        sinks.push(Box::new(sender));
+    }
+    let judge = answers.is_none() || args.alerts.is_some();
+    let shift_to = match args.shift {
+        Shift::Keep => None,
+        Shift::Now => Some(Timestamp::from_ms(jiff::Timestamp::now().as_millisecond())),
+    };
+    let pace = Pace::new(
+        Machine::default(),
+        match args.speed {
+            Speed::Max => None,
+            Speed::Times(times) => Some(times),
+        },
+    );
+    let zone = jiff::tz::TimeZone::get(&config.zone).context("the site's time zone")?;
+    let bytes_max = config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
+    let options = Options { run: run.clone(), feed: args.feed, feed_each: args.feed_each, shift_to, judge };
+    let progress = Progress::default();
+    let bar = Bar::start(args.quiet, inputs.iter().map(|input| input.bytes()).sum(), progress.clone());
+    let began = Instant::now();
+    let driven = Driver::new(&config, options, pace, sinks).run(&inputs, zone, bytes_max, progress);
+    bar.stop();
+    let summary = driven?;
+    let mut stderr = std::io::stderr().lock();
+    // What cannot be told to a closed standard error is lost, and nothing else is.
+    let _ = tell(&summary, &run, began.elapsed(), answers.as_ref(), &mut stderr);
+    if alerts_on_stdout {
+        std::io::stdout().flush()?;
+    }
+    if summary.messages == 0 {
+        anyhow::bail!("no message could be read");
+    }
+    if summary.outcomes.iter().any(|outcome| outcome.faults.messages == 0 && outcome.faults.broken.is_some()) {
+        anyhow::bail!("a recording could not be read at all (see above)");
+    }
+    if let Some(answers) = answers
+        && answers.borrow().unanswered > 0
+    {
+        anyhow::bail!("{} messages got no answer", answers.borrow().unanswered);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The summary, for a person.
+fn tell(
+    summary: &Summary,
+    run: &str,
+    elapsed: Duration,
+    answers: Option<&Rc<RefCell<Answers>>>,
+    out: &mut impl std::io::Write,
+) -> std::io::Result<()> {
+    for outcome in &summary.outcomes {
+        let faults = &outcome.faults;
+        writeln!(out, "{}: {}, {} messages", outcome.name, outcome.description, faults.messages)?;
+        let counted = [
+            (faults.cut, "messages break off"),
+            (faults.too_large, "messages are over the size limit"),
+            (faults.count_mismatches, "batches hold another number of messages than their trailer says"),
+            (faults.noise, "lines or bytes belong to no message"),
+        ];
+        for (count, what) in counted.into_iter().filter(|(count, _)| *count > 0) {
+            writeln!(out, "{}: {count} {what}", outcome.name)?;
+        }
+        for place in &faults.places {
+            writeln!(out, "{}: {place}", outcome.name)?;
+        }
+        if let Some(broken) = &faults.broken {
+            writeln!(out, "{}: reading stopped: {broken}", outcome.name)?;
+        }
+    }
+    let unreadable = if summary.unreadable > 0 { format!(" ({} are no HL7)", summary.unreadable) } else { String::new() };
+    writeln!(out, "run {run}: {} messages{unreadable}, {} observations, {} alert events", summary.messages, summary.observations, summary.events)?;
+    for (reason, count) in &summary.rejects {
+        writeln!(out, "  rows refused, {reason}: {count}")?;
+    }
+    for ((condition, assessment, priority), count) in &summary.raised {
+        let priority = crate::shell::replay::word(priority);
+        writeln!(out, "  raised, {assessment} {priority}, {condition}: {count}")?;
+    }
+    if summary.pauses > 0 {
+        writeln!(out, "  {} pauses of more than 7 days counted as not recorded", summary.pauses)?;
+    }
+    if let (Some(first), Some(last)) = (summary.first, summary.last) {
+        let recorded_s = last.since_s(first);
+        let wall_s = elapsed.as_secs_f64().max(1e-6);
+        writeln!(
+            out,
+            "{first} to {last}: {recorded_s:.0} s in {wall_s:.2} s, {:.0} times as fast, {:.0} messages/s",
+            recorded_s / wall_s,
+            summary.messages as f64 / wall_s
+        )?;
+    }
+    if let Some(answers) = answers {
+        let a = answers.borrow();
+        writeln!(
+            out,
+            "answers: {} accepted, {} errors, {} rejected, {} not asked for, {} missing; {} reconnects, {} with another id",
+            a.accepted, a.errors, a.rejected, a.none_asked, a.unanswered, a.reconnects, a.mismatched
+        )?;
+    }
+    Ok(())
+}
+
+/// A progress bar on a terminal, moved by a thread of its own.
+struct Bar(Option<(indicatif::ProgressBar, std::sync::mpsc::Sender<()>, std::thread::JoinHandle<()>)>);
+
+impl Bar {
+    fn start(quiet: bool, bytes: u64, progress: Progress) -> Bar {
+        use std::io::IsTerminal as _;
+        if quiet || !std::io::stderr().is_terminal() {
+            return Bar(None);
+        }
+        let bar = indicatif::ProgressBar::new(bytes);
+        if let Ok(style) = indicatif::ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {elapsed} left {eta}") {
+            bar.set_style(style);
+        }
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let shown = bar.clone();
+        let thread = std::thread::spawn(move || {
+            while matches!(stopped.recv_timeout(Duration::from_millis(200)), Err(std::sync::mpsc::RecvTimeoutError::Timeout)) {
+                shown.set_position(progress.load(Ordering::Relaxed));
+            }
+        });
+        Bar(Some((bar, stop, thread)))
+    }
+    fn stop(self) {
+        if let Some((bar, stop, thread)) = self.0 {
+            drop(stop);
+            // The thread only draws.
+            let _ = thread.join();
+            bar.finish_and_clear();
+        }
+    }
+}

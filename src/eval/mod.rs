@@ -1,0 +1,3 @@
+//! Evaluation: invented patients, injected attacks, and how both are scored.
+
+pub mod synth;

@@ -1,0 +1,138 @@
+//! Counters of the feeds: what came, what was refused, and which codes nobody knows. Bounded; nothing here decides anything.
+
+use crate::observation::{Reject, RejectReason, Report};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Feeds counted apart at most; more share the last one, `_more`.
+pub const FEEDS_MAX: usize = 64;
+/// Unknown codes kept of one feed at most; more are only counted.
+pub const UNKNOWN_MAX: usize = 256;
+/// Bytes kept of a code or unit.
+const LABEL_BYTES_MAX: usize = 64;
+/// Skews looked at for the median.
+const SKEWS: usize = 31;
+
+/// A code that no table knows, as one sender writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownCode {
+    /// `dev-…` of the sender.
+    pub sender: String,
+    /// OBX-3 as sent: a code, not an identity.
+    pub label: String,
+    /// OBX-6 as sent.
+    pub unit: String,
+    pub count: u64,
+}
+
+/// What one feed has brought since the core began to count.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeedCounts {
+    pub feed: String,
+    /// `p-…` of the last peer.
+    pub peer: String,
+    pub received: u64,
+    /// Resent messages: counted, not judged again.
+    pub duplicates: u64,
+    /// Messages whose own time lies before that of their sender's last one.
+    pub out_of_order: u64,
+    /// Frames that are no HL7.
+    pub unreadable: u64,
+    /// Test and demonstration messages, kept apart.
+    pub test: u64,
+    pub vitals: u64,
+    pub waveforms: u64,
+    pub alarms: u64,
+    pub adt: u64,
+    pub keep_alive: u64,
+    pub other: u64,
+    pub observations: u64,
+    /// Refused rows by reason, in the order of the reason's declaration.
+    pub rejects: BTreeMap<String, u64>,
+    /// Marks on messages, by name.
+    pub marks: BTreeMap<String, u64>,
+    pub unknown: Vec<UnknownCode>,
+    /// Unknown codes beyond the bound.
+    pub unknown_more: u64,
+    /// Messages of beds beyond the bound (`beds_max`).
+    pub beds_refused: u64,
+    pub last_message_at: Option<Timestamp>,
+    /// Wards that it feeds.
+    pub wards: Vec<String>,
+    /// Sender of the last message, and its MSH-7.
+    pub(super) last_sender: u64,
+    pub(super) last_sent_at: Timestamp,
+    skews_ms: Vec<i64>,
+    skew_next: u32,
+}
+
+impl FeedCounts {
+    /// Sender minus us, median of the last messages, ms.
+    pub fn skew_ms(&self) -> Option<i64> {
+        let mut sorted = self.skews_ms.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
+    }
+
+    pub(super) fn skew(&mut self, sent_minus_received_ms: i64) {
+        if self.skews_ms.len() < SKEWS {
+            self.skews_ms.push(sent_minus_received_ms);
+        } else {
+            self.skews_ms[self.skew_next as usize % SKEWS] = sent_minus_received_ms;
+        }
+        self.skew_next = self.skew_next.wrapping_add(1);
+    }
+
+    pub(super) fn ward(&mut self, ward: &str) {
+        if !self.wards.iter().any(|w| w == ward) && self.wards.len() < 64 {
+            self.wards.push(ward.to_owned());
+        }
+    }
+
+    pub(super) fn report(&mut self, report: &Report) {
+        self.observations += report.observations.len() as u64;
+        for name in report.flags.names() {
+            add(&mut self.marks, name);
+        }
+        for reject in &report.rejects {
+            add(&mut self.rejects, reject.reason.as_str());
+        }
+    }
+
+    /// Keeps an example of a code that nobody knows.
+    pub(super) fn unknown(&mut self, sender: &str, reject: &Reject, text: &[u8]) {
+        if reject.reason != RejectReason::UnknownCode {
+            return;
+        }
+        let label = label(reject.code.of(text));
+        if let Some(known) = self.unknown.iter_mut().find(|u| u.label == label && u.sender == sender) {
+            known.count += 1;
+        } else if self.unknown.len() < UNKNOWN_MAX {
+            let unit = label_of_field(reject.segment.of(text), 6);
+            self.unknown.push(UnknownCode { sender: sender.to_owned(), label, unit, count: 1 });
+        } else {
+            self.unknown_more += 1;
+        }
+    }
+}
+
+fn add(counts: &mut BTreeMap<String, u64>, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => {
+            counts.insert(name.to_owned(), 1);
+        }
+    }
+}
+
+/// Printable text of bounded length.
+fn label(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(LABEL_BYTES_MAX)];
+    String::from_utf8_lossy(cut).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Field `n` of a segment with the usual separator.
+fn label_of_field(segment: &[u8], n: usize) -> String {
+    label(segment.split(|b| *b == b'|').nth(n).unwrap_or_default())
+}

@@ -1,0 +1,46 @@
+//! What a [`Monitor`](super::Monitor) is told once, at its beginning.
+
+use crate::check::Checks;
+use crate::config::{Beds, Config, Episodes, Profiles};
+
+/// Key of the hashes where the site has none (replay to a file): the same input then gives the same bytes everywhere.
+pub const FIXED_KEY: &[u8] = b"vitalguard-fixed-key-for-replay-0";
+
+/// The part of the configuration that decides what is judged and said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Slug of the installation.
+    pub site: String,
+    /// Key of `dev-…`, `p-…`, `m-…`, and of the hashes of patients and senders.
+    pub site_key: Vec<u8>,
+    /// IANA name: times without offset, and times of day in sentences.
+    pub zone: String,
+    pub beds: Beds,
+    pub episodes: Episodes,
+    pub checks: Checks,
+    pub profiles: Profiles,
+    /// Publish what people write into comments.
+    pub publish_comments: bool,
+}
+
+impl Settings {
+    /// From the configuration; `site_key` is what its key file holds.
+    pub fn new(config: &Config, site_key: &[u8]) -> Settings {
+        Settings {
+            site: config.site.clone(),
+            site_key: site_key.to_vec(),
+            zone: config.zone.clone(),
+            beds: config.beds.clone(),
+            episodes: config.episodes.clone(),
+            checks: config.checks.clone(),
+            profiles: config.profiles,
+            publish_comments: config.privacy.publish_comments,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings::new(&Config::default(), FIXED_KEY)
+    }
+}

@@ -1,0 +1,53 @@
+//! Holds: ranges of the journal that a case needs, kept from retention. One small file each, so that any process can set one.
+
+use super::JournalError;
+use std::path::{Path, PathBuf};
+
+/// A range of sequences that must stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    pub name: String,
+    pub first: u64,
+    pub last: u64,
+}
+
+fn file(folder: &Path, name: &str) -> Result<PathBuf, JournalError> {
+    let fine = (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if fine { Ok(folder.join(format!("hold-{name}"))) } else { Err(JournalError::HoldName) }
+}
+
+/// Keeps the segments of `first..=last` from being deleted until [`release`].
+pub fn hold(folder: &Path, name: &str, first: u64, last: u64) -> Result<(), JournalError> {
+    super::write_atomic(&file(folder, name)?, format!("{first} {last}\n").as_bytes())
+}
+
+/// Ends a hold; one that does not exist is fine.
+pub fn release(folder: &Path, name: &str) -> Result<(), JournalError> {
+    let path = file(folder, name)?;
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(JournalError::Io { path, source: e }),
+        _ => Ok(()),
+    }
+}
+
+/// Every hold. One that cannot be read holds everything: evidence is not deleted because of a damaged note.
+pub fn holds(folder: &Path) -> Result<Vec<Hold>, JournalError> {
+    let mut list = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(JournalError::io(folder))? {
+        let entry = entry.map_err(JournalError::io(folder))?;
+        let file_name = entry.file_name();
+        let Some(name) = file_name.to_str().and_then(|n| n.strip_prefix("hold-")) else { continue };
+        if file(folder, name).is_err() {
+            continue; // A temporary file of a hold that is being written.
+        }
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        let mut numbers = text.split_whitespace().map(|n| n.parse::<u64>().ok());
+        let (first, last) = match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(first), Some(last)) => (first, last),
+            _ => (0, u64::MAX),
+        };
+        list.push(Hold { name: name.to_owned(), first, last });
+    }
+    list.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(list)
+}

@@ -1,0 +1,315 @@
+//! Replay: recorded messages through the same [`Monitor`] as live ones, on a recorded clock.
+//!
+//! The contract: the same input under the same configuration and model gives the same alert lines, byte for byte, on any
+//! machine and at any speed. The clock is the recording's ([`when`]), deadlines fire between messages at their own times,
+//! pacing only waits. Nothing is closed at the end: what is open stays open. Input of any size is read in bounded memory.
+
+pub mod input;
+pub mod merge;
+pub mod mllp;
+pub mod mqtt;
+pub mod pace;
+pub mod reader;
+pub mod shift;
+pub mod stamp;
+pub mod text;
+pub mod when;
+
+use crate::alert::{AlertEvent, Envelope, EventKind, ReplayRef};
+use crate::check::Priority;
+use crate::config::Config;
+use crate::monitor::{FIXED_KEY, Monitor, Output, Settings};
+use crate::observation::Source;
+use crate::time::Timestamp;
+use input::{Input, Progress};
+use merge::{Due, Merged, Outcome};
+use pace::{Pace, Wall};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A pause of the recording that is longer than this counts as "not recorded", seconds: deadlines up to it fire, then the
+/// clock jumps. A week: longer than any outage that a silence alert should still speak about, short enough that one message
+/// with a wrong year does not run decades of deadlines.
+pub const PAUSE_MAX_S: f64 = 7.0 * 86_400.0;
+/// Messages before the first one with a time that are held back until there is one.
+const UNTIMED_MAX: usize = 1000;
+/// Ward documents at most every, ms of recorded time.
+const WARD_EVERY_MS: i64 = 1000;
+
+/// What a replay does.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Names the run in topics, `boot` and `replay`; see [`input::run_id`].
+    pub run: String,
+    /// Feed of every message.
+    pub feed: String,
+    /// Each recording is a feed of its own: `{feed}-1`, `{feed}-2`, ….
+    pub feed_each: bool,
+    /// Move all times so that the first message is at this instant.
+    pub shift_to: Option<Timestamp>,
+    /// Judge the messages; off when they are only sent on.
+    pub judge: bool,
+}
+
+/// Why a replay stopped early.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("writing the alerts: {0}")]
+    Write(#[from] std::io::Error),
+    #[error(transparent)]
+    Mqtt(#[from] mqtt::MqttError),
+    #[error(transparent)]
+    Mllp(#[from] mllp::MllpError),
+}
+
+/// Who is told.
+pub trait Sink {
+    /// A message is due.
+    fn message(&mut self, _payload: &[u8]) -> Result<(), ReplayError> {
+        Ok(())
+    }
+    /// An alert event, and its document.
+    fn event(&mut self, _event: &AlertEvent, _document: &str) -> Result<(), ReplayError> {
+        Ok(())
+    }
+    /// A state document; the topic is relative to `{P}/replay/{run}/v1/{site}/`.
+    fn state(&mut self, _topic: &str, _document: &str) -> Result<(), ReplayError> {
+        Ok(())
+    }
+    /// Whether [`Sink::state`] is of use.
+    fn wants_state(&self) -> bool {
+        false
+    }
+    /// Nothing more comes.
+    fn finish(&mut self) -> Result<(), ReplayError> {
+        Ok(())
+    }
+}
+
+/// Alert events as JSON Lines.
+pub struct Lines<W>(pub W);
+
+impl<W: std::io::Write> Sink for Lines<W> {
+    fn event(&mut self, _event: &AlertEvent, document: &str) -> Result<(), ReplayError> {
+        self.0.write_all(document.as_bytes())?;
+        self.0.write_all(b"\n")?;
+        Ok(())
+    }
+    fn finish(&mut self) -> Result<(), ReplayError> {
+        Ok(self.0.flush()?)
+    }
+}
+
+/// What a replay has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    pub messages: u64,
+    pub observations: u64,
+    /// Messages that are no HL7.
+    pub unreadable: u64,
+    /// Refused rows by reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// Raised alerts by condition, assessment and (first) priority.
+    pub raised: BTreeMap<(String, String, Priority), u64>,
+    pub events: u64,
+    pub first: Option<Timestamp>,
+    pub last: Option<Timestamp>,
+    /// Pauses of the recording beyond [`PAUSE_MAX_S`].
+    pub pauses: u64,
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Drives one monitor over recorded input.
+pub struct Driver<'a, W> {
+    monitor: Monitor,
+    envelope: Envelope,
+    pace: Pace<W>,
+    sinks: Vec<Box<dyn Sink + 'a>>,
+    options: Options,
+    sources: Vec<Source>,
+    ward: String,
+    sequence: u64,
+    now: Option<Timestamp>,
+    shift_ms: i64,
+    held: Vec<Due>,
+    changed_wards: BTreeSet<String>,
+    wards_at: Timestamp,
+    summary: Summary,
+}
+
+impl<'a, W: Wall> Driver<'a, W> {
+    pub fn new(config: &Config, options: Options, pace: Pace<W>, sinks: Vec<Box<dyn Sink + 'a>>) -> Driver<'a, W> {
+        let envelope = Envelope {
+            site: config.site.clone(),
+            boot: format!("replay-{}", options.run),
+            replay: Some(ReplayRef { run: options.run.clone(), source: format!("sha256:{}", options.run) }),
+            href: false,
+        };
+        Driver {
+            monitor: Monitor::new(Settings::new(config, FIXED_KEY)),
+            envelope,
+            pace,
+            sinks,
+            options,
+            sources: Vec::new(),
+            ward: config.mllp.first().map_or_else(|| "main".into(), |mllp| mllp.ward.clone()),
+            sequence: 0,
+            now: None,
+            shift_ms: 0,
+            held: Vec::new(),
+            changed_wards: BTreeSet::new(),
+            wards_at: Timestamp::MIN,
+            summary: Summary::default(),
+        }
+    }
+
+    /// Everything, to the end.
+    pub fn run(mut self, inputs: &[Input], zone: jiff::tz::TimeZone, bytes_max: usize, progress: Progress) -> Result<Summary, ReplayError> {
+        // Recorded logs of one gateway are often several files (rotation): one peer, unless each is said to be a feed.
+        self.sources = (0..inputs.len())
+            .map(|at| Source {
+                feed: if self.options.feed_each { format!("{}-{}", self.options.feed, at + 1) } else { self.options.feed.clone() },
+                peer: if self.options.feed_each { format!("recording-{}", at + 1) } else { "recording".into() },
+                connection: at as u64 + 1,
+                ward: self.ward.clone(),
+                dialect: None,
+                zone_min: None,
+            })
+            .collect();
+        let mut merged = Merged::new(inputs, zone, bytes_max, progress);
+        while let Some(due) = merged.next() {
+            self.take(due)?;
+        }
+        // A recording that names no time at all happened at the beginning of time.
+        self.release(Timestamp::from_ms(0))?;
+        for feed in self.monitor.feeds() {
+            self.summary.observations += feed.observations;
+            self.summary.unreadable += feed.unreadable;
+            for (reason, count) in &feed.rejects {
+                *self.summary.rejects.entry(reason.clone()).or_default() += count;
+            }
+        }
+        self.summary.outcomes = merged.outcomes.into_iter().flatten().collect();
+        for sink in &mut self.sinks {
+            sink.finish()?;
+        }
+        Ok(self.summary)
+    }
+
+    fn take(&mut self, due: Due) -> Result<(), ReplayError> {
+        match (due.at, self.now) {
+            (None, None) if self.held.len() < UNTIMED_MAX => {
+                self.held.push(due);
+                Ok(())
+            }
+            (at, now) => {
+                let at = at.unwrap_or(Timestamp::from_ms(0));
+                if now.is_none() {
+                    self.shift_ms = self.options.shift_to.map_or(0, |to| to.since_ms(at));
+                }
+                let at = at.plus_ms(self.shift_ms);
+                self.release(at)?;
+                self.feed(due, at)
+            }
+        }
+    }
+
+    /// Messages that waited for a first time get it.
+    fn release(&mut self, at: Timestamp) -> Result<(), ReplayError> {
+        for due in std::mem::take(&mut self.held) {
+            self.feed(due, at)?;
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, due: Due, at: Timestamp) -> Result<(), ReplayError> {
+        let at = self.now.map_or(at, |now| now.max(at));
+        self.advance(at)?;
+        self.pace.wait(at);
+        self.now = Some(at);
+        self.summary.first.get_or_insert(at);
+        self.summary.last = Some(at);
+        self.summary.messages += 1;
+        self.sequence += 1;
+        let payload = if self.shift_ms == 0 { due.piece.payload } else { shift::moved(&due.piece.payload, self.shift_ms) };
+        for sink in &mut self.sinks {
+            sink.message(&payload)?;
+        }
+        if self.options.judge {
+            self.monitor.handle_frame(&self.sources[due.input], self.sequence, &payload, at);
+            self.drain(at)?;
+        }
+        Ok(())
+    }
+
+    /// Lets every deadline up to `to` fire at its own time.
+    fn advance(&mut self, to: Timestamp) -> Result<(), ReplayError> {
+        let Some(now) = self.now.filter(|_| self.options.judge) else { return Ok(()) };
+        let pause = to.since_s(now) > PAUSE_MAX_S;
+        let until = if pause { now.plus_s(PAUSE_MAX_S) } else { to };
+        let mut at = now;
+        while let Some(deadline) = self.monitor.poll_timeout().filter(|deadline| *deadline <= until) {
+            // Every step moves on: a deadline that stays where it was would hold us here for ever.
+            at = deadline.max(at.plus_ms(i64::from(deadline <= at)));
+            if at > until {
+                break;
+            }
+            self.pace.wait(at);
+            self.monitor.handle_timeout(at);
+            self.drain(at)?;
+        }
+        if pause {
+            self.summary.pauses += 1;
+            self.monitor.handle_start(until, to);
+            self.drain(to)?;
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, at: Timestamp) -> Result<(), ReplayError> {
+        let wants_state = self.sinks.iter().any(|sink| sink.wants_state());
+        while let Some(output) = self.monitor.poll_output() {
+            match output {
+                Output::Alert(event) => {
+                    let document = event.to_json(&self.envelope);
+                    self.summary.events += 1;
+                    if event.event == EventKind::Raised {
+                        let assessment = word(&event.alert.assessment);
+                        *self.summary.raised.entry((event.alert.condition.clone(), assessment, event.alert.priority)).or_default() += 1;
+                    }
+                    for sink in &mut self.sinks {
+                        sink.event(&event, &document)?;
+                    }
+                }
+                Output::BedChanged(id) if wants_state => {
+                    if let Some(state) = self.monitor.bed_state(id, at) {
+                        let topic = format!("ward/{}/bed/{}/state", state.ward, state.bed);
+                        let document = state.to_json(&self.envelope);
+                        self.changed_wards.insert(state.ward);
+                        for sink in &mut self.sinks {
+                            sink.state(&topic, &document)?;
+                        }
+                    }
+                }
+                Output::BedChanged(_) | Output::Response(_) | Output::Device(_) => {}
+            }
+        }
+        if !self.changed_wards.is_empty() && at.since_ms(self.wards_at) >= WARD_EVERY_MS {
+            self.wards_at = at;
+            for ward in std::mem::take(&mut self.changed_wards) {
+                for state in self.monitor.ward_states(&ward, at) {
+                    let topic = state.topic();
+                    let document = state.to_json(&self.envelope);
+                    for sink in &mut self.sinks {
+                        sink.state(&topic, &document)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The word a closed list uses in documents.
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,177 @@
+//! Publishes a replay to a broker: under `{P}/replay/{run}/…`, QoS 0, nothing retained, never the live topics.
+
+use super::{ReplayError, Sink, word};
+use crate::alert::AlertEvent;
+use crate::config::{Mqtt, parse_mqtt_url};
+use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Documents on their way at most; when it is full the replay waits.
+const QUEUE: usize = 1000;
+/// The connection must stand within, seconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest document.
+const PACKET_BYTES_MAX: usize = 1 << 20;
+
+/// Why nothing is published.
+#[derive(Debug, thiserror::Error)]
+pub enum MqttError {
+    #[error("mqtt.url {0}")]
+    Url(String),
+    #[error("the broker at {address} cannot be reached: {cause}")]
+    Unreachable { address: String, cause: String },
+    #[error("the connection to the broker was lost: {0}")]
+    Lost(String),
+    #[error("{0}")]
+    Credentials(String),
+}
+
+/// The publisher of one replay.
+pub struct Publisher {
+    client: Option<Client>,
+    thread: Option<JoinHandle<Result<(), String>>>,
+    root: String,
+}
+
+impl Publisher {
+    /// Connects to the configured broker: the external one, else the embedded one of the running service.
+    pub fn connect(config: &Mqtt, site: &str, run: &str) -> Result<Publisher, MqttError> {
+        let (options, address) = options(config, &format!("vitalguard-replay-{run}"))?;
+        let (client, mut connection) = Client::new(options, QUEUE);
+        let (said, first) = mpsc::sync_channel(1);
+        let thread = std::thread::spawn(move || {
+            for event in connection.iter() {
+                match event {
+                    Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                        // Only the first is waited for.
+                        let _ = said.try_send(Ok(()));
+                    }
+                    Ok(Event::Outgoing(Outgoing::Disconnect)) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) => {
+                        let _ = said.try_send(Err(error.to_string()));
+                        return Err(error.to_string());
+                    }
+                }
+            }
+            Ok(())
+        });
+        match first.recv_timeout(CONNECT_TIMEOUT) {
+            Ok(Ok(())) => {
+                Ok(Publisher { client: Some(client), thread: Some(thread), root: format!("{}/replay/{run}/v1/{site}", config.root) })
+            }
+            Ok(Err(cause)) => Err(MqttError::Unreachable { address, cause }),
+            Err(_) => Err(MqttError::Unreachable { address, cause: format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()) }),
+        }
+    }
+
+    fn publish(&mut self, topic: String, document: &str) -> Result<(), ReplayError> {
+        let sent = self.client.as_ref().is_some_and(|client| client.publish(topic, QoS::AtMostOnce, false, document).is_ok());
+        if sent {
+            return Ok(());
+        }
+        self.client = None;
+        let cause = self.thread.take().and_then(|thread| thread.join().ok()).and_then(Result::err);
+        Err(MqttError::Lost(cause.unwrap_or_else(|| "the client has stopped".into())).into())
+    }
+}
+
+impl Sink for Publisher {
+    fn event(&mut self, event: &AlertEvent, document: &str) -> Result<(), ReplayError> {
+        let (now, before) = event.topics();
+        for priority in [Some(now), before].into_iter().flatten() {
+            let topic = format!("{}/ward/{}/bed/{}/event/{}", self.root, event.alert.ward, event.alert.bed, word(&priority));
+            self.publish(topic, document)?;
+        }
+        Ok(())
+    }
+    fn state(&mut self, topic: &str, document: &str) -> Result<(), ReplayError> {
+        self.publish(format!("{}/{topic}", self.root), document)
+    }
+    fn wants_state(&self) -> bool {
+        true
+    }
+    fn finish(&mut self) -> Result<(), ReplayError> {
+        let Some(client) = self.client.take() else { return Ok(()) };
+        // The queue is in order: once the farewell is out, everything before it is.
+        let farewell = client.disconnect().map_err(|error| error.to_string());
+        let ended = match self.thread.take() {
+            Some(thread) => thread.join().unwrap_or_else(|_| Err("the client has failed".into())),
+            None => Ok(()),
+        };
+        farewell.and(ended).map_err(|cause| MqttError::Lost(cause).into())
+    }
+}
+
+/// A client's options for the configured broker, and the address for messages to people.
+pub fn options(config: &Mqtt, client_id: &str) -> Result<(MqttOptions, String), MqttError> {
+    let (host, port, tls) = match &config.url {
+        Some(url) => {
+            let target = parse_mqtt_url(url).map_err(MqttError::Url)?;
+            (target.host, target.port, target.tls)
+        }
+        None => (config.listen.ip().to_string(), config.listen.port(), config.tls.is_some()),
+    };
+    let address = format!("{host}:{port}");
+    let mut options = MqttOptions::new(client_id, host, port);
+    options.set_keep_alive(Duration::from_secs(30));
+    options.set_clean_session(true);
+    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    if let Some(user) = &config.username {
+        let password = match &config.password_file {
+            Some(path) => first_line(path)?,
+            None => String::new(),
+        };
+        options.set_credentials(user, password);
+    }
+    if tls {
+        options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(tls_config(config)?)));
+    }
+    Ok((options, address))
+}
+
+fn first_line(path: &std::path::Path) -> Result<String, MqttError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| MqttError::Credentials(format!("mqtt.password_file {} cannot be read: {error}", path.display())))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn tls_config(config: &Mqtt) -> Result<std::sync::Arc<rustls::ClientConfig>, MqttError> {
+    let fault = |what: &str, error: &dyn std::fmt::Display| MqttError::Credentials(format!("{what}: {error}"));
+    let pem = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|error| MqttError::Credentials(format!("{} cannot be read: {error}", path.display())))
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    // Beside an embedded broker its own certificate is the anchor.
+    let anchor = config.ca.as_ref().or(config.tls.as_ref().map(|tls| &tls.certificate));
+    match anchor {
+        Some(path) => {
+            for certificate in rustls_pemfile::certs(&mut pem(path)?.as_slice()) {
+                let certificate = certificate.map_err(|error| fault("a certificate of mqtt.ca", &error))?;
+                roots.add(certificate).map_err(|error| fault("a certificate of mqtt.ca", &error))?;
+            }
+        }
+        None => {
+            for certificate in rustls_native_certs::load_native_certs().certs {
+                // A system store may hold what we cannot use; the rest is enough.
+                let _ = roots.add(certificate);
+            }
+        }
+    }
+    let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
+    let built = match &config.client {
+        Some(identity) => {
+            let chain: Vec<_> = rustls_pemfile::certs(&mut pem(&identity.certificate)?.as_slice())
+                .collect::<Result<_, _>>()
+                .map_err(|error| fault("mqtt.client.certificate", &error))?;
+            let key = rustls_pemfile::private_key(&mut pem(&identity.key)?.as_slice())
+                .map_err(|error| fault("mqtt.client.key", &error))?
+                .ok_or_else(|| MqttError::Credentials("mqtt.client.key holds no private key".into()))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| fault("mqtt.client", &error))?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    Ok(std::sync::Arc::new(built))
+}

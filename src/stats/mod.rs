@@ -1,0 +1,8 @@
+//! Streaming estimators, one a file: constant memory, constant time, serialisable, deterministic.
+//!
+//! None of them reads a clock: the time between two values is an argument.
+
+pub mod cadence;
+pub mod ewma;
+pub mod quantile;
+pub mod runs;
