@@ -4,6 +4,7 @@
 //! command that comes out of [`parse_command`] is bounded and closed: no unknown member, no unbounded text. Documents of beds,
 //! wards and alerts are written by [`crate::alert`]. Pure: time is an argument.
 
+pub use crate::alert::{PriorityCounts, TrustCounts};
 use crate::command::{Command, Refusal, Response, Verb, Via};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -131,27 +132,6 @@ pub fn sys_info(origin: &Origin, at: Timestamp, rev: u64, info: &SysInfo) -> Vec
         info: &'a SysInfo,
     }
     compact(&Document { schema: "sys-info/1", ts: at, ts_ms: at.ms(), boot: &origin.boot, rev, site: &origin.site, info })
-}
-
-/// Beds by trust word.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct TrustCounts {
-    pub plausible: u32,
-    pub learning: u32,
-    pub questioned: u32,
-    pub untrusted: u32,
-    pub stale: u32,
-    pub nofeed: u32,
-    pub off: u32,
-}
-
-/// Open alerts by priority.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct PriorityCounts {
-    pub high: u32,
-    pub medium: u32,
-    pub low: u32,
-    pub info: u32,
 }
 
 /// Message received to published, milliseconds, over the last minute.

@@ -6,6 +6,7 @@ pub mod broker;
 mod engine;
 pub mod journal;
 pub mod link;
+pub mod listener;
 pub mod metrics;
 pub mod mqtt;
 pub mod publisher;

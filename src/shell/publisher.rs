@@ -82,7 +82,7 @@ pub enum PublisherError {
     #[error("mqtt.url: {0}")]
     Url(String),
     #[error("mqtt: {0}")]
-    Tls(String),
+    Tls(#[from] crate::shell::tls::TlsError),
     #[error("mqtt.password_file: {0}")]
     Password(std::io::Error),
     #[error("mqtt: no thread: {0}")]
@@ -106,7 +106,11 @@ impl Options {
             (None, None) => return Err(PublisherError::Url("no external broker is configured".into())),
             (None, Some(url)) => {
                 let (secure, host, port) = parse_url(url)?;
-                let tls = if secure { Some(client_tls(mqtt)?) } else { None };
+                let tls = if secure {
+                    Some(Arc::new(crate::shell::tls::client_config(mqtt.ca.as_deref(), mqtt.client.as_ref())?))
+                } else {
+                    None
+                };
                 let password = mqtt.password_file.as_deref().map(first_line).transpose().map_err(PublisherError::Password)?;
                 (host, port, tls, mqtt.username.clone(), password)
             }
@@ -476,46 +480,6 @@ fn parse_url(url: &str) -> Result<(bool, String, u16), PublisherError> {
 fn first_line(path: &Path) -> std::io::Result<String> {
     let text = std::fs::read_to_string(path)?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-/// TLS towards an external broker: its authority (or the system's), and our certificate where it wants one.
-fn client_tls(mqtt: &crate::config::Mqtt) -> Result<Arc<rustls::ClientConfig>, PublisherError> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let at = |path: &Path, error: &dyn std::fmt::Display| PublisherError::Tls(format!("{}: {error}", path.display()));
-    let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, PublisherError> {
-        let list: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|e| at(path, &e))?.collect();
-        list.map_err(|e| at(path, &e))
-    };
-    let mut roots = rustls::RootCertStore::empty();
-    match &mqtt.ca {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|e| at(path, &e))?;
-            }
-        }
-        None => {
-            for certificate in rustls_native_certs::load_native_certs().certs {
-                // The system's store may hold what this library does not read; the others count.
-                let _ = roots.add(certificate);
-            }
-        }
-    }
-    if roots.is_empty() {
-        return Err(PublisherError::Tls("no certificate authority is known; give mqtt.ca".into()));
-    }
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| PublisherError::Tls(e.to_string()))?
-        .with_root_certificates(roots);
-    let config = match &mqtt.client {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let key = PrivateKeyDer::from_pem_file(&identity.key).map_err(|e| at(&identity.key, &e))?;
-            builder.with_client_auth_cert(certificates(&identity.certificate)?, key).map_err(|e| at(&identity.certificate, &e))?
-        }
-    };
-    Ok(Arc::new(config))
 }
 
 impl Shared {

@@ -7,7 +7,7 @@
 //!
 //! Plain text beyond loopback is refused unless the configuration allows it in as many words.
 
-use crate::config::{Http, Plaintext, Tls};
+use crate::config::{Http, Tls};
 use crate::document::Origin;
 use crate::shell::link::Link;
 use crate::shell::retained::Retained;
@@ -64,12 +64,12 @@ pub struct StationState {
 /// What stops HTTP from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StationError {
-    #[error("http.listen {0}: plain text beyond loopback is refused; give http.tls, or plaintext = \"allowed\"")]
-    Plaintext(SocketAddr),
+    #[error(transparent)]
+    Plaintext(#[from] crate::shell::tls::PlaintextRefused),
     #[error("http.listen {0}: {1}")]
     Bind(SocketAddr, std::io::Error),
     #[error("http.tls: {0}")]
-    Tls(String),
+    Tls(#[from] crate::shell::tls::TlsError),
 }
 
 /// A running server.
@@ -93,9 +93,7 @@ struct Peer(SocketAddr);
 impl Station {
     /// Binds and serves on the current tokio runtime.
     pub async fn start(config: &Http, state: StationState) -> Result<Station, StationError> {
-        if !config.listen.ip().is_loopback() && config.tls.is_none() && config.plaintext != Some(Plaintext::Allowed) {
-            return Err(StationError::Plaintext(config.listen));
-        }
+        crate::shell::tls::check_plaintext("http.listen", config.listen, config.tls.as_ref(), config.plaintext)?;
         let tls = config.tls.as_ref().map(acceptor).transpose()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| StationError::Bind(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| StationError::Bind(config.listen, e))?;
@@ -120,32 +118,7 @@ impl Station {
 }
 
 fn acceptor(tls: &Tls) -> Result<tokio_rustls::TlsAcceptor, StationError> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let at = |path: &std::path::Path, error: &dyn std::fmt::Display| StationError::Tls(format!("{}: {error}", path.display()));
-    let certificates = |path: &std::path::Path| -> Result<Vec<CertificateDer<'static>>, StationError> {
-        let list: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|e| at(path, &e))?.collect();
-        list.map_err(|e| at(path, &e))
-    };
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|e| at(&tls.key, &e))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| StationError::Tls(e.to_string()))?;
-    let builder = match &tls.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(path) => {
-            let mut roots = rustls::RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|e| at(path, &e))?;
-            }
-            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .map_err(|e| at(path, &e))?;
-            builder.with_client_cert_verifier(verifier)
-        }
-    };
-    let mut config = builder.with_single_cert(certificates(&tls.certificate)?, key).map_err(|e| at(&tls.certificate, &e))?;
+    let mut config = crate::shell::tls::server_config(tls)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(tokio_rustls::TlsAcceptor::from(Arc::new(config)))
 }

@@ -8,6 +8,7 @@
 //! There is one writer of alerts (the engine) and one of delivery marks (the publisher, [`OutboxReader`]); readers open their
 //! own connections ([`AlertReader`]). Topics are relative to `{root}/v1/{site}/`.
 
+use crate::alert::{AlertEvent, AlertState, Envelope};
 use crate::time::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params, params_from_iter};
 use std::path::{Path, PathBuf};
@@ -82,6 +83,29 @@ pub struct EventRow {
 }
 
 impl EventRow {
+    /// The row of an event as the monitor gives it.
+    pub fn of(event: &AlertEvent, envelope: &Envelope) -> EventRow {
+        let alert = &event.alert;
+        EventRow {
+            alert: alert.id.clone(),
+            seq: event.seq,
+            event: event.event.as_str().to_owned(),
+            at: event.ts,
+            json: event.to_json(envelope).into_bytes(),
+            alert_json: alert.to_json(envelope).into_bytes(),
+            reference: alert.reference.clone(),
+            ward: alert.ward.clone(),
+            bed: alert.bed.clone(),
+            condition: alert.condition.clone(),
+            assessment: word(alert.assessment),
+            priority: word(alert.priority),
+            previous_priority: event.topics().1.map(word),
+            state: word(alert.state),
+            onset: alert.onset,
+            raised: alert.raised,
+            open: alert.state != AlertState::Cleared,
+        }
+    }
     /// Topic under a priority.
     fn topic(&self, priority: &str) -> String {
         format!("ward/{}/bed/{}/event/{priority}", self.ward, self.bed)
@@ -480,6 +504,15 @@ impl Store {
     }
 }
 
+/// The word by which a document names it.
+fn word<T: serde::Serialize>(of: T) -> String {
+    match serde_json::to_value(of) {
+        Ok(serde_json::Value::String(word)) => word,
+        // Only unit variants come here, and each has a word.
+        _ => String::new(),
+    }
+}
+
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -755,6 +788,7 @@ mod tests {
         let mut store = Store::open(&path, 100).expect("new");
         assert_eq!(store.applied().expect("readable"), None);
         store.set_boot("boot-1").expect("written");
+        assert_eq!(word(crate::check::Assessment::Tamper) + &word(crate::check::Priority::High), "tamperhigh");
         let step = commit(vec![event(1, 1, "medium", None)]);
         let done = store.commit(&step).expect("written");
         assert_eq!((done.events_new, done.queued), (1, 1));

@@ -179,7 +179,7 @@ impl Walk {
         }
     }
     pub fn count(&self) -> u64 {
-        self.next_sequence - self.first_sequence
+        self.next_sequence.saturating_sub(self.first_sequence)
     }
     pub fn first_hash(&self) -> Hash {
         self.first_hash
@@ -214,7 +214,7 @@ impl Walk {
             Some(record) if !record.follows(&self.hash) => Found::Wrong("the hash chain is broken"),
             Some(record) => {
                 self.offset += record.length;
-                self.next_sequence += 1;
+                self.next_sequence = self.next_sequence.saturating_add(1);
                 self.hash = record.hash;
                 if self.count() == 1 {
                     self.first_hash = record.hash;
@@ -235,7 +235,7 @@ impl Walk {
         let used = rest.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
         for at in 1..used {
             let sequence = rest.get(at + 8..at + 16).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
-            if !(self.next_sequence..self.next_sequence + (1 << 32)).contains(&sequence) {
+            if !(self.next_sequence..self.next_sequence.saturating_add(1 << 32)).contains(&sequence) {
                 continue;
             }
             if raw(&rest[at..]).is_some_and(|r| r.flags & GROUP != 0 && (r.sequence > self.next_sequence || r.kind == FOOTER)) {
@@ -402,6 +402,9 @@ impl Reader {
                 Found::End => {
                     if loaded.file.sealed && !loaded.footer {
                         return fault("sealed and without a footer", &loaded.walk, &loaded.file);
+                    }
+                    if !loaded.whole {
+                        return fault("cannot be unpacked to its end", &loaded.walk, &loaded.file);
                     }
                     self.previous = Some((loaded.walk.next_sequence, loaded.walk.hash));
                     self.current = None;

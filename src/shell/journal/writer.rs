@@ -78,7 +78,7 @@ impl Writer {
             );
         }
         let numbers = Stats {
-            records: end.next_sequence - 1,
+            records: end.next_sequence.saturating_sub(1),
             head: end.head,
             bytes: 0,
             groups: 0,
@@ -125,6 +125,8 @@ impl Writer {
     }
 
     pub fn run(mut self) {
+        // Should this thread ever die, whoever waits is told so instead of waiting for ever.
+        let _told = Abandon(self.shared.clone());
         let mut groups: Vec<Vec<Submission>> = Vec::new();
         loop {
             match self.shared.queue.take(Duration::from_millis(TICK_MS)) {
@@ -358,6 +360,15 @@ impl Writer {
             }
         }
         self.sealer.stop();
+    }
+}
+
+/// Closes the queue when the thread ends, however it ends.
+struct Abandon(Arc<Shared>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.queue.abandon();
     }
 }
 
