@@ -744,7 +744,7 @@ fn write(episode: &Episode, findings: &Findings, now: Timestamp, desk: &Desk<'_>
     let (text, action) = if episode.beds > 0 && meta.id != "M04" {
         texts.collapse(&filled)
     } else {
-        (texts.sentence(meta.id, key, episode.assessment, &filled), texts.action(episode.assessment, coexists, &filled))
+        (texts.sentence(meta.id, key, episode.assessment, &filled), texts.action(meta.id, episode.assessment, coexists, &filled))
     };
     let mut rows: Vec<&Finding> = episode.evidence.iter().filter_map(|c| findings.row(*c)).collect();
     rows.sort_by(|a, b| {

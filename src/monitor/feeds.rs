@@ -68,6 +68,10 @@ pub struct FeedCounts {
 }
 
 impl FeedCounts {
+    pub(super) fn of(feed: &str) -> FeedCounts {
+        FeedCounts { feed: feed.to_owned(), ..FeedCounts::default() }
+    }
+
     /// Sender minus us, median of the last messages, ms.
     pub fn skew_ms(&self) -> Option<i64> {
         let mut sorted = self.skews_ms.clone();

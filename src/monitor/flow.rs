@@ -1,6 +1,7 @@
 //! The way of a message and of a deadline through the core.
 
 use super::*;
+use crate::hl7::dialect::hash32;
 
 impl Monitor {
     /// Fires every deadline up to and including `to`, each at its own time; the time never runs backwards.
@@ -144,16 +145,10 @@ impl Monitor {
             self.cells[number as usize].bed.note_message(at);
             return;
         }
-        if report.body_is_unique && report.kind != MessageKind::KeepAlive {
-            let body = u64::from_be_bytes(report.body_hash[..8].try_into().expect("eight of sixteen bytes"));
-            let id =
-                if report.control_id_is_id { crate::hl7::dialect::hash32(&[report.control_id.as_bytes()]).max(1) } else { 0 };
-            // The same sender: another one with the same body is a finding, not a copy.
-            if self.cells[number as usize].resent.seen(body ^ sender_hash, id, at) {
-                report.flags.set(MessageFlags::RESENT);
-                self.feed(&source.feed).duplicates += 1;
-                return;
-            }
+        if self.is_resent(number, report, sender_hash, at) {
+            report.flags.set(MessageFlags::RESENT);
+            self.feed(&source.feed).duplicates += 1;
+            return;
         }
         self.device(number, &device_known, at);
         let ward_known = self.cells[number as usize].heard && self.cells[number as usize].feed == source.feed;
@@ -162,6 +157,22 @@ impl Monitor {
             self.feed(&source.feed).ward(&ward);
         }
         self.judge(number, source, sequence, report, sender_hash, &device_known, at);
+    }
+
+    /// Whether it is a copy of a message that was judged: same sender, same body, and the same id or within a minute. A body
+    /// without a time of its own proves nothing.
+    fn is_resent(&mut self, number: u32, report: &Report, sender: u64, at: Timestamp) -> bool {
+        if report.kind == MessageKind::KeepAlive {
+            return false;
+        }
+        let cell = &mut self.cells[number as usize];
+        let by_id = self.house.settings.checks.control_id_reuse.is_resend(&cell.states.control_id_reuse, report, sender, at);
+        if !report.body_is_unique {
+            return by_id && report.control_id_is_id;
+        }
+        let body = report.body_hash.iter().fold(0u64, |h, b| h.rotate_left(8) ^ u64::from(*b)) ^ sender;
+        let id = if report.control_id_is_id { hash32(&[report.control_id.as_bytes()]).max(1) } else { 0 };
+        cell.resent.seen(body, id, at) || by_id
     }
 
     fn count(&mut self, source: &Source, report: &Report, text: &[u8], sender: u64, device: &str, at: Timestamp) {

@@ -104,7 +104,7 @@ impl Monitor {
     pub(super) fn feed(&mut self, feed: &str) -> &mut FeedCounts {
         let name = if self.feeds.contains_key(feed) || self.feeds.len() < feeds::FEEDS_MAX { feed } else { "_more" };
         if !self.feeds.contains_key(name) {
-            self.feeds.insert(name.to_owned(), FeedCounts { feed: name.to_owned(), ..FeedCounts::default() });
+            self.feeds.insert(name.to_owned(), FeedCounts::of(name));
         }
         self.feeds.get_mut(name).expect("inserted just now")
     }
