@@ -9,7 +9,7 @@ use crate::document::{self, Mark, Origin, Pulse};
 use crate::monitor::SiteCondition;
 use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::metrics;
-use crate::shell::mqtt::{Ack, Incoming, Message, Sender, Signal, WireError};
+use crate::shell::mqtt::{Ack, Incoming, Message, Sender, Signal, Version, WireError};
 use crate::shell::publisher::{End, FOREIGN_GONE, Inbound, RESYNC_PER_S, now};
 use crate::shell::retained::{Kind, Retained};
 use crate::shell::store::{OutboxKind, OutboxReader, OutboxRow};
@@ -275,11 +275,11 @@ impl Session {
             return over.then_some(if self.yielding { End::Conflict } else { End::Stop });
         }
         if let Some(reason) = self.failure.take() {
-            return Some(End::Lost { error: WireError { reason, version_in_doubt: false }, accepted: false });
+            return Some(End::Lost { error: WireError { reason, version: Version::Unknown }, accepted: false });
         }
         if (!self.flight.is_empty() || !self.queued.is_empty()) && self.progress_at.elapsed() > STALL {
             let reason = format!("no acknowledgement for {} s", STALL.as_secs());
-            return Some(End::Lost { error: WireError { reason, version_in_doubt: false }, accepted: true });
+            return Some(End::Lost { error: WireError { reason, version: Version::Unknown }, accepted: true });
         }
         if self.yielding {
             // No will must be left behind that says `offline` over the other's `online`.
