@@ -379,3 +379,100 @@ fn events_carry_the_properties_of_mqtt_5() {
     }
     outgoing.publisher.stop(Duration::from_secs(1));
 }
+
+/// The embedded broker, heard by mosquitto's own clients.
+#[cfg(feature = "broker")]
+mod embedded {
+    use super::*;
+    use sha2::{Digest, Sha256};
+    use vitalguard::config::{Config, User};
+    use vitalguard::shell::broker::Broker;
+    use vitalguard::shell::publisher::Options;
+
+    fn user(name: &str, wards: &[&str], verbs: &[&str]) -> User {
+        let digest: String = Sha256::digest(name.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
+        let list = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+        User { name: name.into(), password_sha256: Some(digest), wards: list(wards), verbs: list(verbs) }
+    }
+
+    fn run(program: &str, address: SocketAddr, version: &str, who: &str, password: &str, arguments: &[&str]) -> (i32, String) {
+        let port = address.port().to_string();
+        let output = Command::new(program)
+            .args(["-h", "127.0.0.1", "-p", &port, "-V", version, "-u", who, "-P", password])
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or(-1), text)
+    }
+
+    #[test]
+    fn mosquittos_clients_hear_the_house_and_are_held_to_the_rules() {
+        let mut config = Config { site: support::SITE.into(), ..Config::default() };
+        config.mqtt.listen = "127.0.0.1:0".parse().expect("an address");
+        config.mqtt.users = vec![user("wall", &[], &["ack"]), user("icu", &["icu"], &[])];
+        let broker = Broker::start(&config).expect("a broker");
+        let address = broker.address();
+        let retained = Arc::new(Retained::default());
+        for bed in 0..300 {
+            let payload = format!("{{\"schema\":\"bed-state/1\",\"bed\":\"B{bed:03}\",\"pad\":\"{}\"}}", "x".repeat(1500));
+            let ward = if bed < 100 { "icu" } else { "er" };
+            retained.put(&format!("ward/{ward}/bed/B{bed:03}/state"), Kind::Bed, Bytes::from(payload));
+        }
+        let embedded = Options::from_config(&config, support::origin(FIRST), Some(broker.internal())).expect("options");
+        let mut outgoing = publish_with(embedded, None, retained);
+        let link = outgoing.publisher.link();
+        wait("published", 20, || link.resynced());
+        std::thread::sleep(Duration::from_millis(300));
+        for version in ["mqttv311", "mqttv5"] {
+            for (who, beds) in [("wall", 300), ("icu", 100)] {
+                let all = ["-q", "1", "-t", "vitalguard/#", "--retained-only", "-W", "2", "-F", "%t"];
+                let (_, text) = run("mosquitto_sub", address, version, who, who, &all);
+                assert_eq!(text.matches("/bed/").count(), beds, "{version} {who}");
+            }
+            let (code, text) = run("mosquitto_sub", address, version, "wall", "wrong", &["-t", "x", "-W", "2"]);
+            assert_ne!(code, 0);
+            assert!(text.to_lowercase().contains("bad user name or password") || text.contains("not authori"), "{text}");
+            let (_, text) = run(
+                "mosquitto_sub",
+                address,
+                version,
+                "icu",
+                "icu",
+                &["-q", "1", "-t", "vitalguard/v1/hsp1/ward/er/#", "-W", "2"],
+            );
+            assert!(text.to_lowercase().contains("denied") || text.contains("rejected"), "{version}: {text}");
+        }
+        let forged = format!("{BASE}/sys/status");
+        let (_, text) = run("mosquitto_pub", address, "mqttv5", "icu", "icu", &["-q", "1", "-r", "-t", &forged, "-m", "forged"]);
+        assert!(text.contains("Not authorized"), "{text}");
+        let (_, text) = run("mosquitto_sub", address, "mqttv5", "wall", "wall", &["-t", &forged, "-C", "1", "-W", "2"]);
+        assert!(text.contains("online"), "{text}");
+        let command = r#"{"request_id":"r1","alert":"A-53ee76904a86-20261122T182326412Z"}"#;
+        let topic = format!("{BASE}/cmd/wall/ack");
+        let (code, _) = run("mosquitto_pub", address, "mqttv311", "wall", "wall", &["-q", "1", "-t", &topic, "-m", command]);
+        assert_eq!(code, 0);
+        wait("the command", 5, || matches!(outgoing.inbound.try_recv(), Ok(Inbound::Command(c)) if c.user == "wall"));
+
+        // A station's will.
+        let station = format!("{BASE}/station/wall/status");
+        let port = address.port().to_string();
+        let mut dying = Command::new("mosquitto_sub")
+            .args(["-p", &port, "-V", "mqttv311", "-u", "wall", "-P", "wall", "-t", "vitalguard/v1/+/sys/#"])
+            .args(["--will-topic", &station, "--will-retain", "--will-qos", "1", "--will-payload", "{\"state\":\"offline\"}"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("mosquitto_sub starts");
+        std::thread::sleep(Duration::from_millis(500));
+        dying.kill().expect("killed");
+        dying.wait().expect("ended");
+        let (_, text) = run("mosquitto_sub", address, "mqttv5", "wall", "wall", &["-t", &station, "-C", "1", "-W", "5"]);
+        assert!(text.contains("offline"), "{text}");
+        wait(
+            "the house hears of it",
+            5,
+            || matches!(outgoing.inbound.try_recv(), Ok(Inbound::Station { user, online: false, .. }) if user == "wall"),
+        );
+        outgoing.publisher.stop(Duration::from_secs(1));
+    }
+}
