@@ -4,7 +4,7 @@
 //! command that comes out of [`parse_command`] is bounded and closed: no unknown member, no unbounded text. Documents of beds,
 //! wards and alerts are written by [`crate::alert`]. Pure: time is an argument.
 
-use crate::alert::{PriorityCounts, TrustCounts};
+pub use crate::alert::{PriorityCounts, TrustCounts};
 use crate::command::{Command, Refusal, Response, Verb, Via};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};

@@ -5,7 +5,7 @@ mod support;
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use support::{BASE, Recorder, assert_complete, commit_events, options, publish, publish_with, store, wait};
+use support::{BASE, Door, Recorder, assert_complete, commit_events, options, publish, publish_with, store, wait};
 use vitalguard::shell::retained::{Kind, Retained};
 use vitalguard::shell::store::Commit;
 
@@ -15,7 +15,7 @@ fn nothing_is_lost_while_the_connection_breaks_under_load() {
     const EVENTS: usize = 25_000;
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = store(folder.path());
-    let recorder = Recorder::start(false, 700);
+    let recorder = Recorder::start(Door::All, 700);
     let outgoing = publish(options(recorder.address, "01a20385-57bb-7c31-9f0a-000000000001"), Some(&store));
     let link = outgoing.publisher.link();
     let begin = Instant::now();
@@ -45,7 +45,7 @@ fn nothing_is_lost_while_the_connection_breaks_under_load() {
 fn after_a_reconnect_the_birth_comes_first_and_the_retained_set_is_complete_and_in_order() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = store(folder.path());
-    let recorder = Recorder::start(false, 0);
+    let recorder = Recorder::start(Door::All, 0);
     let retained = std::sync::Arc::new(Retained::default());
     retained.put("sys/info", Kind::Sys, Bytes::from_static(b"{\"schema\":\"sys-info/1\"}"));
     for bed in 0..100 {
@@ -84,17 +84,31 @@ fn after_a_reconnect_the_birth_comes_first_and_the_retained_set_is_complete_and_
 
 #[test]
 fn a_broker_that_only_speaks_3_1_1_is_spoken_to_in_3_1_1() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut store = store(folder.path());
-    let recorder = Recorder::start(true, 0);
-    let outgoing = publish(options(recorder.address, "01a20385-57bb-7c31-9f0a-000000000001"), Some(&store));
-    let link = outgoing.publisher.link();
-    commit_events(&mut store, 10, 500, 100, |_| link.wake());
-    wait("the outbox is empty", 20, || link.connected() && link.outbox_depth() == 0);
-    assert_eq!(link.protocol(), 4);
-    assert!(recorder.refused_v5.load(Ordering::SeqCst) >= 1, "5 was tried first");
-    assert_complete(recorder.events().into_iter().map(|r| r.payload), 10, 500);
-    outgoing.publisher.stop(Duration::from_secs(2));
+    for door in [Door::RefusesV5, Door::ClosesOnV5] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = store(folder.path());
+        let recorder = Recorder::start(door, 0);
+        let outgoing = publish(options(recorder.address, "01a20385-57bb-7c31-9f0a-000000000001"), Some(&store));
+        let link = outgoing.publisher.link();
+        commit_events(&mut store, 10, 500, 100, |_| link.wake());
+        wait("the outbox is empty", 20, || link.connected() && link.outbox_depth() == 0);
+        assert_eq!(link.protocol(), 4, "{door:?}");
+        assert!(recorder.refused_v5.load(Ordering::SeqCst) >= 1, "5 was tried first");
+        assert_complete(recorder.events().into_iter().map(|r| r.payload), 10, 500);
+        outgoing.publisher.stop(Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn a_broker_that_closes_while_it_starts_is_spoken_to_in_5_in_the_end() {
+    for closed in 1..5 {
+        let recorder = Recorder::start(Door::ClosesFirst(closed), 0);
+        let outgoing = publish(options(recorder.address, "01a20385-57bb-7c31-9f0a-000000000001"), None);
+        let link = outgoing.publisher.link();
+        wait("connected", 20, || link.resynced());
+        assert_eq!(link.protocol(), 5, "after {closed} closed connections");
+        outgoing.publisher.stop(Duration::from_secs(1));
+    }
 }
 
 #[test]

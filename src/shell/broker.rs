@@ -7,7 +7,7 @@
 //! Retained documents are held in memory; the publisher writes them anew at its start. Queued messages of absent clients are not
 //! promised: consumers connect with a clean session. Bounds: connections, packet sizes, queue lengths and subscriptions below.
 
-use crate::config::{Config, Plaintext, User};
+use crate::config::{Config, User};
 use crate::shell::access::{Access, FILTER_BYTES_MAX, Who};
 use crate::shell::publisher::INTERNAL_USER;
 use async_trait::async_trait;
@@ -45,8 +45,8 @@ const INTERNAL: u16 = 2;
 /// What stops the broker from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    #[error("mqtt.listen {0}: plain text beyond loopback is refused; give mqtt.tls, or plaintext = \"allowed\"")]
-    Plaintext(SocketAddr),
+    #[error(transparent)]
+    Plaintext(#[from] crate::shell::tls::PlaintextRefused),
     #[error("mqtt.listen {0}: an address beyond loopback needs mqtt.users")]
     NoUsers(SocketAddr),
     #[error("mqtt.users: {0}: the name is not a slug, is `local`, or begins with `_`")]
@@ -75,11 +75,8 @@ impl Broker {
     /// Starts it on its own threads.
     pub fn start(config: &Config) -> Result<Broker, BrokerError> {
         let mqtt = &config.mqtt;
-        let loopback = mqtt.listen.ip().is_loopback();
-        if !loopback && mqtt.tls.is_none() && mqtt.plaintext != Some(Plaintext::Allowed) {
-            return Err(BrokerError::Plaintext(mqtt.listen));
-        }
-        if !loopback && mqtt.users.is_empty() {
+        crate::shell::tls::check_plaintext("mqtt.listen", mqtt.listen, mqtt.tls.as_ref(), mqtt.plaintext)?;
+        if !is_loopback(mqtt.listen.ip()) && mqtt.users.is_empty() {
             return Err(BrokerError::NoUsers(mqtt.listen));
         }
         let certificates = mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
@@ -262,8 +259,7 @@ impl Door {
             return if good { AuthResult::Allow(false, None) } else { AuthResult::NotAuthorized };
         }
         let who = if self.users.is_empty() {
-            let loopback = connect.ipaddress().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-            if !loopback {
+            if !connect.ipaddress().is_some_and(|peer| is_loopback(peer.ip())) {
                 return AuthResult::NotAuthorized;
             }
             Who::Local
@@ -383,6 +379,6 @@ impl RetainStorage for Memory {
 }
 
 /// Whether an address is this machine's own.
-pub fn is_loopback(address: IpAddr) -> bool {
+fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }

@@ -89,8 +89,18 @@ pub enum Signal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireError {
     pub reason: String,
-    /// The broker may not speak this version of the protocol.
-    pub version_in_doubt: bool,
+    pub version: Version,
+}
+
+/// What a failed connection tells about the protocol version that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Nothing: nobody there, no answer, a wrong password, a lost connection.
+    Unknown,
+    /// The peer closed before it had answered, as some brokers do that do not speak it (and others that are just starting).
+    Doubtful,
+    /// The broker said so.
+    Refused,
 }
 
 /// Who we are, where to, and what the broker says when we are gone.
@@ -250,7 +260,7 @@ impl Wire {
             },
             Wire::V311(eventloop) => match eventloop.poll().await {
                 Ok(event) => Ok(signal_v311(event)),
-                Err(error) => Err(WireError { reason: error.to_string(), version_in_doubt: doubt_v311(&error) }),
+                Err(error) => Err(error_v311(&error)),
             },
         }
     }
@@ -322,25 +332,36 @@ fn signal_v311(event: rumqttc::Event) -> Signal {
 fn error_v5(error: &rumqttc::v5::ConnectionError) -> WireError {
     use p5::ConnectReturnCode as Code;
     use rumqttc::v5::ConnectionError as E;
-    // A 3.1.1 broker answers with two bytes that are no CONNACK of version 5, or closes, or says nothing.
-    let version_in_doubt = match error {
-        E::ConnectionRefused(code) => matches!(
-            code,
-            Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion | Code::ProtocolError | Code::MalformedPacket
-        ),
-        E::Io(io) => io.kind() != std::io::ErrorKind::ConnectionRefused,
-        E::Tls(_) => false,
-        _ => true,
+    let version = match error {
+        E::ConnectionRefused(code) => match code {
+            Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => Version::Refused,
+            Code::ProtocolError | Code::MalformedPacket => Version::Doubtful,
+            _ => Version::Unknown,
+        },
+        E::Io(io) => closed(io),
+        // A 3.1.1 broker answers with two bytes that are no CONNACK of version 5.
+        E::MqttState(rumqttc::v5::StateError::Deserialization(_)) => Version::Refused,
+        E::MqttState(_) | E::NotConnAck(_) => Version::Doubtful,
+        _ => Version::Unknown,
     };
-    WireError { reason: error.to_string(), version_in_doubt }
+    WireError { reason: error.to_string(), version }
 }
 
-fn doubt_v311(error: &rumqttc::ConnectionError) -> bool {
+fn error_v311(error: &rumqttc::ConnectionError) -> WireError {
     use rumqttc::{ConnectReturnCode as Code, ConnectionError as E};
-    match error {
-        E::ConnectionRefused(code) => matches!(code, Code::RefusedProtocolVersion),
-        E::Io(io) => io.kind() != std::io::ErrorKind::ConnectionRefused,
-        E::Tls(_) => false,
-        _ => true,
+    let version = match error {
+        E::ConnectionRefused(Code::RefusedProtocolVersion) => Version::Refused,
+        E::Io(io) => closed(io),
+        E::MqttState(_) | E::NotConnAck(_) => Version::Doubtful,
+        _ => Version::Unknown,
+    };
+    WireError { reason: error.to_string(), version }
+}
+
+fn closed(error: &std::io::Error) -> Version {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => Version::Doubtful,
+        _ => Version::Unknown,
     }
 }

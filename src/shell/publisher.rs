@@ -17,7 +17,7 @@ use crate::document::{Mark, Origin, Pulse, Removed};
 use crate::monitor::SiteCondition;
 pub use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::metrics;
-use crate::shell::mqtt::{self, Endpoint, Signal, WireError};
+use crate::shell::mqtt::{self, Endpoint, Signal, Version, WireError};
 use crate::shell::retained::Retained;
 use crate::shell::session::{Session, Shared};
 use crate::shell::store::OutboxReader;
@@ -190,7 +190,11 @@ impl Publisher {
             orphans: Vec::new(),
             foreign_at: None,
         };
-        let pump = Pump { v5: options.protocol != Protocol::V311, scouted: !options.scout, backoff: BACKOFF.0, options, shared };
+        let tongue = match options.protocol {
+            Protocol::V311 => Tongue::V311,
+            Protocol::Auto | Protocol::V5 => Tongue::V5,
+        };
+        let pump = Pump { tongue, scouted: !options.scout, backoff: BACKOFF.0, options, shared };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(PublisherError::Thread)?;
         let thread = std::thread::Builder::new()
             .name("publisher".into())
@@ -237,6 +241,8 @@ pub(crate) enum End {
     Scouted,
     /// Another publisher was there before us.
     Conflict,
+    /// The broker speaks 3.1.1, and perhaps 5 as well: ask once more.
+    AskAgain,
     Lost {
         error: WireError,
         /// The broker had accepted us.
@@ -244,10 +250,38 @@ pub(crate) enum End {
     },
 }
 
+/// Which protocol the next connection speaks, and how sure we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tongue {
+    V5,
+    /// 5 was tried and the peer closed: see whether 3.1.1 is accepted.
+    MaybeV311,
+    /// 3.1.1 is accepted; was it the version, or was the broker just starting?
+    V5Again,
+    V311,
+}
+
+impl Tongue {
+    fn v5(self) -> bool {
+        matches!(self, Tongue::V5 | Tongue::V5Again)
+    }
+    /// After an attempt that was not accepted.
+    fn after(self, version: Version) -> Tongue {
+        match (self, version) {
+            (Tongue::V311, _) => Tongue::V311,
+            (_, Version::Refused) if self.v5() => Tongue::V311,
+            (Tongue::V5, Version::Doubtful) => Tongue::MaybeV311,
+            (Tongue::V5Again, Version::Doubtful) => Tongue::V311,
+            (Tongue::V5Again, _) => Tongue::V5Again,
+            _ => Tongue::V5,
+        }
+    }
+}
+
 struct Pump {
     options: Options,
     shared: Shared,
-    v5: bool,
+    tongue: Tongue,
     scouted: bool,
     backoff: Duration,
 }
@@ -268,6 +302,7 @@ impl Pump {
                     self.shared.set_conflict(false);
                     self.backoff = BACKOFF.0;
                 }
+                End::AskAgain => self.tongue = Tongue::V5Again,
                 End::Conflict => {
                     self.scouted = false;
                     self.shared.set_conflict(true);
@@ -282,8 +317,8 @@ impl Pump {
                     if first {
                         tracing::warn!(broker = %self.options.host, port = self.options.port, reason = %error.reason, "mqtt: connection lost");
                     }
-                    if !accepted && error.version_in_doubt && self.options.protocol == Protocol::Auto {
-                        self.v5 = !self.v5;
+                    if !accepted && self.options.protocol == Protocol::Auto {
+                        self.tongue = self.tongue.after(error.version);
                     }
                     self.pause().await;
                 }
@@ -326,7 +361,7 @@ impl Pump {
 
     /// Reads our own tree without a will and without a word.
     async fn scout(&mut self) -> End {
-        let (sender, mut wire) = mqtt::connect(&self.endpoint("s", false), self.v5);
+        let (sender, mut wire) = mqtt::connect(&self.endpoint("s", false), self.tongue.v5());
         let waiting = self.shared.link.conflict();
         let mut until: Option<tokio::time::Instant> = None;
         let mut accepted = false;
@@ -357,6 +392,9 @@ impl Pump {
             match signal {
                 Err(error) => return End::Lost { error, accepted },
                 Ok(Signal::Connected { .. }) => {
+                    if self.tongue == Tongue::MaybeV311 {
+                        return End::AskAgain;
+                    }
                     accepted = true;
                     sender.subscribe(&[(format!("{}/#", self.shared.base), false)]);
                     let listen = if waiting { FOREIGN_GONE } else { self.options.scout_for };
@@ -399,8 +437,10 @@ impl Pump {
 
     /// One connection that publishes.
     async fn publish(&mut self) -> End {
-        let (sender, mut wire) = mqtt::connect(&self.endpoint("", !self.options.replay), self.v5);
-        let mut session = Session::new(sender, self.v5);
+        // A connection that only asks has no will: its end says nothing.
+        let asking = self.tongue == Tongue::MaybeV311;
+        let (sender, mut wire) = mqtt::connect(&self.endpoint("", !self.options.replay && !asking), self.tongue.v5());
+        let mut session = Session::new(sender, self.tongue.v5());
         let link = Arc::clone(&self.shared.link);
         let retained = Arc::clone(&self.shared.retained);
         let mut tick = tokio::time::interval(Duration::from_millis(25));
@@ -422,6 +462,7 @@ impl Pump {
                 }
             };
             match signal {
+                Ok(Signal::Connected { .. }) if asking => return End::AskAgain,
                 Ok(signal) => session.handle(&mut self.shared, signal),
                 Err(error) => {
                     session.flush(&mut self.shared);
@@ -430,7 +471,7 @@ impl Pump {
                 }
             }
             if session.accepted() && link.trouble.lock().take().is_some() {
-                tracing::info!(broker = %self.options.host, port = self.options.port, v5 = self.v5, "mqtt: connected");
+                tracing::info!(broker = %self.options.host, port = self.options.port, v5 = self.tongue.v5(), "mqtt: connected");
             }
             if let Some(end) = session.feed(&mut self.shared) {
                 session.flush(&mut self.shared);
@@ -479,7 +520,6 @@ fn first_line(path: &Path) -> std::io::Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// TLS towards an external broker: its authority (or the system's), and our certificate where it wants one.
 impl Shared {
     /// Tells the engine whether another publisher is there, once a change.
     pub(crate) fn set_conflict(&mut self, holds: bool) {
@@ -512,6 +552,18 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broker_that_was_just_starting_is_spoken_to_in_5() {
+        // Closed at 5, accepted at 3.1.1, then closed again at 5: it is the version.
+        let asked = Tongue::V5.after(Version::Doubtful);
+        assert_eq!(asked, Tongue::MaybeV311);
+        assert_eq!(Tongue::V5Again.after(Version::Doubtful), Tongue::V311);
+        // 3.1.1 is closed too: it was not the version.
+        assert_eq!(asked.after(Version::Doubtful), Tongue::V5);
+        assert_eq!(Tongue::V5.after(Version::Unknown), Tongue::V5);
+        assert_eq!(Tongue::V5.after(Version::Refused), Tongue::V311);
+    }
 
     #[test]
     fn a_broker_url_names_host_and_port() {

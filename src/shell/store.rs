@@ -8,12 +8,19 @@
 //! There is one writer of alerts (the engine) and one of delivery marks (the publisher, [`OutboxReader`]); readers open their
 //! own connections ([`AlertReader`]). Topics are relative to `{root}/v1/{site}/`.
 
+use crate::alert::{AlertEvent, AlertState, Envelope};
 use crate::time::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
+
+mod alerts;
+mod outbox;
+
+pub use alerts::{AlertFilter, AlertReader, AlertRow};
+pub use outbox::{OutboxReader, OutboxRow};
 
 /// Expiry of an event in the broker's queues, seconds.
 pub const EVENT_EXPIRY_S: u32 = 3600;
@@ -82,6 +89,29 @@ pub struct EventRow {
 }
 
 impl EventRow {
+    /// The row of an event as the monitor gives it.
+    pub fn of(event: &AlertEvent, envelope: &Envelope) -> EventRow {
+        let alert = &event.alert;
+        EventRow {
+            alert: alert.id.clone(),
+            seq: event.seq,
+            event: event.event.as_str().to_owned(),
+            at: event.ts,
+            json: event.to_json(envelope).into_bytes(),
+            alert_json: alert.to_json(envelope).into_bytes(),
+            reference: alert.reference.clone(),
+            ward: alert.ward.clone(),
+            bed: alert.bed.clone(),
+            condition: alert.condition.clone(),
+            assessment: word(alert.assessment),
+            priority: word(alert.priority),
+            previous_priority: event.topics().1.map(word),
+            state: word(alert.state),
+            onset: alert.onset,
+            raised: alert.raised,
+            open: alert.state != AlertState::Cleared,
+        }
+    }
     /// Topic under a priority.
     fn topic(&self, priority: &str) -> String {
         format!("ward/{}/bed/{}/event/{priority}", self.ward, self.bed)
@@ -480,6 +510,15 @@ impl Store {
     }
 }
 
+/// The word by which a document names it.
+fn word<T: serde::Serialize>(of: T) -> String {
+    match serde_json::to_value(of) {
+        Ok(serde_json::Value::String(word)) => word,
+        // Only unit variants come here, and each has a word.
+        _ => String::new(),
+    }
+}
+
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -499,365 +538,5 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// One row that waits for the broker.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutboxRow {
-    pub seq: i64,
-    pub kind: OutboxKind,
-    /// Relative topic.
-    pub topic: String,
-    pub payload: Vec<u8>,
-    pub expiry_s: u32,
-    pub at: Timestamp,
-    /// `{alert}.{seq}` and `vitalguard.alert.{event}`: CloudEvents `id` and `type`.
-    pub event_id: Option<String>,
-    pub event_type: Option<String>,
-    pub correlation: Option<Vec<u8>>,
-}
-
-/// The publisher's side of the outbox.
-pub struct OutboxReader {
-    connection: Connection,
-    gauge: Arc<OutboxGauge>,
-}
-
-impl OutboxReader {
-    /// Rows after `seq`, lowest first.
-    pub fn after(&self, seq: i64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT seq, kind, topic, payload, expiry_s, at_ms, event_id, event_type, correlation
-             FROM outbox WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-        )?;
-        let rows = select.query_map(params![seq, limit as i64], |row| {
-            Ok(OutboxRow {
-                seq: row.get(0)?,
-                kind: OutboxKind::from_number(row.get(1)?),
-                topic: row.get(2)?,
-                payload: row.get(3)?,
-                expiry_s: row.get(4)?,
-                at: Timestamp::from_ms(row.get(5)?),
-                event_id: row.get(6)?,
-                event_type: row.get(7)?,
-                correlation: row.get(8)?,
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// The broker has these: they leave the outbox.
-    pub fn mark_sent(&mut self, seqs: &[i64]) -> Result<(), StoreError> {
-        if seqs.is_empty() {
-            return Ok(());
-        }
-        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut gone = 0;
-        {
-            let mut delete = transaction.prepare_cached("DELETE FROM outbox WHERE seq = ?1")?;
-            for seq in seqs {
-                gone += delete.execute([seq])?;
-            }
-        }
-        transaction.commit()?;
-        self.gauge.depth.fetch_sub(gone as i64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Depth and losses.
-    pub fn gauge(&self) -> Arc<OutboxGauge> {
-        Arc::clone(&self.gauge)
-    }
-}
-
-/// An alert as a list shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AlertRow {
-    pub number: i64,
-    pub id: String,
-    pub reference: String,
-    pub ward: String,
-    pub bed: String,
-    pub condition: String,
-    pub assessment: String,
-    pub priority: String,
-    pub state: String,
-    pub onset: Timestamp,
-    pub raised: Timestamp,
-    pub updated: Timestamp,
-    pub seq: u64,
-    /// The alert object.
-    pub json: Vec<u8>,
-}
-
-/// What to look for; `None` = any. Newest raise first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AlertFilter {
-    pub from: Option<Timestamp>,
-    pub to: Option<Timestamp>,
-    pub ward: Option<String>,
-    pub bed: Option<String>,
-    pub priority: Option<String>,
-    pub assessment: Option<String>,
-    /// The id of the condition (`T03`), or id and name.
-    pub condition: Option<String>,
-    pub state: Option<String>,
-    pub reference: Option<String>,
-    /// Only alerts before this place (`raised_ms`, `number` of the last row seen).
-    pub before: Option<(i64, i64)>,
-}
-
-/// Reads alerts over a connection of its own.
-pub struct AlertReader {
-    connection: Connection,
-}
-
-const ALERT_COLUMNS: &str = "number, id, reference, ward, bed, condition, assessment, priority, state, onset_ms, raised_ms, \
-                             updated_ms, seq, json";
-
-impl AlertReader {
-    /// Opens a store that exists, for reading.
-    pub fn open(path: &Path) -> Result<AlertReader, StoreError> {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        connection.busy_timeout(Duration::from_millis(BUSY_MS))?;
-        Ok(AlertReader { connection })
-    }
-
-    /// Every open alert, oldest onset first.
-    pub fn open_alerts(&self) -> Result<Vec<AlertRow>, StoreError> {
-        let sql = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE open = 1 ORDER BY onset_ms, number");
-        let mut select = self.connection.prepare_cached(&sql)?;
-        let rows = select.query_map([], alert_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// One alert.
-    pub fn alert(&self, id: &str) -> Result<Option<AlertRow>, StoreError> {
-        let sql = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE id = ?1");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([id], alert_row).optional()?)
-    }
-
-    /// The events of an alert in order, each a complete `alert-event/1` document.
-    pub fn events(&self, id: &str) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut select = self.connection.prepare_cached("SELECT json FROM events WHERE alert = ?1 ORDER BY seq")?;
-        let rows = select.query_map([id], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Alerts that match, newest raise first, at most `limit` (and at most [`LIST_MAX`]).
-    pub fn list(&self, filter: &AlertFilter, limit: usize) -> Result<Vec<AlertRow>, StoreError> {
-        use rusqlite::types::Value;
-        let mut sql = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE 1");
-        let mut values: Vec<Value> = Vec::new();
-        let texts = [
-            ("ward", &filter.ward),
-            ("bed", &filter.bed),
-            ("priority", &filter.priority),
-            ("assessment", &filter.assessment),
-            ("state", &filter.state),
-            ("reference", &filter.reference),
-        ];
-        for (column, wanted) in texts {
-            if let Some(text) = wanted {
-                sql.push_str(&format!(" AND {column} = ?"));
-                values.push(Value::Text(text.clone()));
-            }
-        }
-        if let Some(condition) = &filter.condition {
-            sql.push_str(" AND (condition = ? OR substr(condition, 1, length(?) + 1) = ? || ' ')");
-            values.extend(std::iter::repeat_n(Value::Text(condition.clone()), 3));
-        }
-        if let Some(from) = filter.from {
-            sql.push_str(" AND raised_ms >= ?");
-            values.push(Value::Integer(from.ms()));
-        }
-        if let Some(to) = filter.to {
-            sql.push_str(" AND raised_ms <= ?");
-            values.push(Value::Integer(to.ms()));
-        }
-        if let Some((raised_ms, number)) = filter.before {
-            sql.push_str(" AND (raised_ms, number) < (?, ?)");
-            values.push(Value::Integer(raised_ms));
-            values.push(Value::Integer(number));
-        }
-        sql.push_str(" ORDER BY raised_ms DESC, number DESC LIMIT ?");
-        values.push(Value::Integer(limit.min(LIST_MAX) as i64));
-        let mut select = self.connection.prepare_cached(&sql)?;
-        let rows = select.query_map(params_from_iter(values), alert_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// What people wrote about an alert, oldest first.
-    pub fn comments(&self, id: &str) -> Result<Vec<Comment>, StoreError> {
-        let mut select =
-            self.connection.prepare_cached("SELECT alert, at_ms, user, text FROM comments WHERE alert = ?1 ORDER BY number")?;
-        let rows = select.query_map([id], |row| {
-            Ok(Comment { alert: row.get(0)?, at: Timestamp::from_ms(row.get(1)?), user: row.get(2)?, text: row.get(3)? })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-}
-
-fn alert_row(row: &rusqlite::Row<'_>) -> Result<AlertRow, rusqlite::Error> {
-    Ok(AlertRow {
-        number: row.get(0)?,
-        id: row.get(1)?,
-        reference: row.get(2)?,
-        ward: row.get(3)?,
-        bed: row.get(4)?,
-        condition: row.get(5)?,
-        assessment: row.get(6)?,
-        priority: row.get(7)?,
-        state: row.get(8)?,
-        onset: Timestamp::from_ms(row.get(9)?),
-        raised: Timestamp::from_ms(row.get(10)?),
-        updated: Timestamp::from_ms(row.get(11)?),
-        seq: row.get::<_, i64>(12)?.max(0) as u64,
-        json: row.get(13)?,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(number: u32, seq: u64, priority: &str, previous: Option<&str>) -> EventRow {
-        let at = Timestamp::from_ms(1_000 * i64::from(number) + seq as i64);
-        EventRow {
-            alert: format!("A-{number:012x}-20261122T182326412Z"),
-            seq,
-            event: if seq == 1 { "raised" } else { "escalated" }.into(),
-            at,
-            json: format!("{{\"seq\":{seq}}}").into_bytes(),
-            alert_json: format!("{{\"id\":{number},\"seq\":{seq}}}").into_bytes(),
-            reference: format!("{number:08X}"),
-            ward: "icu".into(),
-            bed: "A03".into(),
-            condition: "T03 flat_line".into(),
-            assessment: "tamper".into(),
-            priority: priority.into(),
-            previous_priority: previous.map(str::to_owned),
-            state: "active".into(),
-            onset: at,
-            raised: Timestamp::from_ms(1_000 * i64::from(number)),
-            open: true,
-        }
-    }
-    fn commit(events: Vec<EventRow>) -> Commit {
-        Commit { events, applied_until: Timestamp::from_ms(77), sequence: 5, ..Commit::default() }
-    }
-    fn topics(reader: &OutboxReader) -> Vec<String> {
-        reader.after(0, 1_000).expect("readable").into_iter().map(|row| row.topic).collect()
-    }
-
-    #[test]
-    fn a_commit_is_there_after_reopening_and_a_repeated_one_doubles_nothing() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("store.db");
-        let mut store = Store::open(&path, 100).expect("new");
-        assert_eq!(store.applied().expect("readable"), None);
-        store.set_boot("boot-1").expect("written");
-        let step = commit(vec![event(1, 1, "medium", None)]);
-        let done = store.commit(&step).expect("written");
-        assert_eq!((done.events_new, done.queued), (1, 1));
-        drop(store);
-
-        let mut store = Store::open(&path, 100).expect("there");
-        let applied = store.applied().expect("readable").expect("there");
-        assert_eq!((applied.until.ms(), applied.sequence, applied.boot.as_str()), (77, 5, "boot-1"));
-        let again = store.commit(&step).expect("written");
-        assert_eq!((again.events_new, again.events_known, again.queued), (0, 1, 0));
-        assert_eq!(topics(&store.outbox_reader().expect("a reader")), ["ward/icu/bed/A03/event/medium"]);
-        assert_eq!(store.gauge().depth(), 1, "the depth is counted at the start");
-    }
-
-    #[test]
-    fn a_change_of_priority_goes_to_the_old_topic_and_the_new_one() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut store = Store::open(&folder.path().join("store.db"), 100).expect("new");
-        let mut reader = store.outbox_reader().expect("a reader");
-        store.commit(&commit(vec![event(1, 1, "medium", None), event(1, 2, "high", Some("medium"))])).expect("written");
-        let rows = reader.after(0, 10).expect("readable");
-        let topics: Vec<&str> = rows.iter().map(|row| row.topic.as_str()).collect();
-        assert_eq!(topics, ["ward/icu/bed/A03/event/medium", "ward/icu/bed/A03/event/medium", "ward/icu/bed/A03/event/high"]);
-        assert_eq!(rows[1].event_id, rows[2].event_id);
-        assert_eq!(rows[2].event_type.as_deref(), Some("vitalguard.alert.escalated"));
-        // What was acknowledged leaves; a number is never used again.
-        let last = rows[2].seq;
-        reader.mark_sent(&rows.iter().map(|row| row.seq).collect::<Vec<_>>()).expect("marked");
-        assert_eq!(store.gauge().depth(), 0);
-        store.commit(&commit(vec![event(2, 1, "low", None)])).expect("written");
-        assert!(reader.after(0, 10).expect("readable")[0].seq > last);
-    }
-
-    #[test]
-    fn at_its_bound_the_outbox_drops_the_oldest_and_counts_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut store = Store::open(&folder.path().join("store.db"), 10).expect("new");
-        for number in 0..25 {
-            store.commit(&commit(vec![event(number, 1, "low", None)])).expect("written");
-        }
-        let rows = store.outbox_reader().expect("a reader").after(0, 100).expect("readable");
-        assert_eq!(rows.len(), 10);
-        assert_eq!(rows[0].at, Timestamp::from_ms(15_001), "the newest ten are there");
-        assert_eq!((store.gauge().depth(), store.gauge().dropped()), (10, 15));
-    }
-
-    #[test]
-    fn a_full_disk_is_an_error_that_leaves_everything_as_it_was_and_goes_away() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut store = Store::open(&folder.path().join("store.db"), 100_000).expect("new");
-        store.commit(&commit(vec![event(1, 1, "low", None)])).expect("written");
-        let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("a number");
-        let limit = |store: &Store, pages: i64| {
-            store.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, i64>(0))
-        };
-        limit(&store, pages + 2).expect("set");
-        let mut big = event(2, 1, "low", None);
-        big.json = vec![b'x'; 100_000];
-        let step = commit(vec![big]);
-        assert!(matches!(store.commit(&step), Err(StoreError::Full)), "the error names the disk");
-        assert_eq!(store.alert_reader().expect("a reader").open_alerts().expect("readable").len(), 1);
-        assert_eq!(store.gauge().depth(), 1);
-        limit(&store, 1_000_000).expect("set");
-        assert_eq!(store.commit(&step).expect("there is room again").events_new, 1);
-    }
-
-    #[test]
-    fn a_store_of_a_newer_program_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("store.db");
-        let store = Store::open(&path, 100).expect("new");
-        store.connection.pragma_update(None, "user_version", 99).expect("set");
-        drop(store);
-        assert!(matches!(Store::open(&path, 100), Err(StoreError::Newer { found: 99, .. })));
-    }
-
-    #[test]
-    fn alerts_are_found_by_what_they_are_and_paged_without_gaps() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut store = Store::open(&folder.path().join("store.db"), 1_000).expect("new");
-        let mut events: Vec<_> = (0..25).map(|n| event(n, 1, if n < 5 { "high" } else { "low" }, None)).collect();
-        events[0].open = false;
-        events[0].state = "cleared".into();
-        store.commit(&commit(events)).expect("written");
-        let reader = store.alert_reader().expect("a reader");
-        assert_eq!(reader.open_alerts().expect("readable").len(), 24);
-        let find = |filter: AlertFilter| reader.list(&filter, 100).expect("readable").len();
-        assert_eq!(find(AlertFilter { priority: Some("high".into()), ..AlertFilter::default() }), 5);
-        assert_eq!(find(AlertFilter { condition: Some("T03".into()), ..AlertFilter::default() }), 25);
-        assert_eq!(find(AlertFilter { condition: Some("T0".into()), ..AlertFilter::default() }), 0);
-        assert_eq!(find(AlertFilter { reference: Some("00000007".into()), ..AlertFilter::default() }), 1);
-        assert_eq!(find(AlertFilter { state: Some("' OR 1=1 --".into()), ..AlertFilter::default() }), 0);
-        assert_eq!(find(AlertFilter { from: Some(Timestamp::from_ms(20_000)), ..AlertFilter::default() }), 5);
-        let (mut seen, mut before) = (Vec::new(), None);
-        loop {
-            let page = reader.list(&AlertFilter { before, ..AlertFilter::default() }, 10).expect("readable");
-            let Some(last) = page.last() else { break };
-            before = Some((last.raised.ms(), last.number));
-            seen.extend(page.into_iter().map(|row| row.id));
-        }
-        assert_eq!(seen.len(), 25);
-        assert_eq!(seen.iter().collect::<std::collections::BTreeSet<_>>().len(), 25);
-        assert_eq!(store.prune(Timestamp::from_ms(1_000_000), 100).expect("pruned"), 1, "only what is closed");
-        assert!(reader.events(&event(0, 1, "low", None).alert).expect("readable").is_empty());
-    }
-}
+mod tests;

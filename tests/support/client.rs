@@ -46,8 +46,20 @@ impl Client {
             runtime.block_on(async move {
                 let (sender, mut wire) = mqtt::connect(&endpoint, v5);
                 hand_over.send(sender.clone()).expect("the test waits");
-                while !ended.load(Ordering::SeqCst) {
-                    let Ok(signal) = tokio::time::timeout(Duration::from_millis(200), wire.poll()).await else { continue };
+                loop {
+                    let signal = {
+                        let poll = wire.poll();
+                        tokio::pin!(poll);
+                        loop {
+                            tokio::select! {
+                                signal = &mut poll => break signal,
+                                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                            }
+                            if ended.load(Ordering::SeqCst) {
+                                return;
+                            }
+                        }
+                    };
                     let mut heard = inner.lock().expect("no panic");
                     match signal {
                         Ok(Signal::Connected { .. }) => {

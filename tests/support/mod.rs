@@ -153,6 +153,18 @@ pub struct Record {
     pub connection: u64,
 }
 
+/// Whom the recording broker lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    All,
+    /// Answers version 5 as a 3.1.1 broker should.
+    RefusesV5,
+    /// Closes at version 5 without a word.
+    ClosesOnV5,
+    /// Closes the first connections without a word, whatever they speak.
+    ClosesFirst(u64),
+}
+
 /// A broker of a hundred lines that never forgets and cannot be trusted: it closes connections in the middle, with
 /// acknowledgements outstanding.
 pub struct Recorder {
@@ -166,8 +178,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// `v311_only`: answers version 5 as a 3.1.1 broker does. `cut_after`: publishes of a connection before it breaks (0 = never).
-    pub fn start(v311_only: bool, cut_after: u64) -> Recorder {
+    /// `door`: whom it lets in. `cut_after`: publishes of a connection before it breaks (0 = never).
+    pub fn start(door: Door, cut_after: u64) -> Recorder {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         let recorder = Recorder {
@@ -197,7 +209,7 @@ impl Recorder {
                 let (records, refused, levels, breaking) =
                     (Arc::clone(&records), Arc::clone(&refused), Arc::clone(&levels), Arc::clone(&breaking));
                 std::thread::spawn(move || {
-                    let _ = serve(stream, number, v311_only, cut_after, &records, &refused, &levels, &breaking);
+                    let _ = serve(stream, number, door, cut_after, &records, &refused, &levels, &breaking);
                 });
             }
         });
@@ -237,7 +249,7 @@ fn packet(stream: &mut TcpStream) -> std::io::Result<(u8, Vec<u8>)> {
 fn serve(
     mut stream: TcpStream,
     number: u64,
-    v311_only: bool,
+    door: Door,
     cut_after: u64,
     records: &Mutex<Vec<Record>>,
     refused: &AtomicU64,
@@ -256,9 +268,14 @@ fn serve(
                 let level = body[6];
                 levels.lock().expect("no test panicked").push(level);
                 v5 = level == 5;
-                if v5 && v311_only {
+                if v5 && matches!(door, Door::RefusesV5 | Door::ClosesOnV5) {
                     refused.fetch_add(1, Ordering::SeqCst);
-                    stream.write_all(&[0x20, 2, 0, 1])?;
+                    if door == Door::RefusesV5 {
+                        stream.write_all(&[0x20, 2, 0, 1])?;
+                    }
+                    return Ok(());
+                }
+                if matches!(door, Door::ClosesFirst(count) if number < count) {
                     return Ok(());
                 }
                 stream.write_all(if v5 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] })?;
