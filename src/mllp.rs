@@ -2,6 +2,18 @@
 //!
 //! A frame is VT (0x0B), payload, FS (0x1C), CR. Framing looks at bytes only; character sets come later. Every wire fault
 //! has an answer here and a name; none of them panics, none of them loses a good neighbour.
+//!
+//! Its one contract: the events depend on the bytes alone, never on how they were cut into reads (only [`Decoder::idle`] lets
+//! time in). Where a decision needs the next byte, it waits for it. Every byte is looked at once, so that a sender that
+//! dribbles costs no more than one that does not.
+//!
+//! Limits: one frame of `frame_bytes_max` in memory, 64 bytes of junk, one kilobyte of a frame that was too large.
+
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use state::Decoder;
 
 /// Start of a block.
 pub const VT: u8 = 0x0B;
@@ -9,6 +21,12 @@ pub const VT: u8 = 0x0B;
 pub const FS: u8 = 0x1C;
 /// Largest frame accepted by default, bytes.
 pub const FRAME_BYTES_MAX: usize = 8 << 20;
+/// How much of a frame that was too large is handed out: enough for its header.
+pub const HEAD_BYTES: usize = 1024;
+/// How much of skipped bytes is handed out.
+pub const JUNK_HEAD_BYTES: usize = 64;
+/// A run of junk is reported at this length even if it goes on, bytes.
+pub const JUNK_RUN_BYTES_MAX: usize = 64 << 10;
 
 /// What the decoder found next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,36 +67,17 @@ impl FrameFaults {
     pub const NUL_PADDING: u8 = 1 << 4;
     pub const FS_INSIDE: u8 = 1 << 5;
     pub const VT_INSIDE: u8 = 1 << 6;
-}
 
-/// The decoder of one connection.
-#[derive(Debug)]
-pub struct Decoder {
-    frame_bytes_max: usize,
-}
-
-impl Decoder {
-    /// A decoder with a cap on the payload, bytes.
-    pub fn new(frame_bytes_max: usize) -> Decoder {
-        Decoder { frame_bytes_max }
+    pub const fn has(self, fault: u8) -> bool {
+        self.0 & fault != 0
     }
-    /// Takes bytes as they came.
-    pub fn push(&mut self, _bytes: &[u8]) {}
-    /// The next event, or `None` when more bytes are needed.
-    pub fn poll(&mut self) -> Option<Event> {
-        None
+    pub const fn set(&mut self, fault: u8) {
+        self.0 |= fault;
     }
-    /// The peer has sent nothing for the grace period (200 ms): a frame whose FS is its last byte is complete.
-    pub fn idle(&mut self) -> Option<Event> {
-        None
-    }
-    /// The peer has closed its side.
-    pub fn finish(&mut self) -> Option<Event> {
-        None
-    }
-    /// Bytes of an unfinished frame in memory.
-    pub fn pending(&self) -> usize {
-        self.frame_bytes_max.min(0)
+    /// The names of the faults, for counters.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        const NAMES: [&str; 7] = ["missing_cr", "missing_vt", "unframed", "bom", "nul_padding", "fs_inside", "vt_inside"];
+        NAMES.into_iter().enumerate().filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| name)
     }
 }
 

@@ -120,6 +120,61 @@ impl<'a> Header<'a> {
     }
 }
 
+impl Header<'_> {
+    /// What kind of message its type says it is.
+    pub fn class(&self) -> MessageClass {
+        let code = self.component(TYPE, 1);
+        match code {
+            b"ACK" | b"RSP" | b"ORA" | b"MCF" | b"NAK" | b"RTB" | b"RDY" | b"ORR" | b"RRA" | b"RRD" | b"RRE" | b"RRG" => {
+                MessageClass::Response
+            }
+            b"QBP" | b"QRY" | b"QCN" | b"QSB" | b"QVR" | b"QSX" | b"SPQ" | b"VQQ" | b"EQQ" | b"QCK" | b"OSQ" | b"SQM" => {
+                MessageClass::Query
+            }
+            _ => MessageClass::Message,
+        }
+    }
+}
+
+/// What the header alone says about a message. (That it is a header and nothing more, [`class`] sees.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageClass {
+    /// Something that is told to us: observed or not, it is acknowledged.
+    Message,
+    /// A header alone: a sign of life, acknowledged.
+    KeepAlive,
+    /// A question, which is refused.
+    Query,
+    /// An acknowledgement or an answer to a query: never answered. (ORF carries values and is a message.)
+    Response,
+    /// FHS or BHS: an envelope.
+    Batch,
+}
+
+/// The class of a payload, from its header and whether anything follows it; `None` where there is no header.
+pub fn class(payload: &[u8]) -> Option<MessageClass> {
+    let bytes = front(payload);
+    let header = Header::read(bytes)?;
+    if !bytes.starts_with(b"MSH") {
+        return Some(MessageClass::Batch);
+    }
+    let alone = bytes[header.text.len()..].iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0);
+    match header.class() {
+        MessageClass::Message if alone => Some(MessageClass::KeepAlive),
+        class => Some(class),
+    }
+}
+
+/// A payload without the byte order mark, blanks, NULs and start of block before it.
+pub fn front(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        bytes = match bytes {
+            [0xEF, 0xBB, 0xBF, rest @ ..] | [b' ' | b'\t' | b'\r' | b'\n' | 0 | crate::mllp::VT, rest @ ..] => rest,
+            _ => return bytes,
+        }
+    }
+}
+
 /// Whether a byte can separate fields at all.
 fn usable(byte: u8) -> bool {
     byte.is_ascii() && !byte.is_ascii_alphanumeric() && !matches!(byte, 0 | b' ' | b'\r' | b'\n')
@@ -205,6 +260,18 @@ mod tests {
         let two_short = read(r"MSH|^~\&|MON|ICU|20260101120000||ORU^R01|18|P|2.5");
         assert_eq!((two_short.shift, two_short.field(10)), (-2, &b"18"[..]));
         assert_eq!(read(r"MSH|^~\&|MON|ICU|||2026||ORU|18|P").shift, 0, "a type without event is at its place");
+    }
+
+    #[test]
+    fn the_class_is_seen_from_the_header() {
+        let of = |rest: &str| class(format!("\u{feff}MSH|^~\\&|A||||2026||{rest}").as_bytes());
+        assert_eq!(of("ORU^R01|1\rPID|1"), Some(MessageClass::Message));
+        assert_eq!(of("ORF^R04|1\rMSA|AA|1"), Some(MessageClass::Message));
+        assert_eq!(of("ORU^R01|1\r\n\0"), Some(MessageClass::KeepAlive));
+        assert_eq!(of("QBP^ZV1^QBP_Q11|1\rQPD|1"), Some(MessageClass::Query));
+        assert_eq!(of("ACK|1\rMSA|AA|1"), Some(MessageClass::Response));
+        assert_eq!(class(b"BHS|^~\\&|A"), Some(MessageClass::Batch));
+        assert_eq!(class(b"this is not hl7"), None);
     }
 
     #[test]

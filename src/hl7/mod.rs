@@ -20,7 +20,7 @@ pub mod tree;
 pub mod value;
 
 pub use batch::{Batch, is_batch, split_batch};
-pub use header::Header;
+pub use header::{Header, MessageClass};
 
 use crate::observation::MessageFlags;
 use charset::Declared;
