@@ -127,6 +127,14 @@ impl ObsFlags {
     pub const CALIBRATION: u32 = 1 << 8;
     /// Episodic by its own mark (OBX-13 or OBX-17 APERIODIC).
     pub const EPISODIC: u32 = 1 << 9;
+    /// A technical alarm, in this message or another, says that the sensor does not measure.
+    pub const HELD: u32 = 1 << 10;
+    /// OBX-11 = C: a correction of an earlier value.
+    pub const CORRECTION: u32 = 1 << 11;
+    /// OBX-11 = D or W: an earlier value is withdrawn.
+    pub const WITHDRAWN: u32 = 1 << 12;
+    /// OBX-11 is empty.
+    pub const STATUS_MISSING: u32 = 1 << 13;
 
     pub const fn has(self, flag: u32) -> bool {
         self.0 & flag != 0
@@ -170,6 +178,8 @@ pub struct Observation {
 pub enum RejectReason {
     /// No table knows the code.
     UnknownCode,
+    /// The dialect's table knows the code as none of our parameters.
+    Unused,
     /// Number and name, or code and alternate code, mean different parameters.
     CodeConflict,
     /// One code twice with nothing to tell the rows apart.
@@ -202,6 +212,7 @@ impl RejectReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             RejectReason::UnknownCode => "unknown_code",
+            RejectReason::Unused => "unused",
             RejectReason::CodeConflict => "code_conflict",
             RejectReason::AmbiguousChannel => "ambiguous_channel",
             RejectReason::ValueNotNumeric => "value_not_numeric",
@@ -346,6 +357,30 @@ impl Subject {
     }
 }
 
+/// What an ADT message says beyond its first patient. Filled for [`MessageKind::Adt`] only.
+#[derive(Debug, Clone, Default)]
+pub struct AdtDetail {
+    /// PV1-6: where the patient was (point of care, room, bed in that order).
+    pub prior: [String; 3],
+    /// MRG-1 of a merge: authority and id joined by a NUL; empty if none.
+    pub merged: String,
+    /// Every repetition of PID-3 (authority and id joined by a NUL): all of them name the one patient.
+    pub aliases: Vec<String>,
+    /// The second PID and PV1 (swap, link); empty where there is none.
+    pub second: Subject,
+}
+
+impl AdtDetail {
+    pub fn clear(&mut self) {
+        for part in &mut self.prior {
+            part.clear();
+        }
+        self.merged.clear();
+        self.aliases.clear();
+        self.second.clear();
+    }
+}
+
 /// A device that a message names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Device {
@@ -370,6 +405,9 @@ pub struct Report {
     pub control_id_is_id: bool,
     /// Whether MSH-10 may be published as it is (false: it may hold a serial or a name).
     pub control_id_is_plain: bool,
+    /// Whether two messages of this sender can never have the same body: its dialect puts a time into the body, and this one
+    /// holds one. Where false, an equal body is no proof of a resent message.
+    pub body_is_unique: bool,
     /// `ORU`, `R01`.
     pub message_type: String,
     pub trigger: String,
@@ -379,6 +417,7 @@ pub struct Report {
     pub sent_at: Option<Timestamp>,
     pub received_at: Timestamp,
     pub subject: Subject,
+    pub adt: AdtDetail,
     /// At least one: index 0 is the sender's own.
     pub devices: Vec<Device>,
     pub observations: Vec<Observation>,
@@ -401,6 +440,7 @@ impl Report {
         self.control_id.clear();
         self.control_id_is_id = true;
         self.control_id_is_plain = true;
+        self.body_is_unique = false;
         self.message_type.clear();
         self.trigger.clear();
         self.processing.clear();
@@ -408,6 +448,7 @@ impl Report {
         self.sent_at = None;
         self.received_at = Timestamp::MIN;
         self.subject.clear();
+        self.adt.clear();
         self.devices.clear();
         self.observations.clear();
         self.alarms.clear();

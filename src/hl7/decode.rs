@@ -1,1 +1,772 @@
-//! decode
+//! From a [`Message`] to a [`Report`]: kind, dialect, identity, times, observations and rejects.
+//!
+//! Contract: every OBX of a message becomes exactly one [`Observation`], or one [`Reject`] with its reason; nothing is dropped
+//! and nothing is guessed. The same messages in the same order give the same reports; what is remembered between messages is
+//! either a pure function of tables and bytes (the look-ups) or [`State`] (part of the snapshot). In the steady state of a
+//! known sender nothing is allocated.
+//!
+//! Limits: the bounds of [`codes`], [`state`] and [`identity`]; ordinals count to 65 535. Rows after a second patient in one
+//! message are refused: a value is never given to whoever came first.
+
+use super::dialect::{Choice, Firsts, Meaning, Role, RowRef, System, Table, Tables, hash32};
+use super::{Field, Message, Segment};
+use crate::observation::{
+    Alarm, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason, Report, Source, Span, TimeSource, Validity,
+};
+use crate::time::Timestamp;
+use crate::vital::{ParamSet, Parameter};
+use codes::{Memory, Outcome};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use rows::{Obx, Reading, When};
+use rustc_hash::FxHashMap;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use times::{Times, Told};
+use validity::{Marks, Status};
+
+pub mod codes;
+pub mod identity;
+pub mod rows;
+pub mod state;
+pub mod times;
+pub mod validity;
+
+pub use state::State;
+
+/// Headers whose dialect is remembered at most; when full, all are forgotten and chosen anew.
+const CHOICES_MAX: usize = 4096;
+/// Longer headers are looked at every time.
+const CHOICE_BYTES_MAX: usize = 1024;
+/// Alarms taken from one message at most; further rows are still rejects.
+const ALARMS_MAX: usize = 256;
+
+/// The site's zone is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no time zone `{0}` (an IANA name such as Europe/Berlin is needed)")]
+pub struct UnknownZone(pub String);
+
+/// Turns messages into reports.
+#[derive(Debug)]
+pub struct Decoder {
+    tables: Arc<Tables>,
+    site: TimeZone,
+    state: State,
+    memory: Memory,
+    choices: FxHashMap<Box<[u8]>, Option<u16>>,
+    header_key: Vec<u8>,
+    /// Devices whose memory is used again.
+    spare: Vec<Device>,
+    /// Of every observation: its key, its place in the report, its OBX-4, its code.
+    order: Vec<Stream>,
+    hits: Option<BTreeSet<RowRef>>,
+}
+
+/// What tells the rows of one message apart.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    key: (u8, u16, u32, i64),
+    at: u32,
+    place: Span,
+    code: u32,
+    name: Span,
+}
+
+/// What a message is by its header; the rows of an observed one decide further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    Observed,
+    Kind(MessageKind),
+}
+
+impl Decoder {
+    /// A decoder for a site in the zone of that IANA name.
+    pub fn new(site_zone: &str, tables: Arc<Tables>) -> Result<Decoder, UnknownZone> {
+        let site = TimeZoneDatabase::bundled().get(site_zone).map_err(|_| UnknownZone(site_zone.to_owned()))?;
+        Ok(Decoder {
+            tables,
+            site,
+            state: State::default(),
+            memory: Memory::default(),
+            choices: FxHashMap::default(),
+            header_key: Vec::new(),
+            spare: Vec::new(),
+            order: Vec::new(),
+            hits: None,
+        })
+    }
+
+    /// What has to be in a snapshot.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+    /// Goes on from a snapshot.
+    pub fn restore(&mut self, state: State) {
+        self.state = state;
+    }
+    /// A connection was closed: the identity that lived in it is forgotten.
+    pub fn close(&mut self, connection: u64) {
+        self.state.close(connection);
+    }
+    /// No connection is open any more (a restart).
+    pub fn close_all(&mut self) {
+        self.state.close_all();
+    }
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+    /// How well every dialect fits a message, best first, with the features that decide: for people.
+    pub fn explain_dialect(&self, message: &Message<'_>) -> Vec<Choice> {
+        self.tables.choose(message)
+    }
+    /// Notes from now on which rows of the tables are used.
+    pub fn record_hits(&mut self) {
+        self.hits.get_or_insert_default();
+    }
+    /// The rows used since [`Decoder::record_hits`].
+    pub fn hits(&self) -> impl Iterator<Item = RowRef> + '_ {
+        self.hits.iter().flatten().copied()
+    }
+
+    /// Decodes one message into `report`, which is emptied first.
+    pub fn decode(&mut self, message: &Message<'_>, source: &Source, received_at: Timestamp, report: &mut Report) {
+        self.spare.append(&mut report.devices);
+        self.spare.truncate(identity::DEVICES_MAX);
+        report.clear();
+        report.received_at = received_at;
+        report.flags = message.flags();
+
+        let header = Header::of(message);
+        header.fill(report);
+        let parts = Parts::of(message);
+        let tables = Arc::clone(&self.tables);
+        let chosen = self.choose(&header, message, &parts, source);
+        let table = tables.table(chosen);
+        report.dialect = table.name;
+        report.control_id_is_id = table.control_id.is_id && !report.control_id.is_empty();
+        report.control_id_is_plain = table.control_id.plain;
+        let test = table.test_processing.iter().any(|value| value.eq_ignore_ascii_case(&report.processing));
+        if test {
+            report.flags.set(MessageFlags::TEST);
+        }
+        if report.control_id.is_empty() {
+            report.flags.set(MessageFlags::CONTROL_ID_MISSING);
+        }
+        report.body_hash = body_hash(message, &header);
+
+        let by_id = table.kinds.iter().find(|(id, _)| *id == report.control_id).map(|row| row.1);
+        let base = match (base(report, message), by_id) {
+            (Base::Observed | Base::Kind(MessageKind::Adt), Some(MessageKind::Vitals)) => Base::Observed,
+            (Base::Observed | Base::Kind(MessageKind::Adt), Some(kind)) => Base::Kind(kind),
+            (base, _) => base,
+        };
+        if let Base::Kind(kind) = base {
+            report.kind = kind;
+        }
+
+        let mut own = self.spare.pop().unwrap_or_default();
+        own.key.clear();
+        own.declared.clear();
+        identity::own_device(&mut own, table, header.application, parts.pv1);
+        report.devices.push(own);
+        self.identify(report, &parts, table, source);
+        if report.kind == MessageKind::Adt {
+            detail(report, message, &parts, table);
+        }
+
+        let mut times = Times::new(&self.site, source.zone_min, received_at);
+        report.sent_at = times.header(header.time);
+        let sent_assumed = matches!(times.read(header.time), Told::At { zone_assumed: true, .. });
+        let place = parts.pv1.map_or(0, |pv1| hash32(&[pv1.field(3).raw()]));
+        let mut walk = Walk {
+            report,
+            memory: &mut self.memory,
+            state: &mut self.state,
+            spare: &mut self.spare,
+            order: &mut self.order,
+            hits: self.hits.as_mut(),
+            tables: &tables,
+            chosen,
+            base,
+            test,
+            times,
+            sent_assumed,
+            place: (source.connection, place),
+        };
+        walk.run(message);
+    }
+
+    /// The listener's dialect, else the best fit, else the connection's last one, else the fallback.
+    fn choose(&mut self, header: &Header<'_>, message: &Message<'_>, parts: &Parts<'_>, source: &Source) -> u16 {
+        if let Some(forced) = source.dialect.as_deref().and_then(|name| self.tables.position(name)) {
+            return forced;
+        }
+        self.header_key.clear();
+        let shifted = message.flags().has(MessageFlags::MSH_SHIFTED);
+        let best = if shifted {
+            self.tables.best(&Firsts::of(message))
+        } else {
+            header.key(parts, &self.tables, message, &mut self.header_key);
+            match self.choices.get(self.header_key.as_slice()) {
+                Some(best) => *best,
+                None => {
+                    let best = self.tables.best(&Firsts::of(message));
+                    if self.header_key.len() <= CHOICE_BYTES_MAX {
+                        if self.choices.len() >= CHOICES_MAX {
+                            self.choices.clear();
+                        }
+                        self.choices.insert(self.header_key.as_slice().into(), best);
+                    }
+                    best
+                }
+            }
+        };
+        let connection = self.state.connection(source.connection);
+        match best {
+            Some(best) => {
+                let name = self.tables.table(best).name;
+                if connection.dialect != name {
+                    connection.dialect.clear();
+                    connection.dialect.push_str(name);
+                }
+                best
+            }
+            None => self.tables.position(&connection.dialect).unwrap_or(self.tables.generic()),
+        }
+    }
+
+    /// Fills the subject from the message, or from the connection where that is where the dialect keeps it.
+    fn identify(&mut self, report: &mut Report, parts: &Parts<'_>, table: &Table, source: &Source) {
+        if let Some(pid) = parts.pid {
+            identity::patient(&mut report.subject, pid, &table.identity);
+            identity::place(&mut report.subject, pid, &table.identity);
+        }
+        if let Some(pv1) = parts.pv1 {
+            identity::place(&mut report.subject, pv1, &table.identity);
+        }
+        if !table.identity.per_connection {
+            return;
+        }
+        let connection = self.state.connection(source.connection);
+        if parts.pid.is_some() || parts.pv1.is_some() {
+            connection.subject = Some(state::Known::keep(&report.subject, &report.devices[0].key));
+        } else if let Some(known) = &connection.subject {
+            known.fill(&mut report.subject);
+            if report.devices[0].key.is_empty() {
+                report.devices[0].key.push_str(&known.device);
+            }
+        }
+    }
+}
+
+/// The header's fields.
+struct Header<'a> {
+    application: Field<'a>,
+    facility: Field<'a>,
+    time: Field<'a>,
+    kind: Field<'a>,
+    control_id: Field<'a>,
+    processing: Field<'a>,
+    version: Field<'a>,
+    segment: Segment<'a>,
+}
+
+impl<'a> Header<'a> {
+    fn of(message: &Message<'a>) -> Header<'a> {
+        let segment = message.header();
+        if message.flags().has(MessageFlags::MSH_SHIFTED) {
+            let [application, facility, time, kind, control_id, processing, version] = [3, 4, 7, 9, 10, 11, 12].map(|n| message.msh(n));
+            return Header { application, facility, time, kind, control_id, processing, version, segment };
+        }
+        let [_, _, application, facility, _, _, time, _, kind, control_id, processing, version] = segment.fields::<12>();
+        Header { application, facility, time, kind, control_id, processing, version, segment }
+    }
+
+    fn fill(&self, report: &mut Report) {
+        report.application.push_str(self.application.str());
+        report.facility.push_str(self.facility.str());
+        report.control_id.push_str(std::str::from_utf8(self.control_id.raw()).unwrap_or_default());
+        report.message_type.push_str(self.kind.component(1).str());
+        report.trigger.push_str(self.kind.component(2).str());
+        report.processing.push_str(self.processing.component(1).str());
+        report.version.push_str(self.version.component(1).str());
+    }
+
+    /// Everything that a dialect is recognised by, but what differs from message to message.
+    fn key(&self, parts: &Parts<'_>, tables: &Tables, message: &Message<'_>, out: &mut Vec<u8>) {
+        let (text, start) = self.segment.text();
+        let offset = |field: Field<'_>| (field.span().start - start) as usize;
+        let end = |field: Field<'_>| (field.span().start + field.span().len - start) as usize;
+        out.extend_from_slice(&text[..offset(self.time)]);
+        out.extend_from_slice(&text[end(self.time)..offset(self.control_id)]);
+        out.extend_from_slice(&text[end(self.control_id)..]);
+        out.push(0);
+        if let Some(obr) = parts.obr {
+            out.extend_from_slice(obr.field(4).raw());
+        }
+        out.push(0);
+        if let Some(obx) = parts.obx {
+            out.push(1);
+            out.extend_from_slice(obx.field(3).raw());
+        }
+        out.push(0);
+        // MSH-10 differs from message to message; what the tables ask of it does not.
+        out.extend(tables.control_id_features(message));
+    }
+}
+
+/// The first segment of every kind that identity and dialect need.
+struct Parts<'a> {
+    pid: Option<Segment<'a>>,
+    pv1: Option<Segment<'a>>,
+    obr: Option<Segment<'a>>,
+    obx: Option<Segment<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(message: &Message<'a>) -> Parts<'a> {
+        let mut parts = Parts { pid: None, pv1: None, obr: None, obx: None };
+        // To the end: a PID that stands after the rows is in the wrong place, and still the patient's.
+        for segment in message.segments() {
+            let part = match segment.name() {
+                b"PID" => &mut parts.pid,
+                b"PV1" => &mut parts.pv1,
+                b"OBR" => &mut parts.obr,
+                b"OBX" => &mut parts.obx,
+                _ => continue,
+            };
+            part.get_or_insert(segment);
+        }
+        parts
+    }
+}
+
+/// The kind by MSH-9.
+fn base(report: &Report, message: &Message<'_>) -> Base {
+    use MessageKind as Kind;
+    let (kind, trigger) = (report.message_type.as_str(), report.trigger.as_str());
+    let kind = match kind {
+        "ACK" | "ORA" | "RSP" | "MCF" => Kind::Ack,
+        "QBP" | "QRY" | "QCN" | "QVR" | "QSB" => Kind::Query,
+        "ADT" => Kind::Adt,
+        _ if message.segments().len() == 1 => Kind::KeepAlive,
+        "ORU" if matches!(trigger, "R40" | "R42") => Kind::Alarm,
+        "ORU" if trigger == "W01" => Kind::Waveform,
+        "ORU" | "ORF" => return Base::Observed,
+        _ => Kind::Other,
+    };
+    Base::Kind(kind)
+}
+
+/// What an ADT says beyond its first patient.
+fn detail(report: &mut Report, message: &Message<'_>, parts: &Parts<'_>, table: &Table) {
+    if let Some(pv1) = parts.pv1 {
+        identity::prior(&mut report.adt.prior, pv1, &table.identity);
+    }
+    let (mut patients, mut visits) = (0, 0);
+    for segment in message.segments() {
+        match segment.name() {
+            b"EVN" => {
+                let event = segment.field(1);
+                if !event.is_empty() && event.component(1).trimmed() != report.trigger.as_bytes() {
+                    report.flags.set(MessageFlags::EVENT_DIFFERS);
+                }
+            }
+            b"PID" => {
+                patients += 1;
+                match patients {
+                    1 => identity::aliases(&mut report.adt.aliases, segment),
+                    2 => identity::patient(&mut report.adt.second, segment, &table.identity),
+                    _ => {}
+                }
+            }
+            b"PV1" => {
+                visits += 1;
+                if visits == 2 {
+                    identity::place(&mut report.adt.second, segment, &table.identity);
+                }
+            }
+            b"MRG" if report.adt.merged.is_empty() => identity::merged(&mut report.adt.merged, segment),
+            _ => {}
+        }
+    }
+}
+
+/// SHA-256 (first half) of everything but MSH-7 and MSH-10.
+fn body_hash(message: &Message<'_>, header: &Header<'_>) -> [u8; 16] {
+    let text = message.text();
+    let text = &text[..text.len() - message.rest().len()];
+    let mut left_out = [header.time.span(), header.control_id.span()];
+    left_out.sort_by_key(|span| span.start);
+    let mut sha = Sha256::new();
+    let mut from = 0;
+    for span in left_out {
+        let (start, end) = (span.start as usize, (span.start + span.len) as usize);
+        if start >= from && end <= text.len() {
+            sha.update(&text[from..start]);
+            from = end;
+        }
+    }
+    sha.update(&text[from..]);
+    let hash = sha.finalize();
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    half
+}
+
+/// One pass over the segments of a message.
+struct Walk<'d, 'm> {
+    report: &'d mut Report,
+    memory: &'d mut Memory,
+    state: &'d mut State,
+    spare: &'d mut Vec<Device>,
+    order: &'d mut Vec<Stream>,
+    hits: Option<&'d mut BTreeSet<RowRef>>,
+    tables: &'d Tables,
+    chosen: u16,
+    base: Base,
+    test: bool,
+    times: Times<'d, 'm>,
+    sent_assumed: bool,
+    /// Connection and place: where technical alarms hold.
+    place: (u64, u32),
+}
+
+impl<'m> Walk<'_, 'm> {
+    fn run(&mut self, message: &Message<'m>) {
+        let table = self.tables.table(self.chosen);
+        let observed = self.base == Base::Observed;
+        let mut ordinal: usize = 0;
+        let mut rank = 0;
+        let mut first_patient: Option<&[u8]> = None;
+        let mut foreign = false;
+        let mut group = Group::default();
+        let mut device: (u16, &[u8]) = (0, &[]);
+        let (mut waveforms, mut alarms, mut known, mut body_time) = (0u32, 0u32, 0u32, false);
+        let mut alarm_source = AlarmSource::None;
+        self.order.clear();
+
+        for segment in message.segments() {
+            let name = segment.name();
+            if observed && !table.order.is_empty() {
+                rank = self.follow(table, name, rank);
+            }
+            match name {
+                b"PID" => {
+                    let ids = segment.field(3).raw();
+                    match first_patient {
+                        None => first_patient = Some(ids),
+                        Some(first) if self.report.kind != MessageKind::Adt => {
+                            self.report.flags.set(MessageFlags::SECOND_PID);
+                            foreign = ids != first;
+                        }
+                        Some(_) => {}
+                    }
+                    continue;
+                }
+                b"OBR" => {
+                    group = self.group(table, segment);
+                    body_time |= group.time.is_some();
+                    device = (0, &[]);
+                    continue;
+                }
+                b"PRT" => {
+                    let id = segment.field(10);
+                    if !id.is_empty() {
+                        let at = identity::row_device(self.report, self.spare, id);
+                        let ordinal = ordinal.saturating_sub(1) as u16;
+                        if let Some(last) = self.report.observations.last_mut().filter(|last| last.ordinal == ordinal) {
+                            last.device = at;
+                        }
+                    }
+                    continue;
+                }
+                b"OBX" => {}
+                _ => continue,
+            }
+            let obx = Obx::new(segment, ordinal.min(u16::MAX as usize) as u16);
+            ordinal += 1;
+            let code = self.memory.code(self.tables, self.chosen, obx.field(3));
+            if let Some(hits) = self.hits.as_deref_mut() {
+                hits.extend(code.rows.iter().flatten());
+            }
+            self.report.structure.push(code.hash);
+            let named = obx.field(18).raw();
+            if !named.is_empty() && named != device.1 {
+                device = (identity::row_device(self.report, self.spare, obx.field(18)), named);
+            }
+            let status = Status::read(&obx.fields);
+            let obx14 = self.times.read(obx.field(status.time_field));
+            body_time |= matches!(obx14, Told::At { .. });
+            let when = When {
+                obx14,
+                group: group.time,
+                group_unreadable: group.unreadable,
+                sent_at: self.report.sent_at.map(|at| (at, self.sent_assumed)),
+                received_at: self.report.received_at,
+            };
+            if code.outcome == Outcome::Role(Role::TimeSync) {
+                let value = obx.field(5);
+                if value.component(1).trimmed() == b"532224" || value.component(2).trimmed() == b"MDC_TIME_SYNC_NONE" {
+                    self.report.flags.set(MessageFlags::CLOCK_UNSYNCHRONISED);
+                }
+            }
+            if Marks::read(obx.field(8)).test() {
+                self.report.flags.set(MessageFlags::TEST);
+            }
+            let alarm_row = match self.base {
+                Base::Observed => matches!(code.outcome, Outcome::Role(Role::Alarm | Role::Inop)),
+                Base::Kind(MessageKind::Alarm) => {
+                    let event = matches!(code.outcome, Outcome::Role(Role::Alarm | Role::Inop) | Outcome::Unknown);
+                    event && !obx.field(5).is_empty()
+                }
+                Base::Kind(_) => false,
+            };
+            if alarm_row {
+                alarms += 1;
+                self.alarm(table, &obx, code.outcome, &when);
+            }
+            match self.base {
+                Base::Kind(kind) => {
+                    if kind == MessageKind::Alarm
+                        && let Outcome::Parameter { parameter, .. } = code.outcome
+                    {
+                        alarm_source = alarm_source.and(parameter);
+                    }
+                    self.unobserved(kind, &obx, code.outcome);
+                }
+                Base::Observed if foreign => {
+                    self.report.rejects.push(obx.reject(RejectReason::NotObserved, None));
+                }
+                Base::Observed => {
+                    let unit = self.memory.unit(obx.field(6));
+                    let reading =
+                        Reading { table, code, unit, test: self.test, laboratory: group.laboratory, device: device.0 };
+                    match rows::read(&obx, &reading, status, &when) {
+                        Ok(observation) => self.observe(observation, &obx, code.hash),
+                        Err(reject) => {
+                            waveforms += u32::from(reject.reason == RejectReason::Waveform);
+                            known += u32::from(reject.parameter.is_some() && reject.reason != RejectReason::NotObserved);
+                            self.report.rejects.push(reject);
+                        }
+                    }
+                }
+            }
+        }
+
+        self.report.body_is_unique = self.tables.table(self.chosen).control_id.body_unique && body_time;
+        if self.times.differ {
+            self.report.flags.set(MessageFlags::ZONES_DIFFER);
+        }
+        if let AlarmSource::One(parameter) = alarm_source {
+            for alarm in self.report.alarms.iter_mut().filter(|alarm| alarm.parameter.is_none()) {
+                alarm.parameter = Some(parameter);
+            }
+        }
+        if !observed {
+            return;
+        }
+        self.tell_apart(message);
+        self.hold();
+        let recognised = !self.report.observations.is_empty() || known > 0;
+        self.report.kind = match () {
+            () if recognised => MessageKind::Vitals,
+            () if waveforms > 0 => MessageKind::Waveform,
+            () if alarms > 0 => MessageKind::Alarm,
+            () if table.monitor && ordinal > 0 => MessageKind::Vitals,
+            () if table.monitor => MessageKind::KeepAlive,
+            () => MessageKind::Other,
+        };
+    }
+
+    /// Follows the dialect's order of segments; a new group may begin after rows.
+    fn follow(&mut self, table: &Table, name: &[u8], rank: usize) -> usize {
+        let Some(at) = table.order.iter().position(|known| known == name) else { return rank };
+        if at < rank && !matches!(name, b"OBR" | b"ORC") {
+            self.report.flags.set(MessageFlags::SEGMENT_ORDER);
+        }
+        at
+    }
+
+    /// Reads an OBR: the time of its rows, and whether they are a laboratory's.
+    fn group(&mut self, table: &Table, obr: Segment<'m>) -> Group {
+        let mut group = Group::default();
+        for n in &table.obr_time {
+            match self.times.read(obr.field(*n)) {
+                Told::At { at, zone_assumed } => {
+                    let source = if *n == 7 { TimeSource::Obr7 } else { TimeSource::ObrOther };
+                    group.time = Some((at, source, zone_assumed));
+                    break;
+                }
+                Told::Unreadable => group.unreadable = true,
+                Told::Nothing => {}
+            }
+        }
+        if !table.laboratory.is_empty() {
+            let service = obr.field(4).str();
+            group.laboratory = table.laboratory.iter().any(|word| contains_word(service, word));
+        }
+        group
+    }
+
+    /// An OBX of a message whose rows are no vitals.
+    fn unobserved(&mut self, kind: MessageKind, obx: &Obx<'_>, outcome: Outcome) {
+        let parameter = match outcome {
+            Outcome::Parameter { parameter, .. } => Some(parameter),
+            _ => None,
+        };
+        let reason = match kind {
+            MessageKind::Alarm => RejectReason::AlarmRow,
+            MessageKind::Adt => RejectReason::Demographic,
+            MessageKind::Waveform if obx.waveform_type() => RejectReason::Waveform,
+            MessageKind::Waveform => RejectReason::Structure,
+            _ => RejectReason::NotObserved,
+        };
+        self.report.rejects.push(obx.reject(reason, parameter));
+    }
+
+    fn observe(&mut self, observation: Observation, obx: &Obx<'_>, code: u32) {
+        let key = (
+            observation.parameter as u8,
+            observation.device,
+            observation.channel,
+            observation.effective_at.ms(),
+        );
+        let at = self.report.observations.len() as u32;
+        self.order.push(Stream { key, at, place: obx.field(4).span(), code, name: obx.field(3).span() });
+        self.report.observations.push(observation);
+    }
+
+    /// A bedside alarm, and what it says about sensors.
+    fn alarm(&mut self, table: &Table, obx: &Obx<'_>, outcome: Outcome, when: &When) {
+        let (effective_at, ..) = when.effective();
+        let value = obx.field(5);
+        let text = if value.component(2).is_empty() { value.component(1) } else { value.component(2) };
+        if self.report.alarms.len() < ALARMS_MAX {
+            let parameter = self.source_of(table, obx, text.str());
+            self.report.alarms.push(Alarm { parameter, ordinal: obx.ordinal, effective_at });
+        }
+        let technical = outcome == Outcome::Role(Role::Inop) || (self.base != Base::Observed && table.identity.per_connection);
+        if !technical || table.technical.is_empty() {
+            return;
+        }
+        let on = obx.field(4).trimmed() != b"0";
+        // Only what says that a sensor does not measure; with some senders every alarm of this sort says so.
+        let says = |words: &[String]| words.is_empty() || words.iter().any(|word| contains_word(text.str(), word));
+        if !says(&table.technical_words) {
+            return;
+        }
+        let code = value.component(1).str();
+        let mut parameters = ParamSet::EMPTY;
+        for row in &table.technical {
+            let by_code = row.code.is_empty() || row.code == code;
+            if by_code && (row.text.is_empty() || contains_word(text.str(), &row.text)) {
+                parameters = parameters.union(row.parameters);
+            }
+        }
+        if !parameters.is_empty() {
+            self.state.hold(self.place, parameters, on, self.report.received_at);
+        }
+    }
+
+    /// The parameter that an alarm's text begins with (`**SpO2 TOO HIGH`), where a label of the table is that word.
+    fn source_of(&self, table: &Table, obx: &Obx<'_>, text: &str) -> Option<Parameter> {
+        let word = text.trim_start_matches(['*', ' ', '!']).split([' ', ',', ':']).next().unwrap_or_default();
+        if word.is_empty() || word.len() > 32 {
+            return None;
+        }
+        let system = System::named(obx.field(3).component(3).str());
+        let systems = [
+            if system == System::MdilAlert { System::Mdil } else { system },
+            System::Bare,
+        ];
+        let row = systems.into_iter().find_map(|system| table.by_label(system, word))?;
+        match self.tables.row(row).meaning {
+            Meaning::Parameter(parameter) => Some(parameter),
+            Meaning::Role(_) => None,
+        }
+    }
+
+    /// Rows of one parameter, channel, device and time: told apart by OBX-4 or code, else both refused.
+    fn tell_apart(&mut self, message: &Message<'_>) {
+        self.order.sort_unstable_by_key(|stream| (stream.key, stream.at));
+        let text = message.text();
+        let mut ambiguous = false;
+        for run in self.order.chunk_by_mut(|a, b| a.key == b.key).filter(|run| run.len() > 1) {
+            let first = run[0].at;
+            run.sort_by(|a, b| (a.code, a.place.of(text), a.at).cmp(&(b.code, b.place.of(text), b.at)));
+            for at in 0..run.len() {
+                let this = run[at];
+                let twin = |other: &Stream| other.code == this.code && other.place.of(text) == this.place.of(text);
+                let observation = &mut self.report.observations[this.at as usize];
+                if (at > 0 && twin(&run[at - 1])) || run.get(at + 1).is_some_and(twin) {
+                    self.report.rejects.push(Reject {
+                        reason: RejectReason::AmbiguousChannel,
+                        ordinal: observation.ordinal,
+                        set_id: observation.set_id,
+                        segment: observation.segment,
+                        code: this.name,
+                        parameter: Some(observation.parameter),
+                    });
+                    observation.device = AMBIGUOUS;
+                    ambiguous = true;
+                } else if this.at != first {
+                    observation.channel = rows::whole_place(this.place.of(text), this.code);
+                }
+            }
+        }
+        if ambiguous {
+            self.report.observations.retain(|observation| observation.device != AMBIGUOUS);
+            self.report.rejects.sort_by_key(|reject| reject.ordinal);
+        }
+    }
+
+    /// Values of sensors that are reported off do not hold.
+    fn hold(&mut self) {
+        let held = self.state.held(self.place, self.report.received_at);
+        if held.is_empty() {
+            return;
+        }
+        for observation in &mut self.report.observations {
+            if held.contains(observation.parameter) && observation.validity.usable() {
+                observation.validity = Validity::Invalid;
+                observation.flags.set(ObsFlags::HELD);
+            }
+        }
+    }
+}
+
+/// Mark of a row that is to be taken out (no message has so many devices).
+const AMBIGUOUS: u16 = u16::MAX;
+
+/// What an OBR says about its rows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Group {
+    time: Option<(Timestamp, TimeSource, bool)>,
+    unreadable: bool,
+    laboratory: bool,
+}
+
+/// The parameters that an alarm message carries numbers of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AlarmSource {
+    None,
+    One(Parameter),
+    Several,
+}
+
+impl AlarmSource {
+    fn and(self, parameter: Parameter) -> AlarmSource {
+        match self {
+            AlarmSource::None => AlarmSource::One(parameter),
+            AlarmSource::One(known) if known == parameter => self,
+            _ => AlarmSource::Several,
+        }
+    }
+}
+
+/// Whether a text contains a lower-case word, without regard to case.
+fn contains_word(text: &str, word: &str) -> bool {
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    !word.is_empty() && text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+}

@@ -1,0 +1,202 @@
+//! Whom and which device a message speaks of, as far as it says so itself.
+//!
+//! Nothing is believed or joined here: names are not read at all, ids are copied as sent for the bed to hash, and what looks
+//! like no id is none.
+
+use super::super::dialect::{DeviceSource, Identity, Path, Table};
+use super::super::{Field, Segment};
+use crate::observation::{AgeBand, Device, Report, Subject};
+use crate::time::Timestamp;
+
+/// Devices of one message at most; rows of further ones count for the sender's own.
+pub const DEVICES_MAX: usize = 256;
+/// Bytes kept of an id or a place.
+const ID_BYTES_MAX: usize = 128;
+
+/// Appends a field's text, bounded.
+fn put(out: &mut String, field: Field<'_>) {
+    if field.is_empty() {
+        return;
+    }
+    let text = field.text();
+    let mut end = text.len().min(ID_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    out.push_str(&text[..end]);
+}
+
+/// Writes authority and id of a CX, joined by a NUL; whether there is an id.
+fn put_cx(out: &mut String, repetition: Field<'_>) -> bool {
+    let id = repetition.component(1);
+    if id.is_empty() {
+        return false;
+    }
+    put(out, repetition.component(4));
+    out.push('\0');
+    put(out, id);
+    true
+}
+
+/// Patient, birth and class of a PID, into an empty subject.
+pub fn patient(subject: &mut Subject, pid: Segment<'_>, identity: &Identity) {
+    let [_, second, ids, fourth, _, _, birth] = pid.fields::<7>();
+    let has_id = |repetition: &Field<'_>| !repetition.component(1).is_empty();
+    if !ids.is_empty() {
+        let preferred = identity.prefer.iter().find_map(|wanted| {
+            ids.repetitions().find(|r| has_id(r) && r.component(5).trimmed().eq_ignore_ascii_case(wanted.as_bytes()))
+        });
+        if let Some(repetition) = preferred.or_else(|| ids.repetitions().find(has_id)) {
+            put_cx(&mut subject.patient, repetition);
+        }
+    }
+    if subject.patient.is_empty() {
+        for path in &identity.fallback {
+            let field = match (&path.segment, path.field) {
+                (b"PID", 2) => second,
+                (b"PID", 4) => fourth,
+                _ => path.of(&pid),
+            };
+            if looks_like_id(field.component(1)) && put_cx(&mut subject.patient, field) {
+                break;
+            }
+        }
+    }
+    subject.birth = born(birth);
+}
+
+/// Every repetition of PID-3 that has an id.
+pub fn aliases(out: &mut Vec<String>, pid: Segment<'_>) {
+    const ALIASES_MAX: usize = 32;
+    for repetition in pid.field(3).repetitions().take(ALIASES_MAX) {
+        let mut alias = String::new();
+        if put_cx(&mut alias, repetition) {
+            out.push(alias);
+        }
+    }
+}
+
+/// MRG-1: the id that is merged away.
+pub fn merged(out: &mut String, mrg: Segment<'_>) {
+    if let Some(repetition) = mrg.field(1).repetitions().find(|r| !r.component(1).is_empty()) {
+        put_cx(out, repetition);
+    }
+}
+
+/// An id has a digit, no blank, and some measure: a name in PID-4 is none.
+fn looks_like_id(field: Field<'_>) -> bool {
+    let raw = field.trimmed();
+    (1..=40).contains(&raw.len()) && raw.iter().any(u8::is_ascii_digit) && raw.iter().all(u8::is_ascii_graphic)
+}
+
+/// PID-7, from `YYYYMMDD` on; zeros and 1899-12-30 (an empty date of some databases) are unknown.
+fn born(field: Field<'_>) -> Option<Timestamp> {
+    let digits = field.trimmed().get(..8).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    let number = digits.iter().fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    if number == 18_991_230 || number == 0 {
+        return None;
+    }
+    Timestamp::from_civil((number / 10_000) as i16, (number / 100 % 100) as i8, (number % 100) as i8, 0, 0, 0, 0)
+}
+
+/// A path's field if it is in this segment.
+fn at<'a>(path: Option<Path>, segment: &Segment<'a>) -> Option<Field<'a>> {
+    path.filter(|path| segment.is(&path.segment)).map(|path| path.of(segment))
+}
+
+/// Place and class, from whichever segment the dialect keeps them in (PV1, PID).
+pub fn place(subject: &mut Subject, segment: Segment<'_>, identity: &Identity) {
+    if let Some(field) = at(identity.point_of_care, &segment) {
+        put(&mut subject.point_of_care, field.subcomponent(1));
+    }
+    if let Some(field) = at(identity.room, &segment) {
+        put(&mut subject.room, field.subcomponent(1));
+    }
+    if let Some(field) = at(identity.bed, &segment) {
+        put(&mut subject.bed, field.subcomponent(1));
+    }
+    if let Some(field) = at(identity.class, &segment) {
+        // P (pediatric) spans from infants to adolescents: it narrows nothing down.
+        subject.class = match field.trimmed() {
+            b"A" => Some(AgeBand::Adult),
+            b"N" => Some(AgeBand::Neonate),
+            _ => None,
+        };
+    }
+}
+
+/// PV1-6, in the layout of PV1-3.
+pub fn prior(out: &mut [String; 3], pv1: Segment<'_>, identity: &Identity) {
+    let paths = [identity.point_of_care, identity.room, identity.bed];
+    for (out, path) in out.iter_mut().zip(paths) {
+        if let Some(path) = path.filter(|path| &path.segment == b"PV1" && path.field == 3) {
+            put(out, Path { field: 6, ..path }.of(&pv1).subcomponent(1));
+        }
+    }
+}
+
+/// The device that the header or the place speaks of: the sender's own, index 0.
+pub fn own_device(device: &mut Device, table: &Table, application: Field<'_>, pv1: Option<Segment<'_>>) {
+    put(&mut device.declared, application.component(1));
+    for source in &table.identity.devices {
+        match source {
+            DeviceSource::Msh3Eui => {
+                let kind = application.component(3);
+                let eui = |text: &[u8]| text.eq_ignore_ascii_case(b"EUI-64") || text.eq_ignore_ascii_case(b"EUI64");
+                if eui(kind.trimmed()) {
+                    put_key(&mut device.key, application.component(2));
+                } else if eui(application.component(2).trimmed()) {
+                    put_key(&mut device.key, application.component(1));
+                }
+            }
+            DeviceSource::At(path) => {
+                if let Some(field) = pv1.and_then(|pv1| at(Some(*path), &pv1)) {
+                    put_key(&mut device.key, field);
+                }
+            }
+            DeviceSource::Obx18 | DeviceSource::Prt10 => {}
+        }
+        if !device.key.is_empty() {
+            return;
+        }
+    }
+}
+
+/// A device's key: upper case; of an EUI-64 with an address glued to it only the EUI-64.
+fn put_key(out: &mut String, field: Field<'_>) {
+    let raw = field.str();
+    if field.is_empty() || raw == "0" {
+        return;
+    }
+    let hex = raw.bytes().take_while(u8::is_ascii_hexdigit).count();
+    let raw = if hex >= 16 && raw.len() > 16 && raw[16..].contains('.') { &raw[..16] } else { raw };
+    let mut end = raw.len().min(ID_BYTES_MAX);
+    while !raw.is_char_boundary(end) {
+        end -= 1;
+    }
+    out.extend(raw[..end].chars().map(|c| c.to_ascii_uppercase()));
+}
+
+/// The index of a device that a row names (OBX-18, PRT-10), added if it is new.
+pub fn row_device(report: &mut Report, spare: &mut Vec<Device>, field: Field<'_>) -> u16 {
+    let id = if field.component(1).is_empty() { field.component(3) } else { field.component(1) };
+    let mut device = spare.pop().unwrap_or_default();
+    device.key.clear();
+    device.declared.clear();
+    put_key(&mut device.key, id);
+    put(&mut device.declared, field.component(2));
+    if device.key.is_empty() {
+        spare.push(device);
+        return 0;
+    }
+    if let Some(known) = report.devices.iter().position(|known| known.key == device.key) {
+        spare.push(device);
+        return known as u16;
+    }
+    if report.devices.len() >= DEVICES_MAX {
+        spare.push(device);
+        return 0;
+    }
+    report.devices.push(device);
+    (report.devices.len() - 1) as u16
+}
