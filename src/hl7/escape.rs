@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn unknown_escapes_stay_as_sent() {
-        for raw in [r"\Z99\", r"\C2842\", r"\X4\", r"\X4G\", r"\X\", r"\é\", r"a\", r"\", r"\\", r"a\F", r"\.in\", r"\.sp1000\"] {
+        for raw in [r"\Z99\", r"\C2842\", r"\X4\", r"\X4G\", r"\X\", r"\é\", r"a\", r"\", r"\\", r"a\F", r"\.in\", r"\.sp1000\"]
+        {
             assert_eq!(text(raw), raw);
         }
         assert_eq!(text(r"\unknown\F\"), r"\unknown|", "what closes an unknown escape may open a known one");

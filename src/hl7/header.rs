@@ -53,8 +53,7 @@ impl<'a> Header<'a> {
             spans[count] = (from as u32, end as u32);
         }
         let (delimiters, unusual) = delimiters(field, &bytes[spans[2].0 as usize..spans[2].1 as usize]);
-        let mut header =
-            Header { text: &bytes[..end], delimiters, unusual, shift: 0, inserted_first: false, spans, count };
+        let mut header = Header { text: &bytes[..end], delimiters, unusual, shift: 0, inserted_first: false, spans, count };
         header.align();
         Some(header)
     }

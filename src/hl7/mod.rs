@@ -519,7 +519,8 @@ impl<'a> Field<'a> {
         match escape::unescape(self.trimmed(), &self.delimiters) {
             Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
             Cow::Owned(bytes) => {
-                let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+                let text =
+                    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
                 let trimmed = text.trim_ascii();
                 Cow::Owned(if trimmed.len() == text.len() { text } else { trimmed.to_owned() })
             }

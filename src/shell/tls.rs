@@ -102,9 +102,7 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots
-            .add(certificate)
-            .map_err(|e| TlsError::Authority { path: path.to_owned(), what: e.to_string() })?;
+        roots.add(certificate).map_err(|e| TlsError::Authority { path: path.to_owned(), what: e.to_string() })?;
     }
     Ok(roots)
 }
@@ -159,9 +157,9 @@ pub fn client_config(ca: Option<&Path>, identity: Option<&ClientIdentity>) -> Re
         .with_root_certificates(roots);
     match identity {
         None => Ok(builder.with_no_client_auth()),
-        Some(files) => builder.with_client_auth_cert(certificates(&files.certificate)?, key(&files.key)?).map_err(|e| {
-            TlsError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), what: e.to_string() }
-        }),
+        Some(files) => builder
+            .with_client_auth_cert(certificates(&files.certificate)?, key(&files.key)?)
+            .map_err(|e| TlsError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), what: e.to_string() }),
     }
 }
 
@@ -305,11 +303,8 @@ mod tests {
 
     fn made(folder: &Path, name: &str) -> Tls {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-        let tls = Tls {
-            certificate: folder.join(format!("{name}.pem")),
-            key: folder.join(format!("{name}.key")),
-            client_ca: None,
-        };
+        let tls =
+            Tls { certificate: folder.join(format!("{name}.pem")), key: folder.join(format!("{name}.key")), client_ca: None };
         std::fs::write(&tls.certificate, made.cert.pem()).unwrap();
         std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
         tls

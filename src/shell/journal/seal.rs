@@ -74,7 +74,11 @@ impl Sealer {
     pub fn take_prepared(&mut self, needed: u64) -> Option<(File, PathBuf, u64)> {
         self.preparing = false;
         let prepared = self.keeper.prepared.lock().take()?;
-        (prepared.bytes >= needed).then_some((prepared.file, prepared.path, prepared.bytes))
+        if prepared.bytes < needed {
+            let _ = std::fs::remove_file(&prepared.path);
+            return None;
+        }
+        Some((prepared.file, prepared.path, prepared.bytes))
     }
     /// Deletes what may go; how many files went.
     pub fn retain_now(&self) -> usize {
@@ -86,19 +90,27 @@ impl Sealer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let _ = std::fs::remove_file(self.keeper.shared.folder.join("next.tmp"));
+        if let Some(prepared) = self.keeper.prepared.lock().take() {
+            let _ = std::fs::remove_file(&prepared.path);
+        }
     }
 }
 
 impl Keeper {
     fn run(&self, jobs: &Receiver<Job>) {
         self.retain();
+        let mut made = 0_u64;
         loop {
             let job = jobs.recv_timeout(Duration::from_secs(RETAIN_EVERY_S));
             let folder = &self.shared.folder;
             match job {
                 Ok(Job::Prepare(bytes)) => {
-                    let path = folder.join("next.tmp");
+                    if self.prepared.lock().is_some() {
+                        continue;
+                    }
+                    // A name of its own: the writer may be renaming the one made before at this very moment.
+                    made += 1;
+                    let path = folder.join(format!("next-{made}.tmp"));
                     match create_zeroed(&path, bytes, bytes.min(64 << 10)) {
                         Ok((file, bytes)) => *self.prepared.lock() = Some(Prepared { file, path, bytes }),
                         Err(error) => tracing::warn!(%error, "journal: cannot make the next segment yet"),
