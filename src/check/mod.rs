@@ -162,7 +162,7 @@ pub enum Arg {
 pub type Args = SmallVec<[(&'static str, Arg); 4]>;
 
 /// One check's finding with the evidence it compared: a reader can redo the sum by hand.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     pub check: CheckId,
     /// `Suspect` joins evidence, `Fail` makes a condition.
@@ -354,6 +354,33 @@ pub trait Judge {
     }
 }
 
+/// The times of the last eight events: did something happen so often within a window?
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Often {
+    times: [Timestamp; 8],
+    count: u32,
+}
+
+impl Often {
+    pub fn push(&mut self, at: Timestamp) {
+        self.times[self.count as usize % self.times.len()] = at;
+        self.count = self.count.checked_add(1).unwrap_or(self.times.len() as u32);
+    }
+    /// The time of the first of the last `needed` events (at most eight) if all of them lie within `window_s` before `now`.
+    pub fn within(&self, needed: f64, window_s: f64, now: Timestamp) -> Option<Timestamp> {
+        let needed = (needed as u32).clamp(1, self.times.len() as u32);
+        if self.count < needed {
+            return None;
+        }
+        let first = self.times[(self.count - needed) as usize % self.times.len()];
+        (now.since_s(first) <= window_s).then_some(first)
+    }
+    /// Events so far.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+}
+
 /// Declares a check: its documentation, id, name, class, weights and thresholds. See any file of this folder.
 macro_rules! declare_check {
     (
@@ -446,9 +473,32 @@ macro_rules! catalogue {
 
 catalogue! {
     beds:
+        unit_invalid
+        unit_switch
+        time_order
+        structure_drift
+        code_conflict
+        segment_injection
+        gap
+        device_silence
+        hard_range
         pressure_order
+        map_form_factor
+        hr_vs_pr
+        step_held
+        flat_line
+        control_id_reuse
+        second_sender
     ;
     others:
+        mass_silence
+        journal_failed
+        outbox_behind
+        publisher_conflict
+        no_station_listening
+        alert_flood
+        advisories_old
+        clock_untrusted
     ;
 }
 

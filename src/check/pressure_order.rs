@@ -31,7 +31,7 @@ pub const TRIPLES: [[Parameter; 3]; 4] = [
     [Parameter::BpSys, Parameter::BpMean, Parameter::BpDia],
 ];
 
-/// Readings in a row and the first of them, by triple.
+/// Readings in a row that break the order and the first of them, by triple.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     run: [u32; TRIPLES.len()],
@@ -42,10 +42,9 @@ impl Judge for Check {
     type State = State;
 
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
-        let Some(report) = view.report else { return };
         for (at, triple) in TRIPLES.iter().enumerate() {
-            let fresh = |p: Parameter| report.observations.iter().find(|o| o.parameter == p && view.bed.is_new(o));
-            let (Some(s), Some(m), Some(d)) = (fresh(triple[0]), fresh(triple[1]), fresh(triple[2])) else { continue };
+            let fresh = (view.fresh(triple[0]), view.fresh(triple[1]), view.fresh(triple[2]));
+            let (Some(s), Some(m), Some(d)) = fresh else { continue };
             let r = self.rounding_mmhg;
             if s.value + r >= m.value && m.value >= d.value - r && s.value > d.value {
                 state.run[at] = 0;
@@ -68,6 +67,7 @@ impl Judge for Check {
                         ("m", Arg::Number(m.value, 0)),
                         ("s", Arg::Number(s.value, 0)),
                         ("d", Arg::Number(d.value, 0)),
+                        view.bed_arg(),
                     ]
                     .into_iter()
                     .collect(),
@@ -75,5 +75,36 @@ impl Judge for Check {
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::story::{Story, story};
+
+    #[test]
+    fn two_readings_in_a_row_break_the_order_and_rounding_does_not() {
+        assert_eq!(story::<Check>(&TRIPLES[0], "120/90/70 120/130/70 120/131/70 120/92/70"), "P.FP");
+        assert_eq!(story::<Check>(&TRIPLES[2], "30/31/31 30/31/29 30/20/21"), ".PP");
+        assert_eq!(story::<Check>(&TRIPLES[2], "30/31.1/20 30/18.9/20"), ".F");
+    }
+
+    #[test]
+    fn one_charted_break_of_a_cuff_is_none() {
+        assert_eq!(story::<Check>(&TRIPLES[1], "97/60/45 148/131/136 94/58/44 94/58/44"), "P.PP");
+    }
+
+    #[test]
+    fn a_triple_with_a_missing_or_zero_number_is_not_looked_at() {
+        assert_eq!(story::<Check>(&TRIPLES[0], "0/90/0 -/90/- _/90/_"), "...");
+    }
+
+    #[test]
+    fn the_verdict_names_the_number_it_was_compared_with() {
+        let mut s = Story::<Check>::of(&TRIPLES[0]);
+        s.tell("120/60/70 120/61/70");
+        let verdict = s.found.unwrap();
+        assert_eq!((verdict.value, verdict.limit, verdict.window_s), (Some(61.0), Some(70.0), 1.0));
     }
 }

@@ -39,6 +39,22 @@ pub fn reviewed() -> Profile {
     profile
 }
 
+/// Every finding has an engineer's sentence of its variant, and every argument that a sentence names is in the verdict.
+fn can_be_said(verdict: &Verdict) {
+    static TEXTS: std::sync::OnceLock<toml::Table> = std::sync::OnceLock::new();
+    let texts = TEXTS.get_or_init(|| include_str!("../../models/texts/checks.toml").parse().expect("the texts are TOML"));
+    let id = verdict.check.meta().id;
+    for reader in ["nurse", "engineer"] {
+        let Some(variants) = texts[id].get(reader).and_then(toml::Value::as_table) else { continue };
+        let sentences = variants.get(verdict.text).or_else(|| variants.get("default"));
+        assert!(sentences.is_some() || reader == "nurse", "{id} has no {reader} sentence {:?}", verdict.text);
+        let Some(sentence) = sentences.and_then(|s| s.get("en")).and_then(toml::Value::as_str) else { continue };
+        for name in sentence.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+            assert!(verdict.args.iter().any(|a| a.0 == name), "{id} {}: {{{name}}} is not in the verdict", verdict.text);
+        }
+    }
+}
+
 /// A check, the bed it looks at, and the time.
 pub struct Story<C: Judge> {
     pub check: C,
@@ -157,6 +173,7 @@ impl<C: Judge + Default> Story<C> {
     fn flag(&mut self) -> char {
         let worst = self.verdicts.list.iter().map(|v| v.flag).max();
         if let Some(verdict) = self.verdicts.list.iter().find(|v| v.flag == Flag::Fail) {
+            can_be_said(verdict);
             self.found = Some(verdict.clone());
         }
         match worst {

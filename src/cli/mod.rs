@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed (one sentence on standard error says why), 2 wrong usage or configuration. A reader that
 //! closes our standard output (`| head`) has seen enough: that is 0.
 
+pub mod checks;
 pub mod config;
 pub mod demo;
 pub mod doctor;
@@ -56,6 +57,8 @@ pub enum Command {
     Config(config::Args),
     /// Check this machine, the configuration and the running service.
     Doctor(doctor::Args),
+    /// The catalogue of checks: what each one does, why, how it decides, when it is wrong.
+    Checks(checks::Args),
 }
 
 /// A wrong command line or configuration: exit code 2. Every line is one complaint.
@@ -79,6 +82,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&global, args),
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
+        Command::Checks(args) => checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
     };
     match done {
         Ok(code) => code,
