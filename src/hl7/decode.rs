@@ -9,6 +9,7 @@
 //! message are refused: a value is never given to whoever came first.
 
 use super::dialect::{Choice, Firsts, Meaning, Role, RowRef, System, Table, Tables, hash32};
+use super::time::Zone;
 use super::{Field, Message, Segment};
 use crate::observation::{
     Alarm, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason, Report, Source, Span, TimeSource, Validity,
@@ -16,7 +17,7 @@ use crate::observation::{
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use codes::{Memory, Outcome};
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZoneDatabase;
 use rows::{Obx, Reading, When};
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
@@ -50,7 +51,7 @@ pub struct UnknownZone(pub String);
 #[derive(Debug)]
 pub struct Decoder {
     tables: Arc<Tables>,
-    site: TimeZone,
+    site: Zone,
     state: State,
     memory: Memory,
     choices: FxHashMap<Box<[u8]>, Option<u16>>,
@@ -82,10 +83,11 @@ enum Base {
 impl Decoder {
     /// A decoder for a site in the zone of that IANA name.
     pub fn new(site_zone: &str, tables: Arc<Tables>) -> Result<Decoder, UnknownZone> {
+        // The embedded database: the same rules on every machine.
         let site = TimeZoneDatabase::bundled().get(site_zone).map_err(|_| UnknownZone(site_zone.to_owned()))?;
         Ok(Decoder {
             tables,
-            site,
+            site: Zone::Named(site),
             state: State::default(),
             memory: Memory::default(),
             choices: FxHashMap::default(),

@@ -15,8 +15,10 @@ pub mod decode;
 pub mod dialect;
 pub mod escape;
 pub mod header;
+pub mod place;
 pub mod time;
 pub mod tree;
+pub mod unit;
 pub mod value;
 
 pub use batch::{Batch, is_batch, split_batch};

@@ -215,6 +215,8 @@ impl Dimension {
             (Unit::Cm, D::Inch) => Line::times(2.54),
             (Unit::Kg, D::Gram) => Line::times(0.001),
             (Unit::Kg, D::Pound) => Line::times(0.453_592_37),
+            // Counts of a minute are also written without dimension.
+            (Unit::PerMin, D::One) if parameter == Parameter::Pvc => Line::SAME,
             // The relative perfusion number (150448) is written without dimension on the same scale as the percentage.
             (Unit::Percent, D::One) if parameter == Parameter::PerfIndex => Line::SAME,
             // A fraction or a percentage: told apart by the value (see `fraction`).

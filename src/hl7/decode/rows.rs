@@ -163,7 +163,7 @@ pub fn read(obx: &Obx<'_>, reading: &Reading<'_>, status: Status, when: &When) -
         return Err(obx.reject(RejectReason::UnknownCode, known));
     };
     let marks = Marks::read(obx.field(8));
-    let Some(mut judged) = judge(reading.table, obx.field(5), marks, status, reading.test) else {
+    let Some(mut judged) = judge(reading.table, obx.field(2).trimmed(), obx.field(5), marks, status, reading.test) else {
         let text = obx.field(2).trimmed() == b"ST";
         let reason = if text { RejectReason::NotNumeric } else { RejectReason::ValueNotNumeric };
         return Err(obx.reject(reason, known));
@@ -173,9 +173,15 @@ pub fn read(obx: &Obx<'_>, reading: &Reading<'_>, status: Status, when: &When) -
     if obx.aperiodic() {
         flags.set(ObsFlags::EPISODIC);
     }
+    let read = match (reading.unit.read, judged.unit) {
+        (read, None) => read,
+        (Read::Missing, Some(behind)) => Read::Known(behind),
+        (Read::Known(known), Some(behind)) if known == behind => Read::Known(known),
+        (_, Some(_)) => return Err(obx.reject(RejectReason::ValueNotNumeric, known)),
+    };
     let mut line = Line::SAME;
     let has_number = !judged.number.is_nan();
-    match line_of(parameter, reading.unit.read, fixed) {
+    match line_of(parameter, read, fixed) {
         Lines::One(found) => line = found,
         Lines::ByText(found) => {
             line = found;
@@ -193,7 +199,7 @@ pub fn read(obx: &Obx<'_>, reading: &Reading<'_>, status: Status, when: &When) -
         Lines::Refused if has_number => return Err(obx.reject(RejectReason::UnitInvalid, known)),
         Lines::Refused => flags.set(ObsFlags::UNIT_INVALID),
     }
-    let value = line.apply(unit::fraction(parameter, reading.unit.read, judged.number * scale));
+    let value = line.apply(unit::fraction(parameter, read, judged.number * scale));
     let limits = limits(obx.field(7));
     Ok(Observation {
         parameter,
@@ -280,13 +286,16 @@ fn limits(field: Field<'_>) -> (f64, f64) {
     if raw.is_empty() || raw.len() > 32 {
         return none;
     }
-    let number = |bytes: &[u8]| -> f64 { super::super::value::decimal(bytes.trim_ascii()).unwrap_or(f64::NAN) };
+    let number = |from: usize, to: usize| match std::str::from_utf8(raw[from..to].trim_ascii()).map(str::parse::<f64>) {
+        Ok(Ok(number)) if number.is_finite() => number,
+        _ => f64::NAN,
+    };
     match raw {
-        [b'>', rest @ ..] => return (number(rest), f64::NAN),
-        [b'<', rest @ ..] => return (f64::NAN, number(rest)),
+        [b'>', ..] => return (number(1, raw.len()), f64::NAN),
+        [b'<', ..] => return (f64::NAN, number(1, raw.len())),
         _ => {}
     }
     let split = raw.iter().skip(1).position(|&b| b == b'-').map(|at| at + 1);
     let split = memchr::memchr(field.delimiters().component, raw).or(split);
-    split.map_or(none, |at| (number(&raw[..at]), number(&raw[at + 1..])))
+    split.map_or(none, |at| (number(0, at), number(at + 1, raw.len())))
 }

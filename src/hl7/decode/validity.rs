@@ -5,7 +5,8 @@
 
 use super::super::Field;
 use super::super::dialect::{Table, XMeans};
-use super::super::value::{self, Value};
+use super::super::unit::{self, Dimension};
+use super::super::value::{self, Refusal, Value};
 use crate::observation::{ObsFlags, Validity};
 
 /// What OBX-8 says, in the words of the IHE device profile (and of the alarm profile, where they mark a value).
@@ -93,10 +94,12 @@ pub struct Judged {
     pub number: f64,
     pub validity: Validity,
     pub flags: ObsFlags,
+    /// A unit that was written behind the number.
+    pub unit: Option<Dimension>,
 }
 
 /// Judges OBX-5; `None` where it is no number by the grammar.
-pub fn judge(table: &Table, field: Field<'_>, marks: Marks, status: Status, test: bool) -> Option<Judged> {
+pub fn judge(table: &Table, value_type: &[u8], field: Field<'_>, marks: Marks, status: Status, test: bool) -> Option<Judged> {
     let mut flags = ObsFlags::default();
     match status.letter {
         0 => flags.set(ObsFlags::STATUS_MISSING),
@@ -113,13 +116,18 @@ pub fn judge(table: &Table, field: Field<'_>, marks: Marks, status: Status, test
     if marks.has(Marks::CALIBRATION) {
         flags.set(ObsFlags::CALIBRATION);
     }
-    let said = |number, validity| Some(Judged { number, validity, flags });
-    let (number, beyond) = match value::read(field) {
-        Value::Number(number) => (number, false),
-        Value::Beyond(number) => (number, true),
+    let said = |number, validity| Some(Judged { number, validity, flags, unit: None });
+    let (number, beyond, unit) = match value::read(value_type, field) {
+        Value::Number { value, comparator, unit: b"", .. } => (value, comparator.is_some(), None),
+        // A unit behind the number: one that we know, or no number.
+        Value::Number { value, comparator, unit, .. } => {
+            (value, comparator.is_some(), Some(unit::one(std::str::from_utf8(unit).unwrap_or_default())?))
+        }
         Value::Absent if marks.has(Marks::OFF) => return said(f64::NAN, Validity::SwitchedOff),
         Value::Absent => return said(f64::NAN, Validity::Absent),
-        Value::NotNumeric => return None,
+        // `EMPTY` in words, as some senders write it.
+        Value::Refused(Refusal::NotNumeric) if field.trimmed() == b"EMPTY" => return said(f64::NAN, Validity::Absent),
+        Value::Refused(_) => return None,
     };
     if !beyond && table.sentinels.contains(&number) {
         return said(f64::NAN, Validity::Sentinel);
@@ -146,5 +154,5 @@ pub fn judge(table: &Table, field: Field<'_>, marks: Marks, status: Status, test
     } else {
         Validity::Valid
     };
-    said(number, validity)
+    Some(Judged { number, validity, flags, unit })
 }
