@@ -82,7 +82,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&global, args),
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
-        Command::Checks(args) => checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Checks(args) => checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong),
     };
     match done {
         Ok(code) => code,
@@ -97,6 +97,14 @@ pub fn run(cli: Cli) -> ExitCode {
             };
             ExitCode::from(if usage.is_some() { 2 } else { 1 })
         }
+    }
+}
+
+/// A command's complaint about what it was given is a usage error, everything else is what it is.
+fn said_wrong(error: std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::InvalidInput => Usage::new(error.to_string()).into(),
+        _ => error.into(),
     }
 }
 
