@@ -462,7 +462,8 @@ impl Config {
             match parse_mqtt_url(url) {
                 Err(message) => found.add("mqtt.url", message),
                 Ok(target) => {
-                    let loopback = target.host == "localhost" || target.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+                    let loopback =
+                        target.host == "localhost" || target.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
                     if !target.tls && !loopback && mqtt.plaintext.is_none() {
                         found.add("mqtt.url", "plain text beyond loopback: use mqtts://, or write plaintext = \"allowed\"");
                     }
@@ -596,7 +597,9 @@ impl Config {
 
     /// Thresholds of checks: finite, and of the same sign as their default.
     fn threshold_problems(&self, found: &mut Found) {
-        let (Ok(now), Ok(default)) = (serde_json::to_value(&self.checks), serde_json::to_value(Checks::default())) else { return };
+        let (Ok(now), Ok(default)) = (serde_json::to_value(&self.checks), serde_json::to_value(Checks::default())) else {
+            return;
+        };
         for (check, thresholds) in default.as_object().into_iter().flatten() {
             for (name, usual) in thresholds.as_object().into_iter().flatten() {
                 let key = format!("checks.{check}.{name}");
@@ -681,7 +684,13 @@ pub fn parse_mqtt_url(url: &str) -> Result<MqttTarget, String> {
         return Err("names no host".into());
     }
     let port = match port {
-        None => if tls { 8883 } else { 1883 },
+        None => {
+            if tls {
+                8883
+            } else {
+                1883
+            }
+        }
         Some(port) => port.parse().ok().filter(|p| *p != 0).ok_or_else(|| format!("{port:?} is no port"))?,
     };
     Ok(MqttTarget { host: host.to_owned(), port, tls })
@@ -706,7 +715,13 @@ mod tests {
     fn plain_text_beyond_loopback_needs_the_word() {
         let open = |c: &mut Config| c.mllp[0].listen = "0.0.0.0:2575".parse().unwrap();
         assert_eq!(keys(open), ["mllp.0.listen"]);
-        assert!(keys(|c| { open(c); c.mllp[0].plaintext = Some(Plaintext::Allowed) }).is_empty());
+        assert!(
+            keys(|c| {
+                open(c);
+                c.mllp[0].plaintext = Some(Plaintext::Allowed)
+            })
+            .is_empty()
+        );
         assert_eq!(keys(|c| c.mqtt.url = Some("mqtt://broker.ward".into())), ["mqtt.url"]);
         assert!(keys(|c| c.mqtt.url = Some("mqtts://broker.ward".into())).is_empty());
         assert!(keys(|c| c.mqtt.url = Some("mqtt://127.0.0.1:1884".into())).is_empty());
@@ -726,10 +741,13 @@ mod tests {
         let second = Mllp { listen: "127.0.0.1:2576".parse().unwrap(), ..Mllp::default() };
         assert_eq!(keys(|c| c.mllp.push(second)), ["mllp.1.feed"]);
         assert_eq!(keys(|c| c.http.listen = c.mllp[0].listen), ["http.listen"]);
-        assert!(keys(|c| {
-            c.http.listen.set_port(0);
-            c.mqtt.listen.set_port(0);
-        }).is_empty());
+        assert!(
+            keys(|c| {
+                c.http.listen.set_port(0);
+                c.mqtt.listen.set_port(0);
+            })
+            .is_empty()
+        );
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! physiology. Everything here moves by [`Episodes::step`] at the times that [`Episodes::deadline`] names.
 
 use crate::alert::{
-    Acked, Alert, AlertEvent, AlertState, By, Cause, EVIDENCE_MAX, EventKind, Evidence, Members, Number, Previous, alert_id, reference,
+    Acked, Alert, AlertEvent, AlertState, By, Cause, EVIDENCE_MAX, EventKind, Evidence, Members, Number, Previous, alert_id,
+    reference,
 };
 use crate::check::{Arg, Assessment, CheckId, Priority};
 use crate::command::Via;
@@ -206,8 +207,7 @@ impl Episodes {
 
     /// Whether a new tamper alert may be raised now.
     fn rearmed(&self, priority: Priority, now: Timestamp, desk: &Desk<'_>) -> bool {
-        self.tamper_raised
-            .is_none_or(|(raised, before)| now.since_s(raised) >= desk.limits.rearm_s || priority < before)
+        self.tamper_raised.is_none_or(|(raised, before)| now.since_s(raised) >= desk.limits.rearm_s || priority < before)
     }
 
     fn take_row(&mut self, row: &Finding, findings: &Findings, tamper: Option<&Tamper>, now: Timestamp, desk: &Desk<'_>) {
@@ -362,7 +362,15 @@ impl Episodes {
     }
 
     /// One "unstable signal" for all that is over the budget.
-    fn fold_flood(&mut self, at: usize, flood: CheckId, findings: &Findings, now: Timestamp, desk: &Desk<'_>, out: &mut Vec<AlertEvent>) {
+    fn fold_flood(
+        &mut self,
+        at: usize,
+        flood: CheckId,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) {
         let folded = self.list[at].id.clone();
         let card = match self.list.iter().position(|e| e.check == flood && e.phase != Phase::Pending) {
             Some(card) => card,
@@ -479,7 +487,15 @@ impl Episodes {
     }
 
     /// A person takes note. Their words are published only where that is enabled.
-    pub fn acknowledge(&mut self, id: &str, note: Note, findings: &Findings, now: Timestamp, desk: &Desk<'_>, out: &mut Vec<AlertEvent>) {
+    pub fn acknowledge(
+        &mut self,
+        id: &str,
+        note: Note,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) {
         let Some(at) = self.list.iter().position(|e| e.open() && e.id == id) else { return };
         let latched = self.list[at].phase == Phase::Latched;
         let by = By { user: note.user.clone(), via: note.via, comment: note.comment.clone().filter(|_| desk.publish_comments) };
@@ -497,7 +513,15 @@ impl Episodes {
     }
 
     /// A person's words on an alert.
-    pub fn comment(&mut self, id: &str, note: Note, findings: &Findings, now: Timestamp, desk: &Desk<'_>, out: &mut Vec<AlertEvent>) {
+    pub fn comment(
+        &mut self,
+        id: &str,
+        note: Note,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) {
         let Some(at) = self.list.iter().position(|e| e.open() && e.id == id) else { return };
         let by = By { user: note.user, via: note.via, comment: note.comment.filter(|_| desk.publish_comments) };
         let prev = Some(self.list[at].previous());

@@ -83,7 +83,8 @@ impl Fleet {
         }
         let now = raise.at;
         let (check, feed) = (raise.check, raise.feed.clone());
-        self.recent.retain(|r| now.since_s(r.at) <= limits.collapse_s && !(r.check == check && r.bed == raise.bed && r.feed == feed));
+        self.recent
+            .retain(|r| now.since_s(r.at) <= limits.collapse_s && !(r.check == check && r.bed == raise.bed && r.feed == feed));
         if self.recent.len() >= RECENT_MAX {
             self.recent.remove(0);
         }

@@ -145,7 +145,14 @@ impl Findings {
     }
 
     /// Takes what the checks said of one message or moment. True if anything is, or was, found.
-    pub fn observe(&mut self, verdicts: &Verdicts, now: Timestamp, report: Option<&Report>, bed: &Bed, origin: &dyn Fn() -> Origin) -> bool {
+    pub fn observe(
+        &mut self,
+        verdicts: &Verdicts,
+        now: Timestamp,
+        report: Option<&Report>,
+        bed: &Bed,
+        origin: &dyn Fn() -> Origin,
+    ) -> bool {
         if verdicts.list.is_empty() && self.rows.is_empty() {
             return false;
         }
@@ -314,7 +321,8 @@ impl Findings {
             return None;
         }
         let tamper_hard = rows.iter().any(|r| r.hard && self.assess(r, now) == Some(Assessment::Tamper));
-        let mut families: Vec<(Family, bool)> = rows.iter().map(|r| (r.check.meta().class.family(), r.check.meta().id == "P15")).collect();
+        let mut families: Vec<(Family, bool)> =
+            rows.iter().map(|r| (r.check.meta().class.family(), r.check.meta().id == "P15")).collect();
         families.sort_unstable();
         families.dedup();
         let (mut art, mut phy, mut tam) = (0.0, 0.0, 0.0);
@@ -327,7 +335,9 @@ impl Findings {
         let agreed = families.len() >= 2 && tam > art && tam > phy;
         let decisive = |r: &&Finding| {
             let id = r.check.meta().id;
-            r.fails && r.holds() && ((id == "T03" && (r.params.is_empty() || r.params.sensors() >= 2)) || (id == "T06" && reviewed))
+            r.fails
+                && r.holds()
+                && ((id == "T03" && (r.params.is_empty() || r.params.sensors() >= 2)) || (id == "T06" && reviewed))
         };
         let confidence = if tamper_hard || agreed {
             // A spectator of the wrong family does not join: it could be anything.
@@ -340,7 +350,9 @@ impl Findings {
         };
         let mut lead = rows[0];
         for row in &rows[1..] {
-            let rank = |r: &Finding| (r.hard && self.assess(r, now) == Some(Assessment::Tamper), r.log10_e * f64::from(r.check.meta().tam));
+            let rank = |r: &Finding| {
+                (r.hard && self.assess(r, now) == Some(Assessment::Tamper), r.log10_e * f64::from(r.check.meta().tam))
+            };
             if rank(row) > rank(lead) {
                 lead = row;
             }
@@ -415,7 +427,13 @@ pub fn vital_artefact(params: ParamSet) -> bool {
 /// The priority of a finding that is not tampering, by the contract's table, and when it changes by itself.
 ///
 /// `coexists`: a tamper or identity alert is open on the same bed.
-pub fn priority(row: &Finding, assessment: Assessment, now: Timestamp, coexists: bool, limits: &crate::config::Episodes) -> (Priority, Timestamp) {
+pub fn priority(
+    row: &Finding,
+    assessment: Assessment,
+    now: Timestamp,
+    coexists: bool,
+    limits: &crate::config::Episodes,
+) -> (Priority, Timestamp) {
     if let Some(priority) = row.priority {
         return (priority, Timestamp::MAX);
     }

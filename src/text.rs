@@ -167,7 +167,10 @@ impl Texts {
 
     /// The filled template; `None` where a name is not given or a brace does not close.
     pub fn fill(&self, template: &Template, slots: &Slots<'_>) -> Option<Text> {
-        Some(Text { en: self.fill_one(&template.en, slots, Language::En)?, it: self.fill_one(&template.it, slots, Language::It)? })
+        Some(Text {
+            en: self.fill_one(&template.en, slots, Language::En)?,
+            it: self.fill_one(&template.it, slots, Language::It)?,
+        })
     }
 
     fn fill_one(&self, template: &str, slots: &Slots<'_>, language: Language) -> Option<String> {
@@ -230,9 +233,11 @@ impl Texts {
 
     /// Every template with the place where it stands, for tests and for the catalogue.
     pub fn templates(&self) -> impl Iterator<Item = (String, &Template)> {
-        let house = self.house.assessment.iter().flat_map(|(a, pair)| {
-            [(format!("{a:?}.sentence"), &pair.sentence), (format!("{a:?}.action"), &pair.action)]
-        });
+        let house = self
+            .house
+            .assessment
+            .iter()
+            .flat_map(|(a, pair)| [(format!("{a:?}.sentence"), &pair.sentence), (format!("{a:?}.action"), &pair.action)]);
         let more = [
             ("coexist.action".to_owned(), &self.house.coexist.action),
             ("collapse.sentence".to_owned(), &self.house.collapse.sentence),
@@ -341,8 +346,23 @@ mod tests {
     #[test]
     fn every_sentence_keeps_to_the_wording_policy() {
         let never = [
-            "attack", "hack", "backdoor", "breach", "steal", "stolen", "malware", "vulnerable", "patched", "attacco", "attaccant",
-            "pirat", "rubat", "rubando", "violat", "compromess", "60601",
+            "attack",
+            "hack",
+            "backdoor",
+            "breach",
+            "steal",
+            "stolen",
+            "malware",
+            "vulnerable",
+            "patched",
+            "attacco",
+            "attaccant",
+            "pirat",
+            "rubat",
+            "rubando",
+            "violat",
+            "compromess",
+            "60601",
         ];
         // The bedside monitor's own alarms may be named, and only by the checks that are about them.
         let about_alarms = ["P11.", "P12.", "P14."];
@@ -352,7 +372,10 @@ mod tests {
                 assert!(!text.contains(word), "{place}: {word:?} in {text:?}");
             }
             if !about_alarms.iter().any(|p| place.starts_with(p)) {
-                assert!(!text.contains("alarm") && !text.contains("allarm"), "{place}: an alarm is the bedside monitor's: {text:?}");
+                assert!(
+                    !text.contains("alarm") && !text.contains("allarm"),
+                    "{place}: an alarm is the bedside monitor's: {text:?}"
+                );
             }
             assert!(!template.en.trim().is_empty() && !template.it.trim().is_empty(), "{place}: a language is missing");
             for template in [&template.en, &template.it] {

@@ -182,7 +182,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_read_again() {
-        let first = loaded("site = \"a\"\n[[mllp]]\nfeed = \"x\"\n[mllp.tls]\ncertificate = \"c\"\nkey = \"k\"\n[[beds.bed]]\nward = \"icu\"\nbed = \"1\"\nfrom = [\"ICU^^1\"]\n");
+        let first = loaded(
+            "site = \"a\"\n[[mllp]]\nfeed = \"x\"\n[mllp.tls]\ncertificate = \"c\"\nkey = \"k\"\n[[beds.bed]]\nward = \"icu\"\nbed = \"1\"\nfrom = [\"ICU^^1\"]\n",
+        );
         let text = show(&first);
         assert!(text.contains("site = \"a\" # v.toml:1"), "{text}");
         assert_eq!(loaded(&text).config, first.config);
@@ -231,7 +233,9 @@ mod tests {
         let mut keys = Vec::new();
         leaves(&every, &mut keys);
         for key in keys {
-            let named = text.lines().any(|line| line.trim_start_matches(['#', ' ']).strip_prefix(&key).is_some_and(|r| r.trim_start().starts_with('=')));
+            let named = text.lines().any(|line| {
+                line.trim_start_matches(['#', ' ']).strip_prefix(&key).is_some_and(|r| r.trim_start().starts_with('='))
+            });
             assert!(named, "vitalguard.example.toml does not name {key}");
         }
     }

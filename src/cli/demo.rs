@@ -120,7 +120,11 @@ async fn play(args: Args, scenario: Scenario, data: std::path::PathBuf) -> anyho
     let Broker::Embedded(mqtt) = running.mqtt.clone() else { anyhow::bail!("the demo needs the embedded broker") };
     let screen = Screen::new();
     screen.line(&format!("watch     http://{}/", running.http));
-    screen.line(&format!("subscribe mosquitto_sub -h {} -p {} -q 1 -t '{root}/v1/demo/ward/+/bed/+/event/#'", mqtt.ip(), mqtt.port()));
+    screen.line(&format!(
+        "subscribe mosquitto_sub -h {} -p {} -q 1 -t '{root}/v1/demo/ward/+/bed/+/event/#'",
+        mqtt.ip(),
+        mqtt.port()
+    ));
     screen.line(&format!("send      {} beds to mllp://{mllp}, one message a second each", scenario.bed.len()));
 
     let (mut watch, mut caught) = Watch::start(mqtt, &root).await?;
@@ -205,7 +209,13 @@ impl Ledger {
         Ledger {
             attacks: vec![
                 Attack { name: "second sender", bed: second.bed.clone(), check: "P02", at_s: second.at_s as f64, caught_s: None },
-                Attack { name: "resent stretch", bed: resend.bed.clone(), check: "P01", at_s: resend.at_s as f64, caught_s: None },
+                Attack {
+                    name: "resent stretch",
+                    bed: resend.bed.clone(),
+                    check: "P01",
+                    at_s: resend.at_s as f64,
+                    caught_s: None,
+                },
             ],
             others: Vec::new(),
         }
@@ -230,9 +240,13 @@ impl Ledger {
                 ));
             }
             None => {
-                screen.line(&format!("{now_s:>6.1} s  alert     {priority:<6} bed {}: {} [{}]", alert.bed, alert.text, alert.condition));
+                screen.line(&format!(
+                    "{now_s:>6.1} s  alert     {priority:<6} bed {}: {} [{}]",
+                    alert.bed, alert.text, alert.condition
+                ));
                 if alert.for_nurses {
-                    self.others.push(format!("not caused by an attack: {} on bed {} at {now_s:.1} s", alert.condition, alert.bed));
+                    self.others
+                        .push(format!("not caused by an attack: {} on bed {} at {now_s:.1} s", alert.condition, alert.bed));
                 }
             }
         }
@@ -244,7 +258,9 @@ impl Ledger {
         for attack in &self.attacks {
             match attack.caught_s {
                 Some(delay_s) if delay_s <= CAUGHT_WITHIN_S => {}
-                Some(delay_s) => list.push(format!("late: {} on bed {} was caught after {delay_s:.1} s", attack.name, attack.bed)),
+                Some(delay_s) => {
+                    list.push(format!("late: {} on bed {} was caught after {delay_s:.1} s", attack.name, attack.bed))
+                }
                 None if elapsed_s < attack.at_s => list.push(format!("{} on bed {} was not reached", attack.name, attack.bed)),
                 None => list.push(format!("not caught: {} on bed {} ({})", attack.name, attack.bed, attack.check)),
             }

@@ -108,7 +108,9 @@ fn ports<W: std::io::Write>(config: &Config, found: &mut Findings<W>) -> anyhow:
             continue;
         }
         match TcpListener::bind(address) {
-            Ok(_) if ours => found.say(Level::Fail, "port", format_args!("{what}: {address} is free although the service runs"))?,
+            Ok(_) if ours => {
+                found.say(Level::Fail, "port", format_args!("{what}: {address} is free although the service runs"))?
+            }
             Ok(_) => found.say(Level::Ok, "port", format_args!("{what}: {address} is free"))?,
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && ours => {
                 found.say(Level::Ok, "port", format_args!("{what}: {address} is held by the running service"))?;

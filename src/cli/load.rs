@@ -157,7 +157,8 @@ pub fn merge(
         for (key, value) in table.get_ref() {
             note_lines(path, text, key.get_ref(), line_of(text, key.span().start), value, &mut origins);
         }
-        let parsed: toml::Table = text.parse().map_err(|error: toml::de::Error| Usage::new(format!("{path}: {}", error.message())))?;
+        let parsed: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| Usage::new(format!("{path}: {}", error.message())))?;
         base = Value::serialize(&parsed)
             .ok()
             .and_then(Value::into_dict)
@@ -165,7 +166,8 @@ pub fn merge(
     }
 
     let mut above: Vec<(Origin, String, Value)> = Vec::new();
-    let mut variables: Vec<_> = variables.filter(|(name, _)| name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str())).collect();
+    let mut variables: Vec<_> =
+        variables.filter(|(name, _)| name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str())).collect();
     variables.sort();
     for (name, text) in variables {
         let key = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect::<Vec<_>>().join(".");
@@ -183,7 +185,8 @@ pub fn merge(
             Some([one]) => {
                 let one = one.clone();
                 base.insert("mllp".into(), one);
-                let renamed: Vec<_> = origins.iter().filter(|(k, _)| k.starts_with("mllp.0.")).map(|(k, o)| (k.clone(), o.clone())).collect();
+                let renamed: Vec<_> =
+                    origins.iter().filter(|(k, _)| k.starts_with("mllp.0.")).map(|(k, o)| (k.clone(), o.clone())).collect();
                 for (key, origin) in renamed {
                     origins.insert(key.replacen("mllp.0.", "mllp.", 1), origin);
                 }
@@ -205,7 +208,11 @@ pub fn merge(
         && let Some(one) = dict.remove("mllp")
     {
         dict.insert("mllp".into(), Value::from(vec![one]));
-        let inside: Vec<_> = origins.iter().filter(|(k, _)| k.starts_with("mllp.") && !k.starts_with("mllp.0.")).map(|(k, o)| (k.clone(), o.clone())).collect();
+        let inside: Vec<_> = origins
+            .iter()
+            .filter(|(k, _)| k.starts_with("mllp.") && !k.starts_with("mllp.0."))
+            .map(|(k, o)| (k.clone(), o.clone()))
+            .collect();
         for (key, origin) in inside {
             origins.insert(key.replacen("mllp.", "mllp.0.", 1), origin);
         }
@@ -413,7 +420,8 @@ mod tests {
     #[test]
     fn the_environment_stands_above_the_file_and_flags_above_both() {
         let file = "site = \"a\"\n[http]\nlisten = \"127.0.0.1:1\"\n[journal]\nretain_days = 3.0\n";
-        let variables = [("VITALGUARD_HTTP__LISTEN", "127.0.0.1:2"), ("VITALGUARD_SITE", "b"), ("VITALGUARD_JOURNAL__SNAPSHOT_S", "7")];
+        let variables =
+            [("VITALGUARD_HTTP__LISTEN", "127.0.0.1:2"), ("VITALGUARD_SITE", "b"), ("VITALGUARD_JOURNAL__SNAPSHOT_S", "7")];
         let loaded = merged(file, &variables).unwrap();
         assert_eq!(loaded.config.http.listen.port(), 2);
         assert_eq!(loaded.config.site, "b");
@@ -422,31 +430,40 @@ mod tests {
         assert_eq!(loaded.origin("site").unwrap().to_string(), "VITALGUARD_SITE");
         assert_eq!(loaded.origin("zone"), None);
         let flags = Overrides { site: Some("c".into()), ..Overrides::default() };
-        let loaded = merge(Some(("v.toml", file)), std::iter::once(("VITALGUARD_SITE".to_owned(), "b".to_owned())), &flags).unwrap();
+        let loaded =
+            merge(Some(("v.toml", file)), std::iter::once(("VITALGUARD_SITE".to_owned(), "b".to_owned())), &flags).unwrap();
         assert_eq!(loaded.config.site, "c");
     }
 
     #[test]
     fn an_unknown_key_is_refused_with_its_place_and_the_nearest_key() {
-        assert_eq!(merged("[http]\nlisten = \"127.0.0.1:1\"\nlisn = 3\n", &[]).unwrap_err(), [
-            "v.toml:3: http.lisn: unknown key; did you mean http.listen?"
-        ]);
-        assert_eq!(merged("", &[("VITALGUARD_HTP__LISTEN", "x")]).unwrap_err(), [
-            "VITALGUARD_HTP__LISTEN: htp: unknown key; did you mean http?"
-        ]);
-        assert_eq!(merged("[[mllp]]\nfeed = \"a\"\nwrad = \"icu\"\n", &[]).unwrap_err(), [
-            "v.toml:3: mllp.0.wrad: unknown key; did you mean mllp.0.ward?"
-        ]);
-        assert_eq!(merged("retain_days = 3", &[]).unwrap_err(), [
-            "v.toml:1: retain_days: unknown key; did you mean journal.retain_days?"
-        ]);
+        assert_eq!(
+            merged("[http]\nlisten = \"127.0.0.1:1\"\nlisn = 3\n", &[]).unwrap_err(),
+            ["v.toml:3: http.lisn: unknown key; did you mean http.listen?"]
+        );
+        assert_eq!(
+            merged("", &[("VITALGUARD_HTP__LISTEN", "x")]).unwrap_err(),
+            ["VITALGUARD_HTP__LISTEN: htp: unknown key; did you mean http?"]
+        );
+        assert_eq!(
+            merged("[[mllp]]\nfeed = \"a\"\nwrad = \"icu\"\n", &[]).unwrap_err(),
+            ["v.toml:3: mllp.0.wrad: unknown key; did you mean mllp.0.ward?"]
+        );
+        assert_eq!(
+            merged("retain_days = 3", &[]).unwrap_err(),
+            ["v.toml:1: retain_days: unknown key; did you mean journal.retain_days?"]
+        );
     }
 
     #[test]
     fn every_wrong_type_is_told_with_place_and_expectation() {
         let lines = merged("site = 3\n[journal]\nretain_days = \"long\"\n[[mllp]]\nlisten = 2575\n", &[]).unwrap_err();
         assert_eq!(lines.len(), 3, "{lines:?}");
-        for (start, word) in [("v.toml:1: site:", "string"), ("v.toml:3: journal.retain_days:", "f64"), ("v.toml:5: mllp.0.listen:", "socket address")] {
+        for (start, word) in [
+            ("v.toml:1: site:", "string"),
+            ("v.toml:3: journal.retain_days:", "f64"),
+            ("v.toml:5: mllp.0.listen:", "socket address"),
+        ] {
             assert!(lines.iter().any(|l| l.starts_with(start) && l.contains(word)), "{start} in {lines:?}");
         }
     }

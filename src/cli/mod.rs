@@ -82,7 +82,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&global, args),
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
-        Command::Checks(args) => checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong),
+        Command::Checks(args) => {
+            checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
+        }
     };
     match done {
         Ok(code) => code,

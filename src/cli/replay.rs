@@ -214,7 +214,11 @@ fn tell(
         }
     }
     let unreadable = if summary.unreadable > 0 { format!(" ({} are no HL7)", summary.unreadable) } else { String::new() };
-    writeln!(out, "run {run}: {} messages{unreadable}, {} observations, {} alert events", summary.messages, summary.observations, summary.events)?;
+    writeln!(
+        out,
+        "run {run}: {} messages{unreadable}, {} observations, {} alert events",
+        summary.messages, summary.observations, summary.events
+    )?;
     for (reason, count) in &summary.rejects {
         writeln!(out, "  rows refused, {reason}: {count}")?;
     }

@@ -261,13 +261,16 @@ impl Patient {
         // Gas: slow breathing lets CO2 rise; the shunt takes saturation.
         let ventilation = rate / t.breathing_rate;
         let co2 = t.etco2 + self.co2.step(&mut self.random) - 7.0 * (ventilation - 1.0).clamp(-0.6, 1.2) + 2.0 * decline;
-        let saturation = t.saturation + self.shunt.step(&mut self.random) - 11.0 * decline + 1.2 * (ventilation - 1.0).clamp(-0.5, 0.3);
+        let saturation =
+            t.saturation + self.shunt.step(&mut self.random) - 11.0 * decline + 1.2 * (ventilation - 1.0).clamp(-0.5, 0.3);
         self.saturation_past.rotate_right(1);
         self.saturation_past[0] = saturation.clamp(50.0, 99.7);
 
         // Pressure: the baroreflex leans against the heart's slow tone; Mayer waves; the breath.
         let mayer = (self.second as f64 * 0.1 * std::f64::consts::TAU).sin();
-        let mean = t.mean_pressure + self.pressure.step(&mut self.random) - 0.5 * tone + 0.9 * mayer + 1.0 * breath - 22.0 * decline + 3.0 * day;
+        let mean = t.mean_pressure + self.pressure.step(&mut self.random) - 0.5 * tone + 0.9 * mayer + 1.0 * breath
+            - 22.0 * decline
+            + 3.0 * day;
         let beat = if t.kind == Kind::Irregular { 2.5 * self.random.normal() } else { 0.5 * self.random.normal() };
         let pulse_pressure = (t.pulse_pressure - 0.12 * (heart - t.heart_rate) + beat - 12.0 * decline).max(14.0);
 
@@ -275,7 +278,8 @@ impl Patient {
         self.measure_cuff(at);
         let temperature = t.temperature + self.heat.step(&mut self.random) + 0.15 * day + 0.8 * decline;
         self.read(at, temperature);
-        let cuff_squeezes = self.cuff_began.is_some_and(|began| self.second - began < CUFF_S && began >= 0) && t.cuff_on_oximeter_arm;
+        let cuff_squeezes =
+            self.cuff_began.is_some_and(|began| self.second - began < CUFF_S && began >= 0) && t.cuff_on_oximeter_arm;
         self.artefacts.apply(self.second, cuff_squeezes, &mut self.random, &mut self.readings);
         self.second += 1;
         &self.readings

@@ -12,7 +12,8 @@ use super::dialect::{Choice, Firsts, Meaning, Role, RowRef, System, Table, Table
 use super::time::Zone;
 use super::{Field, Message, Segment};
 use crate::observation::{
-    Alarm, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason, Report, Source, Span, TimeSource, Validity,
+    Alarm, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason, Report, Source, Span, TimeSource,
+    Validity,
 };
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
@@ -277,7 +278,8 @@ impl<'a> Header<'a> {
     fn of(message: &Message<'a>) -> Header<'a> {
         let segment = message.header();
         if message.flags().has(MessageFlags::MSH_SHIFTED) {
-            let [application, facility, time, kind, control_id, processing, version] = [3, 4, 7, 9, 10, 11, 12].map(|n| message.msh(n));
+            let [application, facility, time, kind, control_id, processing, version] =
+                [3, 4, 7, 9, 10, 11, 12].map(|n| message.msh(n));
             return Header { application, facility, time, kind, control_id, processing, version, segment };
         }
         let [_, _, application, facility, _, _, time, _, kind, control_id, processing, version] = segment.fields::<12>();
@@ -542,8 +544,7 @@ impl<'m> Walk<'_, 'm> {
                 }
                 Base::Observed => {
                     let unit = self.memory.unit(obx.field(6));
-                    let reading =
-                        Reading { table, code, unit, test: self.test, laboratory: group.laboratory, device: device.0 };
+                    let reading = Reading { table, code, unit, test: self.test, laboratory: group.laboratory, device: device.0 };
                     match rows::read(&obx, &reading, status, &when) {
                         Ok(observation) => self.observe(observation, &obx, code.hash),
                         Err(reject) => {
@@ -628,12 +629,7 @@ impl<'m> Walk<'_, 'm> {
     }
 
     fn observe(&mut self, observation: Observation, obx: &Obx<'_>, code: u32) {
-        let key = (
-            observation.parameter as u8,
-            observation.device,
-            observation.channel,
-            observation.effective_at.ms(),
-        );
+        let key = (observation.parameter as u8, observation.device, observation.channel, observation.effective_at.ms());
         let at = self.report.observations.len() as u32;
         self.order.push(Stream { key, at, place: obx.field(4).span(), code, name: obx.field(3).span() });
         self.report.observations.push(observation);
@@ -678,10 +674,7 @@ impl<'m> Walk<'_, 'm> {
             return None;
         }
         let system = System::named(obx.field(3).component(3).str());
-        let systems = [
-            if system == System::MdilAlert { System::Mdil } else { system },
-            System::Bare,
-        ];
+        let systems = [if system == System::MdilAlert { System::Mdil } else { system }, System::Bare];
         let row = systems.into_iter().find_map(|system| table.by_label(system, word))?;
         match self.tables.row(row).meaning {
             Meaning::Parameter(parameter) => Some(parameter),

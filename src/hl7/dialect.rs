@@ -480,10 +480,7 @@ mod tests {
     fn a_wrong_table_is_refused_with_file_and_row() {
         let twice = "codes = [{ system = \"MDC\", code = \"1\", parameter = \"hr\" }, { system = \"MDC\", code = \"1\", parameter = \"pr\" }]";
         assert_eq!(refused(twice), "generic.toml: row 2: code `1` stands twice");
-        assert_eq!(
-            refused("codes = [{ code = \"1\", parameter = \"heart\" }]"),
-            "generic.toml: row 1: no parameter `heart`"
-        );
+        assert_eq!(refused("codes = [{ code = \"1\", parameter = \"heart\" }]"), "generic.toml: row 1: no parameter `heart`");
         assert_eq!(
             refused("codes = [{ code = \"1\", parameter = \"hr\", unit = \"mmHg\" }]"),
             "generic.toml: row 1: hr cannot be written in `mmHg`"

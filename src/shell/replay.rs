@@ -193,11 +193,21 @@ impl<'a, W: Wall> Driver<'a, W> {
     }
 
     /// Everything, to the end.
-    pub fn run(mut self, inputs: &[Input], zone: jiff::tz::TimeZone, bytes_max: usize, progress: Progress) -> Result<Summary, ReplayError> {
+    pub fn run(
+        mut self,
+        inputs: &[Input],
+        zone: jiff::tz::TimeZone,
+        bytes_max: usize,
+        progress: Progress,
+    ) -> Result<Summary, ReplayError> {
         // Recorded logs of one gateway are often several files (rotation): one peer, unless each is said to be a feed.
         self.sources = (0..inputs.len())
             .map(|at| Source {
-                feed: if self.options.feed_each { format!("{}-{}", self.options.feed, at + 1) } else { self.options.feed.clone() },
+                feed: if self.options.feed_each {
+                    format!("{}-{}", self.options.feed, at + 1)
+                } else {
+                    self.options.feed.clone()
+                },
                 peer: if self.options.feed_each { format!("recording-{}", at + 1) } else { "recording".into() },
                 connection: at as u64 + 1,
                 ward: self.ward.clone(),
@@ -366,7 +376,11 @@ impl<'a, W: Wall> Driver<'a, W> {
                     self.summary.events += 1;
                     if event.event == EventKind::Raised {
                         let assessment = word(&event.alert.assessment);
-                        *self.summary.raised.entry((event.alert.condition.clone(), assessment, event.alert.priority)).or_default() += 1;
+                        *self
+                            .summary
+                            .raised
+                            .entry((event.alert.condition.clone(), assessment, event.alert.priority))
+                            .or_default() += 1;
                     }
                     for sink in &mut self.sinks {
                         sink.event(&event, &document)?;

@@ -127,7 +127,14 @@ async fn second_sender(
 }
 
 /// What a bed has sent before, again: new MSH-7 and MSH-10, everything else as it was.
-async fn resend(scenario: Scenario, tape: Tape, mllp: SocketAddr, began: Instant, traffic: Arc<Traffic>, screen: Screen) -> anyhow::Result<()> {
+async fn resend(
+    scenario: Scenario,
+    tape: Tape,
+    mllp: SocketAddr,
+    began: Instant,
+    traffic: Arc<Traffic>,
+    screen: Screen,
+) -> anyhow::Result<()> {
     let attack = scenario.resend;
     tokio::time::sleep_until((began + Duration::from_secs(attack.at_s)).into()).await;
     screen.line(&format!(
@@ -210,7 +217,8 @@ impl Line {
         loop {
             while let Some(event) = self.decoder.poll() {
                 if let Event::Frame { payload, .. } = event {
-                    let positive = payload.split(|b| *b == b'\r').any(|line| line.starts_with(b"MSA|AA") || line.starts_with(b"MSA|CA"));
+                    let positive =
+                        payload.split(|b| *b == b'\r').any(|line| line.starts_with(b"MSA|AA") || line.starts_with(b"MSA|CA"));
                     return Ok(positive);
                 }
             }

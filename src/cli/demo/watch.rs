@@ -55,7 +55,8 @@ pub struct Watch {
 impl Watch {
     /// Connects and subscribes; returns when the subscription stands.
     pub async fn start(broker: SocketAddr, root: &str) -> anyhow::Result<(Watch, mpsc::Receiver<Caught>)> {
-        let mut options = MqttOptions::new(format!("vitalguard-demo-{}", std::process::id()), broker.ip().to_string(), broker.port());
+        let mut options =
+            MqttOptions::new(format!("vitalguard-demo-{}", std::process::id()), broker.ip().to_string(), broker.port());
         options.set_keep_alive(Duration::from_secs(10));
         options.set_max_packet_size(1 << 20, 1 << 20);
         let (client, mut events) = AsyncClient::new(options, 16);
@@ -111,7 +112,10 @@ mod tests {
         let event = br#"{"schema":"alert-event/1","event":"raised","alert":{"bed":"B07","condition":"P02 second_sender","priority":"high",
             "text":{"en":"Two senders","it":"Due"},"evidence":[{"check":"P07"}]}}"#;
         let caught = Caught::read(event).unwrap();
-        assert_eq!((caught.checks.as_slice(), caught.raises, caught.for_nurses), (&["P02".to_owned(), "P07".to_owned()][..], true, true));
+        assert_eq!(
+            (caught.checks.as_slice(), caught.raises, caught.for_nurses),
+            (&["P02".to_owned(), "P07".to_owned()][..], true, true)
+        );
         assert!(Caught::read(b"{").is_none());
     }
 }

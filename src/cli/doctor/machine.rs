@@ -73,7 +73,9 @@ pub fn disk<W: Write>(data: &Path, found: &mut Findings<W>) -> anyhow::Result<()
             found.say(
                 level,
                 "disk",
-                format_args!("a durable write of {WRITE_BYTES} bytes takes {median_ms:.2} ms (worst of {WRITES}: {worst_ms:.2} ms)"),
+                format_args!(
+                    "a durable write of {WRITE_BYTES} bytes takes {median_ms:.2} ms (worst of {WRITES}: {worst_ms:.2} ms)"
+                ),
             )?;
         }
         Err(error) => found.say(Level::Fail, "disk", format_args!("cannot write at {}: {error}", folder.display()))?,

@@ -62,7 +62,8 @@ fn get(config: &Config, path: &str) -> anyhow::Result<(u16, String)> {
 /// Whether our service answers at the configured HTTP address.
 pub fn is_ours(config: &Config) -> bool {
     // `/health` alone could be anyone's.
-    get(config, "/metrics").is_ok_and(|(status, body)| matches!(status, 200 | 401 | 403) && (body.contains("vitalguard") || status != 200))
+    get(config, "/metrics")
+        .is_ok_and(|(status, body)| matches!(status, 200 | 401 | 403) && (body.contains("vitalguard") || status != 200))
         && get(config, "/health").is_ok_and(|(status, _)| status == 200)
 }
 
@@ -82,12 +83,20 @@ pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
             continue;
         }
         if mllp.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) {
-            found.say(Level::Warn, "mllp", format_args!("{} wants a sender's certificate: no test message was sent", mllp.feed))?;
+            found.say(
+                Level::Warn,
+                "mllp",
+                format_args!("{} wants a sender's certificate: no test message was sent", mllp.feed),
+            )?;
             continue;
         }
         match exchange(mllp) {
             Ok((code, took)) if matches!(code.as_str(), "AA" | "CA") => {
-                found.say(Level::Ok, "mllp", format_args!("{} answered {code} after {:.1} ms", mllp.feed, took.as_secs_f64() * 1000.0))?;
+                found.say(
+                    Level::Ok,
+                    "mllp",
+                    format_args!("{} answered {code} after {:.1} ms", mllp.feed, took.as_secs_f64() * 1000.0),
+                )?;
             }
             Ok((code, _)) => found.say(Level::Fail, "mllp", format_args!("{} answered {code} to the test message", mllp.feed))?,
             Err(error) => found.say(Level::Fail, "mllp", format_args!("{}: {error:#}", mllp.feed))?,
@@ -98,7 +107,11 @@ pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
             found.say(Level::Ok, "core", format_args!("the message was judged ({before} before, {after} after)"))?;
         }
         (Some(_), _) => found.say(Level::Fail, "core", "the acknowledged message did not reach the core within 10 s")?,
-        (None, _) => found.say(Level::Warn, "core", "/metrics has no vitalguard_messages_total: whether the message was judged is unknown")?,
+        (None, _) => found.say(
+            Level::Warn,
+            "core",
+            "/metrics has no vitalguard_messages_total: whether the message was judged is unknown",
+        )?,
     }
     heartbeat(config, found)
 }

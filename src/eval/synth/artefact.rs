@@ -81,7 +81,9 @@ impl Artefacts {
         let jitter = [random.normal(), random.normal(), random.uniform()];
         for reading in readings {
             match reading.parameter {
-                Parameter::Spo2 | Parameter::Pr if cuff_squeezes || self.oximeter_lost.holds(second) => lose(reading, Mark::NotAvailable),
+                Parameter::Spo2 | Parameter::Pr if cuff_squeezes || self.oximeter_lost.holds(second) => {
+                    lose(reading, Mark::NotAvailable)
+                }
                 Parameter::Pr if self.motion.holds(second) => shake(reading, 5.0 * jitter[0]),
                 Parameter::Spo2 if self.motion.holds(second) => shake(reading, -3.0 * jitter[2]),
                 Parameter::Hr | Parameter::Rr if self.lead_off.holds(second) => lose(reading, Mark::Invalid),

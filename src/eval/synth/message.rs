@@ -41,7 +41,12 @@ impl Sender {
         );
         let _ = write!(text, "PID|||{}^^^SYNTH^PI||Invented^Patient\r", escaped(&self.patient));
         let _ = write!(text, "PV1||I|{}^^{}\r", escaped(&self.point_of_care), escaped(&self.bed));
-        let _ = write!(text, "OBR|1|{0}^SYNTH|{0}^SYNTH|182777000^monitoring of patient^SCT|||{1}\r", escaped(control_id), newest.hl7());
+        let _ = write!(
+            text,
+            "OBR|1|{0}^SYNTH|{0}^SYNTH|182777000^monitoring of patient^SCT|||{1}\r",
+            escaped(control_id),
+            newest.hl7()
+        );
         let mut set_id = 1;
         let _ = write!(
             text,
@@ -72,7 +77,8 @@ impl Sender {
                 let _ = write!(text, "{value}");
             }
             let unit = unit(reading.parameter);
-            let _ = write!(text, "|{unit}^MDC||{flag}|||{status}|||{}||||{}^^{1}^EUI-64\r", reading.effective_at.hl7(), self.eui64);
+            let _ =
+                write!(text, "|{unit}^MDC||{flag}|||{status}|||{}||||{}^^{1}^EUI-64\r", reading.effective_at.hl7(), self.eui64);
         }
         text.into_bytes()
     }

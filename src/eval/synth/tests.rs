@@ -53,7 +53,9 @@ fn values_repeat_and_change_as_often_as_on_monitors() {
             let share = repeats(parameter);
             assert!((low..=high).contains(&share), "seed {seed}: {} repeats {share:.3}", parameter.key());
         }
-        for (parameter, at_most) in [(Parameter::Hr, 4.0), (Parameter::Pr, 3.0), (Parameter::Spo2, 1.0), (Parameter::AbpMean, 5.0)] {
+        for (parameter, at_most) in
+            [(Parameter::Hr, 4.0), (Parameter::Pr, 3.0), (Parameter::Spo2, 1.0), (Parameter::AbpMean, 5.0)]
+        {
             let far = share(&changes(&record[&parameter]), |d| d > at_most);
             assert!(far < 0.005, "seed {seed}: {} changes by more than {at_most}: {far:.4}", parameter.key());
         }
@@ -64,7 +66,8 @@ fn values_repeat_and_change_as_often_as_on_monitors() {
 fn heart_rate_and_pulse_agree_but_not_exactly() {
     for (kind, mean_max) in [(Kind::Healthy, 2.0), (Kind::Ventilated, 1.5), (Kind::Irregular, 5.0)] {
         let record = record(kind, 3, 3600, 0.0);
-        let gaps: Vec<f64> = record[&Parameter::Hr].iter().zip(&record[&Parameter::Pr]).filter_map(|(a, b)| Some(((*a)? - (*b)?).abs())).collect();
+        let gaps: Vec<f64> =
+            record[&Parameter::Hr].iter().zip(&record[&Parameter::Pr]).filter_map(|(a, b)| Some(((*a)? - (*b)?).abs())).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         assert!(mean > 0.1 && mean < mean_max, "{kind:?}: {mean}");
         assert!(gaps.iter().all(|gap| *gap < 25.0), "{kind:?}");

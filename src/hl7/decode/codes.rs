@@ -121,11 +121,7 @@ pub fn resolve(tables: &Tables, table: &Table, field: Field<'_>) -> Code {
     let (code, label, system) = triplet(1);
     let first = find(tables, table, &code, &label, system);
     let (code, label, alternate) = triplet(4);
-    let second = if code.is_empty() && label.is_empty() {
-        Found::Nothing
-    } else {
-        find(tables, table, &code, &label, alternate)
-    };
+    let second = if code.is_empty() && label.is_empty() { Found::Nothing } else { find(tables, table, &code, &label, alternate) };
     let hash = hash32(&[field.raw()]);
     let done = |outcome, flags, rows| Code { outcome, flags, hash, rows, system };
     let mut flags = ObsFlags::default();

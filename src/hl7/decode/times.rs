@@ -38,15 +38,7 @@ pub struct Times<'z, 'm> {
 
 impl<'z, 'm> Times<'z, 'm> {
     pub fn new(site: &'z Zone, listener_min: Option<i16>, received_at: Timestamp) -> Times<'z, 'm> {
-        Times {
-            site,
-            listener_min,
-            header_min: None,
-            received_at,
-            first_offset: None,
-            differ: false,
-            last: (&[], Told::Nothing),
-        }
+        Times { site, listener_min, header_min: None, received_at, first_offset: None, differ: false, last: (&[], Told::Nothing) }
     }
 
     /// Reads MSH-7, whose offset is the one for times without.
@@ -112,7 +104,9 @@ mod tests {
         let said = (1..=fields.len()).map(|n| match times.read(obx.field(n)) {
             Told::Nothing => "-".to_owned(),
             Told::Unreadable => "?".to_owned(),
-            Told::At { at, zone_assumed } => format!("{}{}", if zone_assumed { "~" } else { "" }, at.to_string().replace(".000Z", "Z")),
+            Told::At { at, zone_assumed } => {
+                format!("{}{}", if zone_assumed { "~" } else { "" }, at.to_string().replace(".000Z", "Z"))
+            }
         });
         (said.collect(), times.differ)
     }

@@ -70,7 +70,9 @@ impl Status {
     /// `fields` are OBX-1 and following.
     pub fn read(fields: &[Field<'_>]) -> Status {
         let letter = |n: usize| match fields[n - 1].trimmed() {
-            [letter @ (b'F' | b'R' | b'P' | b'C' | b'D' | b'W' | b'X' | b'U' | b'I' | b'S' | b'N' | b'O' | b'V' | b'B')] => *letter,
+            [letter @ (b'F' | b'R' | b'P' | b'C' | b'D' | b'W' | b'X' | b'U' | b'I' | b'S' | b'N' | b'O' | b'V' | b'B')] => {
+                *letter
+            }
             _ => 0,
         };
         let here = letter(11);

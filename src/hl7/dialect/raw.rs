@@ -2,7 +2,8 @@
 
 use super::choose::{Feature, Test};
 use super::{
-    ControlId, DeviceSource, Identity, Meaning, Path, ROWS_MAX, Role, Row, System, Table, TableError, Technical, XMeans, fixed_unit,
+    ControlId, DeviceSource, Identity, Meaning, Path, ROWS_MAX, Role, Row, System, Table, TableError, Technical, XMeans,
+    fixed_unit,
 };
 use crate::observation::MessageKind;
 use crate::vital::{ParamSet, Parameter};
@@ -143,8 +144,8 @@ struct RawRow {
 
 /// Reads one file: the table without its look-ups, and the names of the tables it includes.
 pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), TableError> {
-    let raw: RawTable =
-        toml::from_str(text).map_err(|error| TableError::Syntax { file: file.into(), message: error.to_string().trim().to_owned() })?;
+    let raw: RawTable = toml::from_str(text)
+        .map_err(|error| TableError::Syntax { file: file.into(), message: error.to_string().trim().to_owned() })?;
     let refuse = |message: String| TableError::Table { file: file.into(), message };
     if raw.name.is_empty() || !raw.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
         return Err(refuse(format!("`{}` is no name (a-z, 0-9, _)", raw.name)));
@@ -166,7 +167,9 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
         };
         let fields = names.iter().map(|name| path(name)).collect::<Result<Vec<_>, _>>()?;
         if let Some(odd) = fields.iter().find(|field| !Feature::allowed(**field)) {
-            return Err(refuse(format!("a feature cannot look at {odd} (only at MSH-3 to MSH-21 but MSH-7, at OBR-4 and OBX-3)")));
+            return Err(refuse(format!(
+                "a feature cannot look at {odd} (only at MSH-3 to MSH-21 but MSH-7, at OBR-4 and OBX-3)"
+            )));
         }
         let tests = [
             feature.is.map(Test::Is),

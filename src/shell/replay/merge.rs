@@ -119,6 +119,10 @@ impl Open {
         self.head = self.reader.next().map(|piece| (self.clock.of(&piece), piece));
     }
     fn outcome(&self) -> Outcome {
-        Outcome { name: self.reader.name().to_owned(), description: self.reader.description(), faults: self.reader.faults.clone() }
+        Outcome {
+            name: self.reader.name().to_owned(),
+            description: self.reader.description(),
+            faults: self.reader.faults.clone(),
+        }
     }
 }

@@ -184,7 +184,9 @@ fn expectation(payload: &[u8]) -> (u32, &[u8]) {
 /// MSA-1 and MSA-2.
 fn acknowledgement(payload: &[u8]) -> (&[u8], &[u8]) {
     let Some(separator) = payload.get(3) else { return (&[], &[]) };
-    let Some(line) = payload.split(|b| matches!(b, b'\r' | b'\n')).find(|line| line.starts_with(b"MSA")) else { return (&[], &[]) };
+    let Some(line) = payload.split(|b| matches!(b, b'\r' | b'\n')).find(|line| line.starts_with(b"MSA")) else {
+        return (&[], &[]);
+    };
     let mut fields = line.split(|b| b == separator).skip(1);
     (fields.next().unwrap_or_default(), fields.next().unwrap_or_default())
 }

@@ -59,9 +59,11 @@ impl Publisher {
             Ok(())
         });
         match first.recv_timeout(CONNECT_TIMEOUT) {
-            Ok(Ok(())) => {
-                Ok(Publisher { client: Some(client), thread: Some(thread), root: format!("{}/replay/{run}/v1/{site}", config.root) })
-            }
+            Ok(Ok(())) => Ok(Publisher {
+                client: Some(client),
+                thread: Some(thread),
+                root: format!("{}/replay/{run}/v1/{site}", config.root),
+            }),
             Ok(Err(cause)) => Err(MqttError::Unreachable { address, cause }),
             Err(_) => Err(MqttError::Unreachable { address, cause: format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()) }),
         }

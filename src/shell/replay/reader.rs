@@ -222,7 +222,11 @@ impl Framed {
             Event::Truncated { payload } => {
                 faults.cut += 1;
                 let where_it_is = if self.ended {
-                    format!("ends inside a message: byte {} begins one of {} bytes without an end", offset.saturating_sub(payload.len() as u64 + 1), payload.len())
+                    format!(
+                        "ends inside a message: byte {} begins one of {} bytes without an end",
+                        offset.saturating_sub(payload.len() as u64 + 1),
+                        payload.len()
+                    )
                 } else {
                     format!("a message breaks off after message {after}, before byte {offset} ({} bytes of it)", payload.len())
                 };

@@ -35,8 +35,16 @@ impl Stamp {
             let utc = Timestamp::from_civil(year, self.month, self.day, self.hour, self.minute, second, self.ms)?;
             return Some(utc.plus_ms(-i64::from(offset) * 60_000));
         }
-        let civil =
-            jiff::civil::DateTime::new(year, self.month, self.day, self.hour, self.minute, second, i32::from(self.ms) * 1_000_000).ok()?;
+        let civil = jiff::civil::DateTime::new(
+            year,
+            self.month,
+            self.day,
+            self.hour,
+            self.minute,
+            second,
+            i32::from(self.ms) * 1_000_000,
+        )
+        .ok()?;
         Some(Timestamp::from_ms(zone.to_ambiguous_timestamp(civil).compatible().ok()?.as_millisecond()))
     }
     fn from_epoch_ms(ms: i64) -> Option<Stamp> {
@@ -87,7 +95,10 @@ fn stamp(input: &str) -> IResult<&str, Stamp> {
     alt((iso, compact, epoch, day_first, month_name_first)).parse(input)
 }
 
-fn number<'a>(digits: usize, range: std::ops::RangeInclusive<i16>) -> impl Parser<&'a str, Output = i16, Error = nom::error::Error<&'a str>> {
+fn number<'a>(
+    digits: usize,
+    range: std::ops::RangeInclusive<i16>,
+) -> impl Parser<&'a str, Output = i16, Error = nom::error::Error<&'a str>> {
     verify(
         map_opt(take_while_m_n(digits, digits, |c: char| c.is_ascii_digit()), |text: &str| text.parse::<i16>().ok()),
         move |value| range.contains(value),
@@ -113,16 +124,18 @@ fn fraction(input: &str) -> IResult<&str, i16> {
 /// `Z`, `+01:00`, `+0100`, `+01`, `UTC`, `GMT`.
 fn offset(input: &str) -> IResult<&str, i16> {
     let zulu = alt((tag("Z"), tag("z"), tag("UTC"), tag("GMT"))).map(|_| 0i16);
-    let signed = (one_of("+-"), number(2, 0..=14), opt(preceded(opt(char(':')), number(2, 0..=59)))).map(|(sign, hours, minutes)| {
-        let total = hours * 60 + minutes.unwrap_or(0);
-        if sign == '-' { -total } else { total }
-    });
+    let signed =
+        (one_of("+-"), number(2, 0..=14), opt(preceded(opt(char(':')), number(2, 0..=59)))).map(|(sign, hours, minutes)| {
+            let total = hours * 60 + minutes.unwrap_or(0);
+            if sign == '-' { -total } else { total }
+        });
     preceded(space0, alt((zulu, signed))).parse(input)
 }
 
 /// `hh:mm:ss`, a fraction, an offset.
 fn time_of_day(input: &str) -> IResult<&str, (i8, i8, i8, i16, Option<i16>)> {
-    let (input, (hour, _, minute, _, second)) = (small(2, 0, 23), char(':'), small(2, 0, 59), char(':'), small(2, 0, 60)).parse(input)?;
+    let (input, (hour, _, minute, _, second)) =
+        (small(2, 0, 23), char(':'), small(2, 0, 59), char(':'), small(2, 0, 60)).parse(input)?;
     let (input, ms) = opt(fraction).parse(input)?;
     let (input, offset) = opt(offset).parse(input)?;
     Ok((input, (hour, minute, second, ms.unwrap_or(0), offset)))
@@ -239,7 +252,9 @@ mod tests {
 
     #[test]
     fn what_is_no_stamp_or_ambiguous_is_none() {
-        for line in ["", "MSH|^~\\&|", "02/01/2026 03:04:05 x", "2026-13-02 03:04:05 x", "12345 x", "PID|1||20260102", "2026-01-02 x"] {
+        for line in
+            ["", "MSH|^~\\&|", "02/01/2026 03:04:05 x", "2026-13-02 03:04:05 x", "12345 x", "PID|1||20260102", "2026-01-02 x"]
+        {
             assert_eq!(read(line), None, "{line}");
         }
         assert!(at_line_start(&[0xFF, 0xFE, b'2']).is_none());

@@ -23,9 +23,16 @@ pub struct Piece {
 pub enum Found {
     Message(Piece),
     /// The recording ends, or breaks off, inside a message.
-    Cut { offset: u64, line: u64, bytes: usize },
+    Cut {
+        offset: u64,
+        line: u64,
+        bytes: usize,
+    },
     /// Larger than a message may be; skipped.
-    TooLarge { offset: u64, line: u64 },
+    TooLarge {
+        offset: u64,
+        line: u64,
+    },
 }
 
 /// How the messages stood in the text; for the line that says what was found.
@@ -48,8 +55,8 @@ pub struct Habits {
 
 /// Separators of segments that log writers print instead of a CR.
 const LITERALS: &[&[u8]] = &[
-    b"\\r\\n", b"\\r", b"\\n", b"\\x0d", b"\\x0D", b"\\u000d", b"\\u000D", b"\\015", b"<CR>", b"<cr>", b"[CR]", b"{CR}", b"&#13;",
-    b"&#xD;", b"&#x0D;",
+    b"\\r\\n", b"\\r", b"\\n", b"\\x0d", b"\\x0D", b"\\u000d", b"\\u000D", b"\\015", b"<CR>", b"<cr>", b"[CR]", b"{CR}",
+    b"&#13;", b"&#xD;", b"&#x0D;",
 ];
 /// Literal ends of a frame.
 const FRAME_ENDS: &[&[u8]] = &[b"\x1c", b"<FS>", b"<EB>", b"[FS]", b"{FS}", b"\\x1c", b"\\x1C", b"\\u001c", b"\\u001C", b"\\034"];
@@ -243,11 +250,7 @@ impl<R: BufRead> Text<R> {
         } else if let Some(at) = find_header(content) {
             // A prefix without a time; in a JSON line the time stands between quotes.
             let before = &content[..at];
-            let stamp = if content[0] == b'{' {
-                stamp::in_quotes(&String::from_utf8_lossy(content))
-            } else {
-                self.stamp.take()
-            };
+            let stamp = if content[0] == b'{' { stamp::in_quotes(&String::from_utf8_lossy(content)) } else { self.stamp.take() };
             if stamp.is_some() {
                 self.habits.stamped += 1;
             }
@@ -310,7 +313,10 @@ impl<R: BufRead> Text<R> {
         }
         let shape = shape(&building.piece.payload, building.separator);
         // A last line without its end is a whole message if it looks like the whole ones before it.
-        if at_end_of_input && building.last_end == End::Eof && is_cut(&building.piece.payload, shape, self.whole, building.separator) {
+        if at_end_of_input
+            && building.last_end == End::Eof
+            && is_cut(&building.piece.payload, shape, self.whole, building.separator)
+        {
             self.ready.push_back(cut(&building.piece));
             return;
         }
@@ -491,8 +497,10 @@ fn is_segment_start(text: &[u8], separator: u8) -> bool {
 mod tests {
     use super::*;
 
-    const A: &str = "MSH|^~\\&|GW|H|||20260102030405||ORU^R01|A1|P|2.6\rPID|||T1\rOBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC||72|/min|||||F\r";
-    const B: &str = "MSH|^~\\&|GW|H|||20260102030406||ORU^R01|A2|P|2.6\rPID|||T1\rOBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC||73|/min|||||F\r";
+    const A: &str =
+        "MSH|^~\\&|GW|H|||20260102030405||ORU^R01|A1|P|2.6\rPID|||T1\rOBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC||72|/min|||||F\r";
+    const B: &str =
+        "MSH|^~\\&|GW|H|||20260102030406||ORU^R01|A2|P|2.6\rPID|||T1\rOBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC||73|/min|||||F\r";
 
     fn scan(text: impl AsRef<[u8]>) -> (Vec<Found>, Habits) {
         // A tiny buffer: every border falls somewhere.
@@ -519,8 +527,14 @@ mod tests {
         let both = format!("{A}{B}");
         let one = |text: &str, with: &str| text.trim_end().replace('\r', with);
         let log = |text: &str, with: &str| format!("2026-01-02 03:04:05,678 INFO [recv] got {}", one(text, with));
-        let json = |text: &str| format!("{{\"time\":\"2026-01-02T03:04:05.678Z\",\"hl7\":\"{}\"}}", text.trim_end().replace('\\', "\\\\").replace('\r', "\\r"));
-        let prefixed = |text: &str| text.trim_end().split('\r').map(|s| format!("2026-01-02 03:04:05,678 DEBUG {s}\n")).collect::<String>();
+        let json = |text: &str| {
+            format!(
+                "{{\"time\":\"2026-01-02T03:04:05.678Z\",\"hl7\":\"{}\"}}",
+                text.trim_end().replace('\\', "\\\\").replace('\r', "\\r")
+            )
+        };
+        let prefixed =
+            |text: &str| text.trim_end().split('\r').map(|s| format!("2026-01-02 03:04:05,678 DEBUG {s}\n")).collect::<String>();
         let styles = [
             both.clone(),
             both.replace('\r', "\n"),
@@ -534,9 +548,17 @@ mod tests {
             format!("<VT>{}<CR><FS><CR>\n<VT>{}<CR><FS><CR>\n", one(A, "<CR>"), one(B, "<CR>")),
             format!("{}\n{}\n", log(A, "\\r"), log(B, "\\r")),
             format!("{}\n2026-01-02 03:04:05,900 INFO ack sent\n{}\n", log(A, "\r"), log(B, "\r")),
-            format!("2026-01-02 03:04:05,678 received:\n{}\nunrelated words\n2026-01-02 03:04:06,000 received:\n{}\n", one(A, "\n"), one(B, "\n")),
+            format!(
+                "2026-01-02 03:04:05,678 received:\n{}\nunrelated words\n2026-01-02 03:04:06,000 received:\n{}\n",
+                one(A, "\n"),
+                one(B, "\n")
+            ),
             format!("{}2026-01-02 03:04:05,800 INFO done\n{}", prefixed(A), prefixed(B)),
-            format!("Jan  2 03:04:05 host engine: \u{b}{}\r\u{1c}\r\nJan  2 03:04:06 host engine: \u{b}{}\r\u{1c}\r\n", one(A, "\r"), one(B, "\r")),
+            format!(
+                "Jan  2 03:04:05 host engine: \u{b}{}\r\u{1c}\r\nJan  2 03:04:06 host engine: \u{b}{}\r\u{1c}\r\n",
+                one(A, "\r"),
+                one(B, "\r")
+            ),
             format!("{}\n{}\n", json(A), json(B)),
         ];
         for style in styles {
@@ -547,7 +569,8 @@ mod tests {
     #[test]
     fn the_stamp_of_the_line_or_of_the_line_before_is_the_arrival() {
         let text = format!("2026-01-02 03:04:07,000 got\n{A}\n2026-01-02 03:04:08,000 x {}\n", B.trim_end());
-        let seconds: Vec<_> = scan(text).0.iter().map(|f| if let Found::Message(p) = f { p.arrived.unwrap().second } else { 0 }).collect();
+        let seconds: Vec<_> =
+            scan(text).0.iter().map(|f| if let Found::Message(p) = f { p.arrived.unwrap().second } else { 0 }).collect();
         assert_eq!(seconds, [7, 8]);
     }
 

@@ -16,9 +16,10 @@ pub fn sent(payload: &[u8], zone: &jiff::tz::TimeZone) -> Option<Timestamp> {
         return Some(at);
     }
     let offset = own.and_then(offset_of);
-    payload.split(|b| *b == b'\r').filter(|line| line.starts_with(b"OBX")).find_map(|line| {
-        line.split(|b| *b == separator).nth(14).and_then(|field| instant(field, offset, zone))
-    })
+    payload
+        .split(|b| *b == b'\r')
+        .filter(|line| line.starts_with(b"OBX"))
+        .find_map(|line| line.split(|b| *b == separator).nth(14).and_then(|field| instant(field, offset, zone)))
 }
 
 /// Minutes east of UTC at the end of a DTM.
