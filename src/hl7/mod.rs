@@ -16,6 +16,7 @@ pub mod dialect;
 pub mod escape;
 pub mod header;
 pub mod place;
+mod scan;
 pub mod time;
 pub mod tree;
 pub mod unit;
@@ -382,6 +383,7 @@ impl<'a> Segment<'a> {
         &self.text[..self.name_len()].trim_ascii_end()
     }
     /// Whether it is called that.
+    #[inline]
     pub fn is(&self, name: &[u8; 3]) -> bool {
         self.text.starts_with(name) && self.name_len() == 3
     }
@@ -403,6 +405,7 @@ impl<'a> Segment<'a> {
     fn counts_separator(&self) -> bool {
         matches!(self.text.first_chunk::<3>(), Some(b"MSH" | b"FHS" | b"BHS"))
     }
+    #[inline]
     fn piece(&self, from: usize, to: usize) -> Field<'a> {
         Field { text: &self.text[from..to], start: self.start + from as u32, delimiters: self.delimiters }
     }
@@ -428,10 +431,10 @@ impl<'a> Segment<'a> {
         self.piece(from, len.map_or(self.text.len(), |len| from + len))
     }
     /// Fields `1..=N` in one pass: `fields::<18>()[4]` is OBX-5.
+    #[inline]
     pub fn fields<const N: usize>(&self) -> [Field<'a>; N] {
-        let none = self.piece(self.text.len(), self.text.len());
-        let mut fields = [none; N];
         let at = self.name_len();
+        let mut fields = [self.piece(self.text.len(), self.text.len()); N];
         if at == self.text.len() {
             return fields;
         }
@@ -442,16 +445,15 @@ impl<'a> Segment<'a> {
             *place = self.piece(at, at + 1);
         }
         let mut from = at + 1;
-        for place in places {
-            let mut end = from;
-            while end < self.text.len() && self.text[end] != self.delimiters.field {
-                end += 1;
-            }
-            *place = self.piece(from, end);
-            if end == self.text.len() {
-                break;
-            }
+        scan::each(&self.text[from..], self.delimiters.field, |place| {
+            let end = at + 1 + place;
+            let Some(field) = places.next() else { return false };
+            *field = self.piece(from, end);
             from = end + 1;
+            true
+        });
+        if let Some(field) = places.next() {
+            *field = self.piece(from, self.text.len());
         }
         fields
     }
@@ -505,6 +507,7 @@ impl<'a> Field<'a> {
         self.nth(self.delimiters.repetition, 0).split(self.delimiters.component)
     }
     /// Component `n` from 1, of the first repetition; empty where there are fewer.
+    #[inline]
     pub fn component(&self, n: usize) -> Field<'a> {
         self.nth(self.delimiters.repetition, 0).nth(self.delimiters.component, n.wrapping_sub(1))
     }
@@ -539,9 +542,11 @@ impl<'a> Field<'a> {
         plain.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')))
     }
 
+    #[inline]
     fn cut(&self, from: usize, to: usize) -> Field<'a> {
         Field { text: &self.text[from..to], start: self.start + from as u32, delimiters: self.delimiters }
     }
+    #[inline]
     fn nth(&self, delimiter: u8, n: usize) -> Field<'a> {
         let mut from = 0;
         for _ in 0..n {
