@@ -13,7 +13,7 @@ declare_check! {
     {
         /// Multiple of the hourly usual, 1. Lower: busy nights are told.
         times_usual: f64 = 5.0;
-        /// Alerts in an hour at least, count. Lower: small sites flood with three.
+        /// Alerts in an hour at least, count. Lower: at small sites three alerts are a flood.
         alerts_min: f64 = 20.0;
     }
 }

@@ -19,9 +19,9 @@ declare_check! {
     /// A dead man's timer; the limits are design choices.
     "M03" "device_silence" class=Liveness evidence=false weights=(20, 0, 0) rest=Silence
     {
-        /// Intervals without a message, count. Lower: jitter alerts.
+        /// Intervals without a message, count. Lower: jitter alerts. Design choice.
         intervals: f64 = 5.0;
-        /// And at least, s.
+        /// And at least, s. Lower: a restart of a switch port is told. Higher: the central view is old for longer. Design choice.
         silence_s: f64 = 60.0;
         /// From then on low, s. Lower: a long outage is soon overlooked.
         low_s: f64 = 1800.0;

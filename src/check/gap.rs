@@ -20,11 +20,11 @@ declare_check! {
     /// 8 s, 72 s on another.
     "M01" "gap" class=Liveness evidence=false weights=(90, 0, 0) rest=Silence
     {
-        /// Intervals without a value, count. Lower: drop-outs alert.
+        /// Intervals without a value, count. Lower: single lost messages alert. Design choice.
         intervals: f64 = 5.0;
-        /// And at least, s.
+        /// And at least, s. Lower: motion and purging alert (90 % of PR drop-outs last up to 72 s). Higher: a lost probe is told late.
         gap_s: f64 = 30.0;
-        /// From then on for the nurses, s.
+        /// From then on for the nurses, s. Lower: every cuff inflation and every turn of the patient is told. Design choice.
         nurse_s: f64 = 300.0;
         /// From then on no longer measured, s. Lower: a probe that is off is forgotten. Higher: a quiet mark stays for long.
         forget_s: f64 = 14_400.0;

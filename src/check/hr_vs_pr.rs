@@ -23,23 +23,23 @@ declare_check! {
     /// 99 % within 4 to 11, at most 15; one patient, 1 569 minutes: more than 25 in 0.06 %.
     "A07" "hr_vs_pr" class=CrossSource evidence=true weights=(40, 20, 35) rest=Unverified
     {
-        /// Fixed difference, /min. Lower: averaging of the two devices alerts. Higher: a forged rate hides.
+        /// Fixed difference, /min. Lower: averaging of the two devices alerts. Higher: a forged rate hides. Rimbi 2019: limits -22.6 to 19.9.
         difference_bpm: f64 = 25.0;
-        /// Fixed difference as a share of the heart rate, 1.
+        /// Fixed difference as a share of the heart rate, 1. Lower: a pulse deficit of a fast heart alerts. Design choice.
         difference_share: f64 = 0.3;
-        /// Smallest personal difference, /min.
+        /// Smallest personal difference, /min. Lower: fast true changes alert (99 % unaligned within 11).
         personal_bpm: f64 = 12.0;
-        /// Personal difference in MADs, 1.
+        /// Personal difference in MADs, 1. Lower: an irregular heart alerts. Design choice.
         personal_mads: f64 = 6.0;
-        /// Agreement before the personal tier speaks, s.
+        /// Agreement before the personal tier speaks, s. Lower: a pair that never agreed accuses. Design choice.
         personal_after_s: f64 = 3600.0;
         /// Largest lag of the two sensors, s. Lower: fast true changes alert. Higher: slower to see.
         lag_s: f64 = 20.0;
-        /// Disagreement must last, s.
+        /// Disagreement must last, s. Lower: drop-outs and start-up values alert. Higher: slower. Design choice.
         hold_s: f64 = 60.0;
-        /// And so many readings, count.
+        /// And so many readings, count. Lower: at one value a minute one slip alerts. Design choice.
         hold_readings: f64 = 3.0;
-        /// Ectopic beats from which the personal tier is silent, /min.
+        /// Ectopic beats from which the personal tier is silent, /min. Higher: missed pulses of ectopic beats alert. Design choice.
         ectopic_bpm: f64 = 6.0;
     }
 }

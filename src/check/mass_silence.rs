@@ -18,9 +18,9 @@ declare_check! {
     {
         /// Beds anywhere, count. Lower: two transports at once alert.
         beds: f64 = 3.0;
-        /// Beds of one group, count.
+        /// Beds of one group, count. Lower: every single bed is a group event. Design choice.
         group_beds: f64 = 2.0;
-        /// And more than this share of the group, 1.
+        /// And more than this share of the group, 1. Lower: two transports from a large gateway are told. Design choice.
         group_share: f64 = 0.2;
         /// Within, s. Lower: devices with different intervals fall apart.
         window_s: f64 = 60.0;

@@ -18,7 +18,7 @@ declare_check! {
     {
         /// Readings in a row, count. Lower: charted triples break the order in 0.1 to 0.6 % of rows. Higher: slower.
         hold_readings: f64 = 2.0;
-        /// Rounding allowed between two of the three, mmHg. Lower: integer rounding alone breaks the order.
+        /// Rounding allowed between two of the three, mmHg. Lower: integer rounding alone breaks the order. Lehman 2013.
         rounding_mmhg: f64 = 1.0;
     }
 }

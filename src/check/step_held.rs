@@ -20,25 +20,25 @@ declare_check! {
     /// 3.7 and 5.0 bed-days at 1 Hz: PR 0 and 1 episodes, SpO2 fall 0 and 1; SpO2 rises by 15 to 30 in 10 s after hypoxia.
     "T01" "step_held" class=Dynamics evidence=true weights=(90, 5, 5) rest=Unverified
     {
-        /// Step of a rate, /min. At 40 there are 2.45 false a bed-day on one monitor, at 80 0.27 and 0.40.
+        /// Step of a rate, /min. Lower: at 40 there are 2.45 false a bed-day on one monitor, at 80 0.27 and 0.40.
         rate_bpm: f64 = 100.0;
-        /// Within, s.
+        /// Within, s. Higher: true fast rises are steps. 99.99 % of 10 s changes of PR are 52 to 66 at most.
         rate_window_s: f64 = 5.0;
-        /// Held, s. Lower: drop-outs of a few seconds alert.
+        /// Held, s. Lower: artefacts of a few seconds alert. Higher: slower.
         rate_hold_s: f64 = 20.0;
-        /// Fall of SpO2, %. At 10 there are 1.40 false a bed-day on one monitor, at 15 0.80.
+        /// Fall of SpO2, %. Lower: at 10 there are 1.40 false a bed-day on one monitor, at 15 0.80.
         spo2_fall_percent: f64 = 20.0;
-        /// Within, s.
+        /// Within, s. Higher: true desaturation is a step (3 to 6 in 30 s under induced hypoxia).
         spo2_window_s: f64 = 10.0;
-        /// Held, s.
+        /// Held, s. Lower: drop-outs alert. Higher: slower.
         spo2_hold_s: f64 = 10.0;
-        /// Step of an arterial mean, mmHg. Not measured; to be confirmed.
+        /// Step of an arterial mean, mmHg. Lower: posture and drugs alert. Not measured; to be confirmed.
         pressure_mmhg: f64 = 60.0;
-        /// Step of a core temperature, °C in 5 min. Not measured; to be confirmed.
+        /// Step of a core temperature, °C in 5 min. Lower: a probe that warms up alerts. Not measured; to be confirmed.
         core_cel: f64 = 1.0;
-        /// Step of a skin temperature, °C in 1 min. Not measured; to be confirmed.
+        /// Step of a skin temperature, °C in 1 min. Lower: uncovering the patient alerts. Not measured; to be confirmed.
         skin_cel: f64 = 5.0;
-        /// The finding stands for so long after the hold; then the level is the patient's new one, s.
+        /// The finding stands for so long after the hold; then the level is the patient's new one, s. Lower: it is over before anyone looks.
         report_s: f64 = 60.0;
     }
 }

@@ -23,7 +23,7 @@ declare_check! {
     /// Jaccard 1912 (similarity of sets). The limits are design choices, not measured.
     "C04" "structure_drift" class=Provenance evidence=true weights=(20, 0, 40) rest=Unverified
     {
-        /// Messages in a row, count. Lower: a short extra message alerts.
+        /// Messages in a row, count. Lower: a short extra message alerts. Design choice.
         messages: f64 = 10.0;
         /// Similarity, 1. Higher: one more row in five alerts.
         jaccard: f64 = 0.8;

@@ -21,11 +21,11 @@ declare_check! {
     /// UCUM; charted temperatures of -17.8 (0 °F), 0 and 1.9 in 8 of 5 814 values.
     "C02" "unit_switch" class=Coherence evidence=true weights=(30, 0, 30) rest=Unit
     {
-        /// Readings in a row, count. Lower: one artefact may hit a ratio. Higher: slower.
+        /// Readings in a row, count. Lower: one artefact may hit a ratio. Higher: slower. Design choice.
         hold_readings: f64 = 2.0;
         /// How long a change by the cmH2O ratio must hold, s. Lower: a cough of a venous pressure alerts. Design choice.
         hold_cmh2o_s: f64 = 60.0;
-        /// Median of so long, s.
+        /// Median of so long, s. Lower: an artefact is the reference. Higher: the patient has changed meanwhile. Design choice.
         window_s: f64 = 300.0;
     }
 }
