@@ -116,7 +116,9 @@ fn main() {
     let seconds: f64 = std::env::var("BENCH_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(3.0);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     let folder = tempfile::tempdir().expect("temporary folder");
+    let begun = Instant::now();
     let (journal, feed) = Journal::open(folder.path(), Options::new(&Default::default(), "bench")).expect("journal");
+    let opened = begun.elapsed();
     let consumer = std::thread::spawn(move || feed.iter().count());
     let config = Mllp { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Mllp::default() };
     let (raw, durable, stop) = runtime.block_on(async {
@@ -128,7 +130,7 @@ fn main() {
         tokio::spawn(bound.serve(journal.handle(), stop.clone()));
         (raw, durable, stop)
     });
-    println!("frame {} bytes; {} s each", frame().len(), seconds);
+    println!("frame {} bytes; {} s each; journal opened (64 MiB of zeros) in {} ms", frame().len(), seconds, opened.as_millis());
     let sync = |handle: &JournalHandle| {
         let stats = handle.stats();
         (stats.groups, stats.sync_mean_us * stats.groups, stats.records)

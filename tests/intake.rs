@@ -555,6 +555,34 @@ fn a_thousand_connections_are_served() {
     server.finish();
 }
 
+#[test]
+fn noise_of_any_sort_leaves_the_others_alone() {
+    let server = start(Mllp { frame_bytes_max: 5000, ..Mllp::default() });
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let pieces: [&[u8]; 10] =
+        [b"\x0b", b"\x1c\r", b"\x1c", b"\r", b"MSH|^~\\&|", b"\0\0", b"\xef\xbb\xbf", b"BHS|^~\\&\r", b"OBX|1|NM|", b"\xff\xfe"];
+    for round in 0..60 {
+        let mut stream = server.connect();
+        let mut bytes = Vec::new();
+        for _ in 0..200 {
+            match random() % 3 {
+                0 => bytes.push(random() as u8),
+                _ => bytes.extend_from_slice(pieces[random() as usize % pieces.len()]),
+            }
+        }
+        let _ = stream.write_all(&bytes);
+        let id = format!("G{round}");
+        assert_eq!(ask(&server, &frame(&id), 1), [format!("AA {id}")]);
+    }
+    server.finish();
+}
+
 mod tls {
     use super::*;
     use std::path::Path;

@@ -24,9 +24,11 @@ mod clock;
 mod hold;
 mod queue;
 mod reader;
+mod recover;
 mod seal;
 mod segment;
 mod snapshot;
+mod walk;
 mod writer;
 
 pub use clock::{Clock, Now, system_clock};

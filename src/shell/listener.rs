@@ -9,10 +9,13 @@
 //! Logs name the feed and the fault; addresses stand in debug lines only.
 
 mod connection;
+mod histogram;
 mod stats;
+mod step;
 
 pub use connection::{DRAIN_S, GRACE_MS, WRITE_TIMEOUT_S};
-pub use stats::{FeedStats, Histogram, WireFault};
+pub use histogram::Histogram;
+pub use stats::{FeedStats, WireFault};
 
 use super::journal::JournalHandle;
 use super::tls::{PlaintextRefused, ServerTls, TlsError, check_plaintext};

@@ -69,8 +69,8 @@ mod tests {
         assert_eq!(forward.at(now(10_000, 0)).ms(), 10_000);
         assert_eq!(forward.at(now(6_000, 1_000)).ms(), 10_000);
         assert_eq!(forward.at(now(8_000, 3_000)).ms(), 11_000);
-        assert_eq!(forward.at(now(12_000, 7_000)).ms(), 13_000);
-        assert_eq!(forward.at(now(14_000, 9_000)).ms(), 14_000, "caught up");
+        assert_eq!(forward.at(now(9_000, 4_000)).ms(), 11_500);
+        assert_eq!(forward.at(now(12_000, 7_000)).ms(), 12_000, "caught up");
         assert_eq!(forward.at(now(15_000, 10_000)).ms(), 15_000);
         assert_eq!(forward.steps, 1);
         assert_eq!(forward.at(now(14_999, 10_001)).ms(), 15_000);

@@ -100,6 +100,13 @@ impl Queue {
         if state.closed { Taken::Closed } else { Taken::Idle }
     }
 
+    /// Nothing will be taken any more: what waits is answered with [`NotStored::Closed`].
+    pub fn abandon(&self) {
+        self.close();
+        let waiting = std::mem::take(&mut self.state.lock().waiting);
+        drop(waiting);
+    }
+
     /// Nothing new from now on; what waits may still be taken.
     pub fn close(&self) {
         self.state.lock().closed = true;

@@ -2,9 +2,9 @@
 
 use super::Options;
 use super::hold::holds;
-use super::reader::{Found, SegmentFile, Walk, list, load, segment_path};
 use super::segment::{FOOTER, Footer, Header, create_zeroed, raw};
 use super::snapshot::{latest_snapshots, sync_folder};
+use super::walk::{Found, SegmentFile, Walk, list, load, segment_path};
 use super::write_atomic;
 use super::writer::Shared;
 use crate::time::Timestamp;
@@ -20,6 +20,16 @@ use std::time::Duration;
 const RETAIN_EVERY_S: u64 = 60;
 /// zstd level: 3 is the library's default; higher costs time that the intake's core may need.
 const ZSTD_LEVEL: i32 = 3;
+
+/// Head of a skippable zstd frame of four bytes: the CRC-32 of all packed bytes before it. Unpackers pass over it; we check it,
+/// for a few bits of a zstd frame can change without changing what is unpacked, and evidence is the file as it is.
+const SKIPPABLE: [u8; 8] = [0x50, 0x2A, 0x4D, 0x18, 4, 0, 0, 0];
+
+/// Whether packed bytes are as they were written.
+pub(super) fn check_packed(packed: &[u8]) -> bool {
+    let Some((rest, crc)) = packed.split_last_chunk::<4>() else { return false };
+    rest.strip_suffix(&SKIPPABLE).is_some_and(|frame| crc32fast::hash(frame) == u32::from_le_bytes(*crc))
+}
 
 /// Work that can wait.
 pub(super) enum Job {
@@ -200,11 +210,17 @@ fn seal(folder: &Path, first_sequence: u64, next_sequence: u64, key: Option<&[u8
     }
     let sealed = folder.join(format!("{first_sequence:020}.vgj.zst"));
     let temporary = folder.join(format!("{first_sequence:020}.zst.tmp"));
-    let mut encoder = zstd::stream::write::Encoder::new(File::create(&temporary)?, ZSTD_LEVEL)?;
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
     encoder.include_checksum(true)?;
     encoder.write_all(packed_bytes)?;
     encoder.write_all(footer.as_deref().unwrap_or_default())?;
-    encoder.finish()?.sync_all()?;
+    let mut packed = encoder.finish()?;
+    let crc = crc32fast::hash(&packed);
+    packed.extend_from_slice(&SKIPPABLE);
+    packed.extend_from_slice(&crc.to_le_bytes());
+    let mut file = File::create(&temporary)?;
+    file.write_all(&packed)?;
+    file.sync_all()?;
     std::fs::rename(&temporary, &sealed)?;
     sync_folder(folder)?;
     std::fs::remove_file(path)
@@ -217,7 +233,7 @@ fn seal(folder: &Path, first_sequence: u64, next_sequence: u64, key: Option<&[u8
 pub(super) fn retain(folder: &Path, now: Timestamp, days: f64, bytes_max: u64) -> io::Result<usize> {
     let files = list(folder).map_err(io::Error::other)?;
     let holds = holds(folder).map_err(io::Error::other)?;
-    let needed_from = latest_snapshots(folder).map_err(io::Error::other)?.last().map_or(u64::MAX, |s| s.0 + 1);
+    let needed_from = latest_snapshots(folder).map_err(io::Error::other)?.last().map_or(u64::MAX, |s| s.0.saturating_add(1));
     let mut bytes: u64 = files.iter().map(size).sum();
     let (mut deleted, mut kept_older) = (0, false);
     for pair in files.windows(2) {

@@ -337,7 +337,7 @@ impl Footer {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FOOTER_BYTES_MAX);
         let stamp = Stamp { at: Timestamp::from_ms(self.last_at_ms), wall_ms: self.last_at_ms, mono_ns: 0 };
-        let start = begin(self.first_sequence + self.count, stamp, FOOTER, GROUP, &mut out);
+        let start = begin(self.first_sequence.saturating_add(self.count), stamp, FOOTER, GROUP, &mut out);
         let payload = postcard::to_allocvec(self).expect("plain numbers");
         end(start, &payload, None, &mut out);
         out

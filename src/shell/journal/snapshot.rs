@@ -59,7 +59,7 @@ pub fn latest_snapshots(folder: &Path) -> Result<Vec<(u64, PathBuf)>, JournalErr
             list.push((sequence, entry.path()));
         }
     }
-    list.sort_by(|a: &(u64, PathBuf), b| b.0.cmp(&a.0));
+    list.sort_by_key(|snapshot: &(u64, PathBuf)| std::cmp::Reverse(snapshot.0));
     Ok(list)
 }
 

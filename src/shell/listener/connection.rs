@@ -3,10 +3,10 @@
 use super::super::journal::{Evidence, JournalHandle, Record};
 use super::super::tls::Identity;
 use super::stats::WireFault;
+use super::step::{Class, Step, class, fragment, trimmed};
 use super::{FeedStats, Shared};
 use crate::hl7::ack::{Outcome, answer};
 use crate::hl7::batch::{is_batch, split_batch};
-use crate::hl7::header::Header;
 use crate::mllp::{Decoder, Event, encode};
 use crate::observation::Source;
 use std::net::SocketAddr;
@@ -29,11 +29,6 @@ const HANDSHAKE_S: u64 = 10;
 /// Bytes of one read: at first, and at most.
 const FIRST_READ_BYTES: usize = 8 << 10;
 const READ_BYTES: usize = 64 << 10;
-/// Records and bytes stored together at most; more in one read are stored in several steps.
-const STEP_RECORDS_MAX: usize = 512;
-const STEP_BYTES_MAX: usize = 2 << 20;
-/// Header bytes kept for the answer while the message is with the journal.
-const HEAD_BYTES_MAX: usize = 4096;
 /// Pieces of junk of one connection that go to the journal; further ones are only counted.
 const JUNK_PIECES_MAX: u32 = 100;
 
@@ -48,22 +43,6 @@ fn unique() -> u64 {
     let ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_millis() as u64);
     // Answers leave slower than this counts on: a thousand a millisecond.
     ANSWERS.fetch_add(ms.saturating_mul(1000), Ordering::Relaxed) + 1
-}
-
-/// What is to be answered to one record.
-struct Reply {
-    /// Where its header stands in `heads`.
-    head: std::ops::Range<usize>,
-    outcome: Outcome,
-}
-
-/// What goes to the journal in one step.
-#[derive(Default)]
-struct Step {
-    records: Vec<Record>,
-    replies: Vec<Option<Reply>>,
-    heads: Vec<u8>,
-    bytes: usize,
 }
 
 /// Why a connection ends.
@@ -298,12 +277,10 @@ impl Connection {
         let mut step = Step::default();
         let mut next = first;
         let mut any = false;
-        loop {
-            let Some(event) = next.take().or_else(|| decoder.poll()) else { break };
+        while let Some(event) = next.take().or_else(|| decoder.poll()) {
             any = true;
             let foreign = self.event(event, &mut step);
-            let full = step.records.len() >= STEP_RECORDS_MAX || step.bytes >= STEP_BYTES_MAX;
-            if full || foreign.is_some() {
+            if step.is_full() || foreign.is_some() {
                 self.store_and_answer(stream, std::mem::take(&mut step), begun).await?;
             }
             if let Some(fault) = foreign {
@@ -491,65 +468,6 @@ impl Connection {
         let stored = self.journal.submit_many(vec![open, fragment(&self.source, fault, Vec::new())]).await;
         self.opened = stored.is_ok();
     }
-}
-
-fn fragment(source: &Source, fault: WireFault, payload: Vec<u8>) -> Record {
-    Record::Fragment { source: source.clone(), what: fault.name().to_owned(), payload }
-}
-
-impl Step {
-    fn fragment(&mut self, source: &Source, fault: WireFault, payload: Vec<u8>) {
-        self.push(fragment(source, fault, payload), None);
-    }
-    fn push(&mut self, record: Record, outcome: Option<Outcome>) {
-        self.bytes += record.weight_bytes();
-        let reply = outcome.map(|outcome| {
-            let payload = match &record {
-                Record::Frame { payload, .. } | Record::Fragment { payload, .. } => payload.as_slice(),
-                _ => &[],
-            };
-            let front = trimmed(payload);
-            // Only the header is needed; of what has none, the beginning.
-            let line = match front.starts_with(b"MSH") {
-                true => memchr::memchr2(b'\r', b'\n', front).map_or(front.len(), |end| end + 1),
-                false => front.len(),
-            };
-            let start = self.heads.len();
-            self.heads.extend_from_slice(&front[..line.min(HEAD_BYTES_MAX)]);
-            Reply { head: start..self.heads.len(), outcome }
-        });
-        self.records.push(record);
-        self.replies.push(reply);
-    }
-}
-
-enum Class {
-    Message,
-    /// Asks for data: not our work.
-    Query,
-    /// An answer to something; an answer is never answered.
-    Ack,
-    Unreadable,
-}
-
-fn class(payload: &[u8]) -> Class {
-    let front = trimmed(payload);
-    let header = Header::read(front).filter(|_| front.starts_with(b"MSH"));
-    match header.map(|h| h.component(9, 1)) {
-        Some(b"ACK" | b"MCF" | b"ORA" | b"RSP") => Class::Ack,
-        Some([b'Q', ..]) => Class::Query,
-        Some(_) => Class::Message,
-        // Another character set, lines before the header: the thorough reader decides.
-        None if crate::hl7::Message::read(payload, &mut crate::hl7::Scratch::default()).is_ok() => Class::Message,
-        None => Class::Unreadable,
-    }
-}
-
-/// Without blanks, line ends, NULs and a byte order mark in front.
-fn trimmed(payload: &[u8]) -> &[u8] {
-    let front = payload.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(payload);
-    let blanks = front.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0)).count();
-    &front[blanks..]
 }
 
 /// How long a stopping connection still listens: for the rest of a frame, or for what is already in the socket.
