@@ -5,6 +5,7 @@
 
 pub mod checks;
 pub mod config;
+pub mod decode;
 pub mod demo;
 pub mod doctor;
 pub mod load;

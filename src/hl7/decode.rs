@@ -122,6 +122,10 @@ impl Decoder {
     pub fn explain_dialect(&self, message: &Message<'_>) -> Vec<Choice> {
         self.tables.choose(message)
     }
+    /// MSH-7 as an instant, without decoding the rest: a recorded message's nearest thing to a time of receipt.
+    pub fn sent_at(&self, message: &Message<'_>, source: &Source) -> Option<Timestamp> {
+        Times::new(&self.site, source.zone_min, Timestamp::from_ms(0)).header(message.msh(7))
+    }
     /// Notes from now on which rows of the tables are used.
     pub fn record_hits(&mut self) {
         self.hits.get_or_insert_default();

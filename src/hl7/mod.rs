@@ -17,6 +17,7 @@ pub mod escape;
 pub mod header;
 pub mod place;
 mod scan;
+pub mod show;
 pub mod time;
 pub mod tree;
 pub mod unit;
