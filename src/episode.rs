@@ -110,6 +110,8 @@ pub struct Desk<'a> {
     pub reviewed: bool,
     /// S05, where the catalogue has it.
     pub flood: Option<CheckId>,
+    /// A bed of its own; false for the notices of wards and of the installation, which are not fused and not delayed again.
+    pub alone: bool,
 }
 
 /// The episodes of one bed, in the order in which they began.
@@ -137,7 +139,7 @@ impl Episodes {
         if findings.rows.is_empty() && self.list.is_empty() {
             return;
         }
-        let tamper = findings.tamper(now, desk.limits.agree_s, desk.reviewed);
+        let tamper = if desk.alone { findings.tamper(now, desk.limits.agree_s, desk.reviewed) } else { None };
         if let Some(tamper) = &tamper {
             self.take_tamper(tamper, findings, now, desk);
         }
@@ -231,7 +233,7 @@ impl Episodes {
                     episode.params = episode.params.union(row.params);
                     episode.dirty |= episode.open();
                 }
-                if episode.assessment == Assessment::Tamper || !row.holds() {
+                if (episode.assessment == Assessment::Tamper && desk.alone) || !row.holds() {
                     return;
                 }
                 let (priority, changes_at) = fusion::priority(row, assessment, now, coexists, desk.limits);
@@ -249,7 +251,7 @@ impl Episodes {
                 let mut episode = begin(row, assessment, now);
                 episode.confidence = fusion::confidence(row);
                 episode.set(assessment, priority, changes_at);
-                episode.raise_at = now.plus_s(delay_s(assessment, priority, desk.limits));
+                episode.raise_at = if desk.alone { now.plus_s(delay_s(assessment, priority, desk.limits)) } else { now };
                 self.list.push(episode);
             }
             None => {}
@@ -742,7 +744,7 @@ fn write(episode: &Episode, findings: &Findings, now: Timestamp, desk: &Desk<'_>
     let (text, action) = if episode.beds > 0 && meta.id != "M04" {
         texts.collapse(&filled)
     } else {
-        (texts.sentence(meta.id, key, episode.assessment, &filled), texts.action(episode.assessment, coexists, &filled))
+        (texts.sentence(meta.id, key, episode.assessment, &filled), texts.action(meta.id, episode.assessment, coexists, &filled))
     };
     let mut rows: Vec<&Finding> = episode.evidence.iter().filter_map(|c| findings.row(*c)).collect();
     rows.sort_by(|a, b| {

@@ -11,16 +11,61 @@
 //! *Judge before you learn*: a check sees the baseline as it was before the observation; only what passed feeds the
 //! baseline; learning stops while a bed is under suspicion.
 
-use crate::alert::{Alert, AlertEvent, BedState, DeviceEvent, Flat, PriorityCounts, TrustCounts, Vitals, WardState};
-use crate::command::{Command, Response};
-use crate::observation::Source;
+use crate::alert::{AlertEvent, AlertState, Cause, DeviceEvent, DeviceEventKind, EventKind};
+use crate::bed::Bed;
+use crate::check::{Arg, Assessment, CheckId, Priority, Verdict, Verdicts, View};
+use crate::command::{Command, Refusal, Response, Verb};
+use crate::config::MapMode;
+use crate::episode::{Desk, Note};
+use crate::fleet::{Fleet, Raise};
+use crate::fusion::Origin;
+use crate::hl7::decode::Decoder;
+use crate::hl7::dialect::Tables;
+use crate::hl7::{Message, Scratch, is_batch, place, split_batch};
+use crate::observation::{MessageFlags, MessageKind, Report, Source, Validity};
+use crate::population::Population;
+use crate::profile::Shelf;
 use crate::time::Timestamp;
+use crate::vital::ParamSet;
+use cell::Cell;
+use rustc_hash::FxHashMap;
+use senders::Keyed;
+use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
 
+mod adt;
+mod cell;
+mod documents;
 mod feeds;
+mod flow;
+mod places;
+mod resent;
+mod senders;
 mod settings;
+mod snapshot;
+mod together;
 
 pub use feeds::{FeedCounts, UnknownCode};
 pub use settings::{FIXED_KEY, Settings};
+
+/// A bed's document is written anew at least so often, milliseconds.
+const BEAT_MS: i64 = 60_000;
+/// A repeated request gets the same answer for so long, milliseconds.
+const ANSWERED_MS: i64 = 300_000;
+/// Answers remembered at most.
+const ANSWERED_MAX: usize = 4096;
+/// Beds at most where the configuration names no bound.
+const BEDS_MAX: u32 = 20_000;
+/// Devices remembered at most; a further one is not announced.
+const DEVICES_MAX: usize = 65_536;
+/// From this log10(e) on a bed learns nothing: e ≥ 10.
+const SUSPICION_LOG10_E: f64 = 1.0;
+/// Ward and bed of what concerns the installation, and the bed of what concerns a whole ward.
+const SITE: &str = "_site";
+const WARD: &str = "_ward";
+const SELFTEST: &str = "_selftest";
 
 /// Number of a bed within one monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -71,93 +116,285 @@ pub enum RestoreError {
 }
 
 /// The core's state.
-#[derive(Debug, Default)]
-pub struct Monitor {}
+#[derive(Debug)]
+pub struct Monitor {
+    house: House,
+    decoder: Decoder,
+    keyed: Keyed,
+    /// The time of the last input.
+    now: Timestamp,
+    /// An input was handled.
+    started: bool,
+    cells: Vec<Cell>,
+    wards: Vec<Ward>,
+    fleet: Fleet,
+    feeds: BTreeMap<String, FeedCounts>,
+    devices: BTreeMap<String, Device>,
+    answered: VecDeque<Answered>,
+    // What follows is made anew from the above.
+    /// Place as sent, folded, to the bed; configured places from the beginning.
+    places: FxHashMap<String, u32>,
+    /// Folded `ward/bed` to the bed.
+    by_slug: FxHashMap<String, u32>,
+    /// Open alert to its bed.
+    alerts: FxHashMap<String, u32>,
+    queue: BinaryHeap<Reverse<(Timestamp, u32)>>,
+    outputs: VecDeque<Output>,
+    events: Vec<AlertEvent>,
+    scratch: Scratch,
+    report: Report,
+    verdicts: Verdicts,
+    place_key: String,
+    /// M03 and P08, where the catalogue has them.
+    silence: Option<CheckId>,
+    patients: Option<CheckId>,
+}
+
+/// What stays the same for as long as the monitor lives.
+#[derive(Debug)]
+struct House {
+    settings: Settings,
+    zone: jiff::tz::TimeZone,
+    /// 64 hex digits, and `sha256:` with the first 16 of them.
+    model: String,
+    model_short: String,
+    population: Population,
+    shelf: Shelf,
+    /// S05, where the catalogue has it.
+    flood: Option<CheckId>,
+}
+
+impl House {
+    fn desk<'a>(&'a self, bed: &'a Bed, device: &'a str, application: &str, rev: u64, reserved: bool) -> Desk<'a> {
+        Desk {
+            site: &self.settings.site,
+            ward: &bed.ward,
+            bed: &bed.bed,
+            rev,
+            zone: &self.zone,
+            model: &self.model_short,
+            device: (!device.is_empty()).then_some(device),
+            limits: &self.settings.episodes,
+            publish_comments: self.settings.publish_comments,
+            reviewed: self.shelf.of_application(application).reviewed,
+            flood: self.flood,
+            alone: !reserved,
+        }
+    }
+}
+
+/// A ward and its beds, configured ones first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Ward {
+    name: String,
+    rev: u64,
+    cells: Vec<u32>,
+}
+
+/// A device and where it was last heard.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Device {
+    bed: u32,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+}
+
+/// An answer that is given again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Answered {
+    at: Timestamp,
+    response: Response,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Monitor::new(Settings::default())
+    }
+}
 
 impl Monitor {
-    /// A monitor that has heard nothing.
-    pub fn new(_settings: Settings) -> Monitor {
-        Monitor {}
+    /// A monitor that has heard nothing. A zone that the configuration should have refused counts as UTC.
+    pub fn new(settings: Settings) -> Monitor {
+        let tables = Arc::new(Tables::embedded());
+        let decoder = Decoder::new(&settings.zone, Arc::clone(&tables))
+            .or_else(|_| Decoder::new("UTC", tables))
+            .expect("UTC is a zone of every database");
+        let (population, shelf) = (Population::default(), Shelf::default());
+        let model = snapshot::model_hash(&settings, &population, &shelf);
+        let keyed = Keyed::new(&settings.site_key);
+        let house = House {
+            zone: jiff::tz::TimeZoneDatabase::bundled().get(&settings.zone).unwrap_or(jiff::tz::TimeZone::UTC),
+            model_short: format!("sha256:{}", &model[..16]),
+            model,
+            population,
+            shelf,
+            flood: CheckId::from_id("S05"),
+            settings,
+        };
+        let mut monitor = Monitor {
+            house,
+            decoder,
+            keyed,
+            now: Timestamp::MIN,
+            started: false,
+            cells: Vec::new(),
+            wards: Vec::new(),
+            fleet: Fleet::default(),
+            feeds: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            answered: VecDeque::new(),
+            places: FxHashMap::default(),
+            by_slug: FxHashMap::default(),
+            alerts: FxHashMap::default(),
+            queue: BinaryHeap::new(),
+            outputs: VecDeque::new(),
+            events: Vec::new(),
+            scratch: Scratch::default(),
+            report: Report::default(),
+            verdicts: Verdicts::default(),
+            place_key: String::new(),
+            silence: CheckId::from_id("M03"),
+            patients: CheckId::from_id("P08"),
+        };
+        let configured = monitor.house.settings.beds.bed.clone();
+        for entry in &configured {
+            monitor.open_bed(&entry.ward, &entry.bed, false, Timestamp::MIN);
+        }
+        monitor.rebuild();
+        monitor
     }
-    /// A monitor as [`Monitor::snapshot`] saw it. Refused where other checks, tables or settings decide now.
-    pub fn restore(_settings: Settings, _snapshot: &[u8]) -> Result<Monitor, RestoreError> {
-        Err(RestoreError::Unreadable("not yet".into()))
-    }
-    /// Everything that later answers depend on. Take it between an input's last output and the next input.
-    pub fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+
+    /// Everything that is made from the state.
+    fn rebuild(&mut self) {
+        self.places.clear();
+        self.by_slug.clear();
+        self.alerts.clear();
+        self.queue.clear();
+        for (number, cell) in self.cells.iter_mut().enumerate() {
+            let number = number as u32;
+            self.by_slug.insert(place::key(&cell.bed.ward, &cell.bed.bed), number);
+            for episode in cell.episodes.open() {
+                self.alerts.insert(episode.id.clone(), number);
+            }
+            let due = cell.due_at();
+            cell.queued_at = None;
+            if due < Timestamp::MAX {
+                cell.queued_at = Some(due);
+                self.queue.push(Reverse((due, number)));
+            }
+        }
+        self.map_places();
     }
 
     /// A connection was opened.
-    pub fn handle_open(&mut self, _source: &Source, _at: Timestamp) {}
+    pub fn handle_open(&mut self, source: &Source, at: Timestamp) {
+        self.advance(at);
+        self.feed(&source.feed);
+    }
+
     /// A connection was closed; what lived in it is forgotten.
-    pub fn handle_close(&mut self, _connection: u64, _at: Timestamp) {}
+    pub fn handle_close(&mut self, connection: u64, at: Timestamp) {
+        self.advance(at);
+        self.decoder.close(connection);
+    }
+
     /// One frame. `sequence` is its number in the journal (or in the recorded log).
-    pub fn handle_frame(&mut self, _source: &Source, _sequence: u64, _frame: &[u8], _at: Timestamp) {}
-    /// A person's command.
-    pub fn handle_command(&mut self, _command: &Command, _at: Timestamp) {}
+    pub fn handle_frame(&mut self, source: &Source, sequence: u64, frame: &[u8], at: Timestamp) {
+        let at = self.advance(at);
+        if is_batch(frame) {
+            for message in split_batch(frame).messages {
+                self.message(source, sequence, message, at);
+            }
+        } else {
+            self.message(source, sequence, frame, at);
+        }
+    }
+
     /// The shell's own trouble.
-    pub fn handle_condition(&mut self, _condition: &SiteCondition, _at: Timestamp) {}
+    pub fn handle_condition(&mut self, condition: &SiteCondition, at: Timestamp) {
+        let at = self.advance(at);
+        let Some(check) = CheckId::from_id(&condition.check) else { return };
+        let number = self.reserved(SITE, SITE, at);
+        if condition.holds {
+            self.inject(number, Verdict::new(check, ParamSet::EMPTY, at), at);
+        } else {
+            self.inject_pass(number, check, at);
+        }
+    }
+
     /// We were not running between `applied_until` and `at`: deadlines up to the first still fire, those between are moved, so
     /// that our own absence is not taken for a monitor's silence.
-    pub fn handle_start(&mut self, _applied_until: Timestamp, _at: Timestamp) {}
+    pub fn handle_start(&mut self, applied_until: Timestamp, at: Timestamp) {
+        if self.started {
+            self.advance(applied_until);
+        }
+        let away_ms = at.since_ms(self.now.max(applied_until)).max(0);
+        let left = self.now.max(applied_until);
+        // Connections do not outlive the process that had them.
+        self.decoder.close_all();
+        if !self.started {
+            return;
+        }
+        for number in 0..self.cells.len() {
+            let cell = &mut self.cells[number];
+            cell.started_at = at;
+            cell.grace_until = match cell.judge_at {
+                Timestamp::MAX => at.plus_s(60.0),
+                due => at.plus_ms(due.since_ms(left).max(60_000)),
+            };
+            cell.episodes.shift(away_ms, left);
+            cell.judge_at = cell.judge_at.max(cell.grace_until);
+            cell.house_at = if cell.house_at == Timestamp::MAX { Timestamp::MAX } else { cell.house_at.max(at).plus_ms(1) };
+            self.enqueue(number as u32);
+        }
+        self.now = self.now.max(at);
+    }
+
     /// It is `now`.
-    pub fn handle_timeout(&mut self, _now: Timestamp) {}
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.advance(now);
+    }
+
     /// The next thing to say.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
+
     /// When [`handle_timeout`](Monitor::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        self.queue.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Every bed, in the order of the map and then as first heard.
     pub fn beds(&self) -> impl Iterator<Item = Place<'_>> {
-        std::iter::empty()
+        self.cells.iter().zip(0..).map(|(cell, number)| Place {
+            id: BedId(number),
+            ward: &cell.bed.ward,
+            bed: &cell.bed.bed,
+            reserved: cell.reserved,
+        })
     }
     /// A bed by its place.
-    pub fn bed_id(&self, _ward: &str, _bed: &str) -> Option<BedId> {
-        None
+    pub fn bed_id(&self, ward: &str, bed: &str) -> Option<BedId> {
+        self.by_slug.get(&place::key(ward, bed)).copied().map(BedId)
     }
     /// Every ward that has a bed, in the order of its first bed.
     pub fn wards(&self) -> Vec<&str> {
-        Vec::new()
-    }
-    /// `bed-state/1`.
-    pub fn bed_state(&self, _bed: BedId, _now: Timestamp) -> Option<BedState> {
-        None
-    }
-    /// `ward-state/1`, all parts. Every call is a new revision.
-    pub fn ward_states(&mut self, _ward: &str, _now: Timestamp) -> Vec<WardState> {
-        Vec::new()
-    }
-    /// `vitals/1`.
-    pub fn vitals(&self, _bed: BedId, _now: Timestamp) -> Option<Vitals> {
-        None
-    }
-    /// `flat`.
-    pub fn flat(&self, _bed: BedId, _now: Timestamp) -> Option<Flat> {
-        None
-    }
-    /// Every open alert, by bed, then high first, then by onset.
-    pub fn open_alerts(&self) -> Vec<Alert> {
-        Vec::new()
-    }
-    /// An open alert.
-    pub fn alert(&self, _id: &str) -> Option<Alert> {
-        None
-    }
-    /// Beds by trust and open alerts by priority, for the heartbeat.
-    pub fn counts(&self, _now: Timestamp) -> (TrustCounts, PriorityCounts) {
-        Default::default()
+        self.wards.iter().map(|w| w.name.as_str()).collect()
     }
     /// Counters of every feed, by name.
     pub fn feeds(&self) -> impl Iterator<Item = &FeedCounts> {
-        std::iter::empty()
+        self.feeds.values()
     }
     /// SHA-256 over every table and threshold that decides, 64 hex digits.
     pub fn model_hash(&self) -> &str {
-        ""
+        &self.house.model
+    }
+
+    fn desk<'a>(&'a self, cell: &'a Cell) -> Desk<'a> {
+        self.house.desk(&cell.bed, &cell.device, &cell.application, cell.rev, cell.reserved)
     }
 }
+
+#[cfg(test)]
+mod tests;

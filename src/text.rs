@@ -79,8 +79,26 @@ pub enum TextError {
 #[derive(Debug)]
 pub struct Texts {
     house: House,
-    /// By check id, then by the verdict's `text`.
-    checks: BTreeMap<String, BTreeMap<String, Template>>,
+    checks: BTreeMap<String, CheckTexts>,
+}
+
+/// What one check says; the variants are the verdict's `text`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckTexts {
+    name: Template,
+    /// For the ward; absent where the finding alone never reaches one.
+    #[serde(default)]
+    nurse: BTreeMap<String, Template>,
+    /// For clinical engineering: what was compared.
+    #[serde(default)]
+    engineer: BTreeMap<String, Template>,
+    action: Option<Template>,
+}
+
+/// A variant, or the default one.
+fn variant<'t>(texts: &'t BTreeMap<String, Template>, key: &str) -> Option<&'t Template> {
+    texts.get(key).or_else(|| texts.get("default"))
 }
 
 static SHIPPED: LazyLock<Texts> =
@@ -112,7 +130,7 @@ impl Texts {
         struct Checks {
             schema: String,
             #[serde(flatten)]
-            checks: BTreeMap<String, BTreeMap<String, Template>>,
+            checks: BTreeMap<String, CheckTexts>,
         }
         let house: House = toml::from_str(house)?;
         let checks: Checks = toml::from_str(checks)?;
@@ -137,15 +155,24 @@ impl Texts {
         self.house.label.get(parameter.key()).map_or(parameter.key(), |t| t.of(language))
     }
 
-    /// What a check says; the assessment's own sentence where it has none, or where one of its names is not given.
+    /// What people call a check's finding.
+    pub fn name(&self, check: &str) -> Option<&Template> {
+        self.checks.get(check).map(|t| &t.name)
+    }
+
+    /// What a check says: to the ward, or to the engineers where nothing else supports it. The assessment's own sentence
+    /// stands in where it has none, or where one of its names is not given.
     pub fn sentence(&self, check: &str, key: &str, assessment: Assessment, slots: &Slots<'_>) -> Text {
-        let own = self.checks.get(check).and_then(|texts| texts.get(key).or_else(|| texts.get("default")));
+        let own = self.checks.get(check).and_then(|texts| {
+            let (nurse, engineer) = (variant(&texts.nurse, key), variant(&texts.engineer, key));
+            if assessment == Assessment::Unverified { engineer.or(nurse) } else { nurse.or(engineer) }
+        });
         own.and_then(|template| self.fill(template, slots)).unwrap_or_else(|| self.fallback(assessment, slots))
     }
 
-    /// What a check compared: its sentence `evidence`, where it has one.
+    /// What a check compared.
     pub fn evidence(&self, check: &str, key: &str, assessment: Assessment, slots: &Slots<'_>) -> Text {
-        let own = self.checks.get(check).and_then(|texts| texts.get("evidence"));
+        let own = self.checks.get(check).and_then(|texts| variant(&texts.engineer, key).or_else(|| variant(&texts.nurse, key)));
         own.and_then(|template| self.fill(template, slots)).unwrap_or_else(|| self.sentence(check, key, assessment, slots))
     }
 
@@ -154,9 +181,13 @@ impl Texts {
     }
 
     /// What to do; `coexist`: a tamper or identity alert and corroborated physiology on one bed.
-    pub fn action(&self, assessment: Assessment, coexist: bool, slots: &Slots<'_>) -> Text {
-        let template = if coexist { &self.house.coexist.action } else { &self.house.assessment[&assessment].action };
-        self.fill(template, slots).unwrap_or_default()
+    ///
+    /// Tampering always has the house's own words: they name the reference for the telephone.
+    pub fn action(&self, check: &str, assessment: Assessment, coexist: bool, slots: &Slots<'_>) -> Text {
+        let house = if coexist { &self.house.coexist.action } else { &self.house.assessment[&assessment].action };
+        let own = self.checks.get(check).and_then(|texts| texts.action.as_ref());
+        let own = own.filter(|_| !coexist && assessment != Assessment::Tamper);
+        own.and_then(|template| self.fill(template, slots)).or_else(|| self.fill(house, slots)).unwrap_or_default()
     }
 
     /// What is said of a gateway, and what to do.
@@ -244,7 +275,12 @@ impl Texts {
             ("collapse.action".to_owned(), &self.house.collapse.action),
         ];
         let labels = self.house.label.iter().map(|(key, t)| (format!("label.{key}"), t));
-        let checks = self.checks.iter().flat_map(|(id, texts)| texts.iter().map(move |(key, t)| (format!("{id}.{key}"), t)));
+        let checks = self.checks.iter().flat_map(|(id, texts)| {
+            let nurse = texts.nurse.iter().map(move |(key, t)| (format!("{id}.nurse.{key}"), t));
+            let engineer = texts.engineer.iter().map(move |(key, t)| (format!("{id}.engineer.{key}"), t));
+            let single = std::iter::once((format!("{id}.name"), &texts.name));
+            single.chain(nurse).chain(engineer).chain(texts.action.iter().map(move |t| (format!("{id}.action"), t)))
+        });
         house.chain(more).chain(labels).chain(checks)
     }
 }
@@ -331,7 +367,7 @@ mod tests {
         let text = Texts::shipped().sentence("Z99", "default", Assessment::Tamper, &slots);
         assert_eq!(text.en, "Values of HR cannot be trusted");
         for assessment in ASSESSMENTS {
-            let action = Texts::shipped().action(assessment, false, &slots);
+            let action = Texts::shipped().action("Z99", assessment, false, &slots);
             assert!(!action.en.is_empty() && !action.it.is_empty() && !action.en.contains('{'));
         }
     }

@@ -60,11 +60,18 @@ pub struct FeedCounts {
     pub last_message_at: Option<Timestamp>,
     /// Wards that it feeds.
     pub wards: Vec<String>,
+    /// Sender of the last message, and its MSH-7.
+    pub(super) last_sender: u64,
+    pub(super) last_sent_at: Timestamp,
     skews_ms: Vec<i64>,
     skew_next: u32,
 }
 
 impl FeedCounts {
+    pub(super) fn of(feed: &str) -> FeedCounts {
+        FeedCounts { feed: feed.to_owned(), ..FeedCounts::default() }
+    }
+
     /// Sender minus us, median of the last messages, ms.
     pub fn skew_ms(&self) -> Option<i64> {
         let mut sorted = self.skews_ms.clone();

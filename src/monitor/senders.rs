@@ -5,20 +5,19 @@ use hmac::{Hmac, Mac};
 use rustc_hash::{FxHashMap, FxHasher};
 use sha2::Sha256;
 use std::hash::Hasher;
+use std::sync::Arc;
 
 /// Senders whose hash is remembered at most; when full, all are forgotten and computed anew.
 const CACHE_MAX: usize = 65_536;
 
 /// One sender as its messages show it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Sender {
     texts: [String; 4],
     /// Of peer, MSH-3, MSH-4 and device.
     pub hash: u64,
     /// `dev-…`: of the device, or of peer, MSH-3 and MSH-4 where none is named.
-    pub device: String,
-    /// `p-…`.
-    pub peer: String,
+    pub device: Arc<str>,
 }
 
 /// The site's key at work.
@@ -100,8 +99,7 @@ impl Keyed {
                 let device_name = if device.is_empty() { self.short("dev", &stand_in) } else { self.short("dev", &[device]) };
                 let sender = Sender {
                     hash: self.number("sender", &texts).max(1),
-                    device: device_name,
-                    peer: self.short("p", &[peer]),
+                    device: device_name.into(),
                     texts: texts.map(str::to_owned),
                 };
                 let at = self.senders.len();
@@ -118,7 +116,8 @@ impl Keyed {
         if control_id.is_empty() {
             return None;
         }
-        let fits = control_id.len() <= 64 && control_id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        let fits =
+            control_id.len() <= 64 && control_id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         Some(if plain && fits { control_id.to_owned() } else { self.short("m", &[control_id]) })
     }
 }

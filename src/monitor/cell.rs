@@ -1,0 +1,75 @@
+//! One bed with everything that belongs to it.
+
+use super::resent::Resent;
+use crate::bed::Bed;
+use crate::check::States;
+use crate::episode::Episodes;
+use crate::fusion::Findings;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A bed, what its checks remember, what they found, and the alerts of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Cell {
+    pub bed: Bed,
+    pub states: States,
+    pub findings: Findings,
+    pub episodes: Episodes,
+    pub resent: Resent,
+    /// Grows with every [`Output::BedChanged`](super::Output::BedChanged).
+    pub rev: u64,
+    /// `_ward`, `_site`, `_unassigned-…`, `_selftest`.
+    pub reserved: bool,
+    /// Feed, `dev-…` and MSH-3 of the last message.
+    pub feed: String,
+    pub device: String,
+    pub application: String,
+    /// A message was heard since the bed was opened.
+    pub heard: bool,
+    /// When the checks want to look, and when anything else is to be done.
+    pub judge_at: Timestamp,
+    pub house_at: Timestamp,
+    /// When its document is due by itself: a value becomes stale, or a minute is over.
+    pub beat_at: Timestamp,
+    /// We began at `started_at` and were away before: until `grace_until` nothing is judged without a message, and what
+    /// began while we were away is nobody's silence.
+    pub started_at: Timestamp,
+    pub grace_until: Timestamp,
+    /// The time under which it stands in the queue; earlier entries are found to be void.
+    #[serde(skip)]
+    pub queued_at: Option<Timestamp>,
+}
+
+impl Cell {
+    pub fn new(ward: &str, bed: &str, reserved: bool, at: Timestamp) -> Cell {
+        Cell {
+            bed: Bed::new(ward.to_owned(), bed.to_owned(), at),
+            states: States::default(),
+            findings: Findings::default(),
+            episodes: Episodes::default(),
+            resent: Resent::default(),
+            rev: 0,
+            reserved,
+            feed: String::new(),
+            device: String::new(),
+            application: String::new(),
+            heard: false,
+            judge_at: Timestamp::MAX,
+            house_at: Timestamp::MAX,
+            beat_at: Timestamp::MIN,
+            started_at: Timestamp::MIN,
+            grace_until: Timestamp::MIN,
+            queued_at: None,
+        }
+    }
+
+    pub fn due_at(&self) -> Timestamp {
+        self.judge_at.min(self.house_at)
+    }
+
+    /// Whether the feed of this bed is alive: something came within the usual time.
+    pub fn live(&self, now: Timestamp) -> bool {
+        let limit_s = self.bed.delta_s().map_or(60.0, |delta| (5.0 * delta).max(60.0));
+        self.heard && !self.bed.off && now.since_s(self.bed.heard_at) <= limit_s
+    }
+}

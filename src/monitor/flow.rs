@@ -1,0 +1,379 @@
+//! The way of a message and of a deadline through the core.
+
+use super::*;
+use crate::hl7::dialect::hash32;
+
+impl Monitor {
+    /// Fires every deadline up to and including `to`, each at its own time; the time never runs backwards.
+    pub(super) fn advance(&mut self, to: Timestamp) -> Timestamp {
+        self.started = true;
+        let to = to.max(self.now);
+        while let Some(Reverse((at, number))) = self.queue.peek().copied() {
+            if at > to {
+                break;
+            }
+            self.queue.pop();
+            let cell = &mut self.cells[number as usize];
+            if cell.queued_at != Some(at) {
+                continue;
+            }
+            cell.queued_at = None;
+            if cell.due_at() > at {
+                // It was moved later since.
+                self.enqueue(number);
+                continue;
+            }
+            self.now = self.now.max(at);
+            self.moment(number, at);
+        }
+        self.now = to;
+        to
+    }
+
+    /// Stands a bed into the queue, if it does not stand there early enough.
+    pub(super) fn enqueue(&mut self, number: u32) {
+        let cell = &mut self.cells[number as usize];
+        let due = cell.due_at();
+        if due < Timestamp::MAX && cell.queued_at.is_none_or(|queued| due < queued) {
+            cell.queued_at = Some(due);
+            self.queue.push(Reverse((due, number)));
+        }
+    }
+
+    /// A deadline of a bed came.
+    fn moment(&mut self, number: u32, at: Timestamp) {
+        let cell = &mut self.cells[number as usize];
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        verdicts.clear();
+        if cell.judge_at <= at {
+            let profile = self.house.shelf.of_application(&cell.application);
+            let view = View::moment(at, &cell.bed, &self.house.population, profile);
+            self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);
+            cell.findings.observe(&verdicts, at, None, &cell.bed, &Origin::default);
+        }
+        self.verdicts = verdicts;
+        self.settle(number, at);
+        self.together(at);
+    }
+
+    /// Lets the episodes of a bed move and says what is to be said; computes when to look again.
+    pub(super) fn settle(&mut self, number: u32, at: Timestamp) {
+        let cell = &mut self.cells[number as usize];
+        let before = self.events.len();
+        if !cell.findings.rows.is_empty() || !cell.episodes.is_empty() {
+            let desk = self.house.desk(&cell.bed, &cell.device, &cell.application, cell.rev, cell.reserved);
+            cell.episodes.step(&cell.findings, at, &desk, &mut self.events);
+            let episodes = &cell.episodes;
+            cell.findings.prune(at, desk.limits.agree_s, |check| episodes.list.iter().any(|e| e.evidence.contains(&check)));
+        }
+        self.house.plan(cell, at);
+        self.say(number, before);
+        self.enqueue(number);
+    }
+
+    /// Queues the events that were written since `before`, and the bed's new document.
+    pub(super) fn say(&mut self, number: u32, before: usize) {
+        for event in &self.events[before..] {
+            if event.alert.state == AlertState::Cleared {
+                self.alerts.remove(&event.alert.id);
+            } else if event.event == EventKind::Raised {
+                self.alerts.insert(event.alert.id.clone(), number);
+            }
+            self.outputs.push_back(Output::Alert(Box::new(event.clone())));
+        }
+        self.cells[number as usize].rev += 1;
+        self.outputs.push_back(Output::BedChanged(BedId(number)));
+    }
+
+    /// One message of a frame.
+    pub(super) fn message(&mut self, source: &Source, sequence: u64, bytes: &[u8], at: Timestamp) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut report = std::mem::take(&mut self.report);
+        match Message::read(bytes, &mut scratch) {
+            Ok(message) => {
+                self.decoder.decode(&message, source, at, &mut report);
+                let text = message.text();
+                self.report(source, sequence, &mut report, text, at);
+            }
+            Err(_) => {
+                let feed = self.feed(&source.feed);
+                feed.received += 1;
+                feed.unreadable += 1;
+                feed.last_message_at = Some(at);
+            }
+        }
+        self.scratch = scratch;
+        self.report = report;
+        self.together(at);
+    }
+
+    /// A decoded message: counted, then judged with the bed it belongs to.
+    fn report(&mut self, source: &Source, sequence: u64, report: &mut Report, text: &[u8], at: Timestamp) {
+        let device = report.devices.first().map_or("", |d| d.key.as_str());
+        let sender = self.keyed.sender(&source.peer, &report.application, &report.facility, device);
+        let (sender_hash, device_known) = (sender.hash, Arc::clone(&sender.device));
+        self.count(source, report, text, sender_hash, &device_known, at);
+        match report.kind {
+            MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive => {}
+            MessageKind::Adt => {
+                self.adt(source, report, at);
+                return;
+            }
+            MessageKind::Waveform | MessageKind::Query | MessageKind::Ack | MessageKind::Other => return,
+        }
+        let subject = &report.subject;
+        let parts = [subject.point_of_care.as_str(), subject.room.as_str(), subject.bed.as_str()];
+        let nowhere = parts.iter().all(|p| p.trim().is_empty());
+        if report.kind == MessageKind::KeepAlive && nowhere {
+            return;
+        }
+        let test = report.flags.has(MessageFlags::TEST);
+        let number = if test {
+            Some(self.reserved(SITE, SELFTEST, at))
+        } else {
+            match self.locate(source, parts, at) {
+                Some(number) => Some(number),
+                None => self.unassigned(&device_known, at),
+            }
+        };
+        let Some(number) = number else {
+            self.feed(&source.feed).beds_refused += 1;
+            return;
+        };
+        if test {
+            // Never mixed with live values: its bed says that there was a test, and when.
+            self.cells[number as usize].bed.note_message(at);
+            return;
+        }
+        if self.is_resent(number, report, sender_hash, at) {
+            report.flags.set(MessageFlags::RESENT);
+            self.feed(&source.feed).duplicates += 1;
+            return;
+        }
+        self.device(number, &device_known, at);
+        let ward_known = self.cells[number as usize].heard && self.cells[number as usize].feed == source.feed;
+        if !ward_known {
+            let ward = self.cells[number as usize].bed.ward.clone();
+            self.feed(&source.feed).ward(&ward);
+        }
+        self.judge(number, source, sequence, report, sender_hash, &device_known, at);
+    }
+
+    /// Whether it is a copy of a message that was judged: same sender, same body, and the same id or within a minute. A body
+    /// without a time of its own proves nothing.
+    fn is_resent(&mut self, number: u32, report: &Report, sender: u64, at: Timestamp) -> bool {
+        if report.kind == MessageKind::KeepAlive {
+            return false;
+        }
+        let cell = &mut self.cells[number as usize];
+        let by_id = self.house.settings.checks.control_id_reuse.is_resend(&cell.states.control_id_reuse, report, sender, at);
+        if !report.body_is_unique {
+            return by_id && report.control_id_is_id;
+        }
+        let body = report.body_hash.iter().fold(0u64, |h, b| h.rotate_left(8) ^ u64::from(*b)) ^ sender;
+        let id = if report.control_id_is_id { hash32(&[report.control_id.as_bytes()]).max(1) } else { 0 };
+        cell.resent.seen(body, id, at) || by_id
+    }
+
+    fn count(&mut self, source: &Source, report: &Report, text: &[u8], sender: u64, device: &str, at: Timestamp) {
+        let known = report.rejects.iter().all(|r| r.reason != crate::observation::RejectReason::UnknownCode);
+        let peer = {
+            let feed = self.feed(&source.feed);
+            if feed.last_sender == sender { None } else { Some(()) }
+        };
+        let peer = peer.map(|()| self.keyed.short("p", &[&source.peer]));
+        let feed = self.feed(&source.feed);
+        feed.received += 1;
+        feed.last_message_at = Some(at);
+        if let Some(peer) = peer {
+            feed.last_sender = sender;
+            feed.last_sent_at = Timestamp::MIN;
+            feed.peer = peer;
+        }
+        if let Some(sent_at) = report.sent_at {
+            feed.skew(sent_at.since_ms(at));
+            feed.out_of_order += u64::from(sent_at < feed.last_sent_at);
+            feed.last_sent_at = sent_at;
+        }
+        match report.kind {
+            MessageKind::Vitals => feed.vitals += 1,
+            MessageKind::Waveform => feed.waveforms += 1,
+            MessageKind::Alarm => feed.alarms += 1,
+            MessageKind::Adt => feed.adt += 1,
+            MessageKind::KeepAlive => feed.keep_alive += 1,
+            MessageKind::Query | MessageKind::Ack | MessageKind::Other => feed.other += 1,
+        }
+        feed.test += u64::from(report.flags.has(MessageFlags::TEST));
+        feed.report(report);
+        if !known {
+            for reject in &report.rejects {
+                feed.unknown(device, reject, text);
+            }
+        }
+    }
+
+    /// A device is heard at a bed.
+    fn device(&mut self, number: u32, device: &str, at: Timestamp) {
+        let place = |cell: &Cell| format!("{}/{}", cell.bed.ward, cell.bed.bed);
+        if self.cells[number as usize].device == device {
+            return;
+        }
+        let room = self.devices.len() < DEVICES_MAX;
+        match self.devices.get_mut(device) {
+            Some(known) => {
+                known.last_seen = at;
+                // One gateway speaks for many beds: a device moves only when its old bed is heard no more.
+                if known.bed != number {
+                    let (old, new) = (&self.cells[known.bed as usize], &self.cells[number as usize]);
+                    if old.device == device && old.live(at) {
+                        return;
+                    }
+                    let event = DeviceEvent {
+                        ts: at,
+                        device: device.to_owned(),
+                        event: DeviceEventKind::Moved,
+                        ward: Some(new.bed.ward.clone()),
+                        bed: Some(new.bed.bed.clone()),
+                        model: None,
+                        first_seen: known.first_seen,
+                        last_seen: at,
+                        from: Some(place(old)),
+                        to: Some(place(new)),
+                    };
+                    known.bed = number;
+                    self.outputs.push_back(Output::Device(Box::new(event)));
+                }
+            }
+            None if room => {
+                self.devices.insert(device.to_owned(), Device { bed: number, first_seen: at, last_seen: at });
+                let cell = &self.cells[number as usize];
+                let assigned = !cell.reserved;
+                self.outputs.push_back(Output::Device(Box::new(DeviceEvent {
+                    ts: at,
+                    device: device.to_owned(),
+                    event: DeviceEventKind::New,
+                    ward: assigned.then(|| cell.bed.ward.clone()),
+                    bed: assigned.then(|| cell.bed.bed.clone()),
+                    model: None,
+                    first_seen: at,
+                    last_seen: at,
+                    from: None,
+                    to: None,
+                })));
+            }
+            None => {}
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn judge(&mut self, number: u32, source: &Source, sequence: u64, report: &Report, sender: u64, device: &str, at: Timestamp) {
+        let patient = self.keyed.patient(&report.subject.patient);
+        let cell = &mut self.cells[number as usize];
+        if !cell.heard {
+            cell.heard = true;
+            cell.bed.begin_epoch(patient, cell.bed.age, at);
+            cell.bed.heard_at = at;
+        }
+        cell.bed.off = false;
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        verdicts.clear();
+        let profile = self.house.shelf.of_application(&report.application);
+        {
+            let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile);
+            self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);
+        }
+        if at < cell.grace_until {
+            // What began while we were away is nobody's silence.
+            let started = cell.started_at;
+            verdicts.list.retain(|v| v.onset >= started || v.check.meta().rest != Assessment::Silence);
+        }
+        let keyed = &self.keyed;
+        let origin = || Origin {
+            msg_id: keyed.message_id(&report.control_id, report.control_id_is_plain),
+            raw: Some(format!("{}.{sequence}", source.feed)),
+        };
+        cell.findings.observe(&verdicts, at, Some(report), &cell.bed, &origin);
+        // Learn only from what passed, and only while nothing is suspected.
+        let mut doubted = ParamSet::EMPTY;
+        let mut whole = false;
+        for verdict in &verdicts.list {
+            doubted = doubted.union(verdict.params);
+            whole |= verdict.params.is_empty() && verdict.check.meta().rest != Assessment::Silence;
+        }
+        let frozen =
+            whole || cell.findings.rows.iter().any(|r| r.holds() && r.log10_e >= SUSPICION_LOG10_E && r.check.meta().evidence);
+        let bed = &mut cell.bed;
+        let age = crate::population::age_band(report.subject.birth, report.subject.class, at);
+        if age != bed.age && (report.subject.birth.is_some() || report.subject.class.is_some()) {
+            bed.age = age;
+        }
+        if patient != 0 && patient != bed.patient {
+            if bed.patient != 0 {
+                // Another patient: what was learned of the one before says nothing of this one.
+                bed.begin_epoch(patient, age, at);
+            }
+            bed.patient = patient;
+        }
+        for o in &report.observations {
+            if !o.validity.usable() || !o.value.is_finite() {
+                bed.note_absent(o.parameter, o.channel, o.validity, at);
+            } else if profile.is_sentinel(o.parameter, o.value) {
+                bed.note_absent(o.parameter, o.channel, Validity::Sentinel, at);
+            } else if doubted.contains(o.parameter) || o.flags.has(crate::observation::ObsFlags::CALIBRATION) {
+                bed.note_doubted(o, at);
+            } else {
+                bed.learn(&self.house.population, o, at, frozen);
+            }
+        }
+        bed.note_message(at);
+        let same = |kept: &mut String, new: &str| {
+            if kept != new {
+                new.clone_into(kept);
+            }
+        };
+        same(&mut cell.feed, &source.feed);
+        same(&mut cell.device, device);
+        same(&mut cell.application, &report.application);
+        self.verdicts = verdicts;
+        self.settle(number, at);
+        self.patient_elsewhere(number, patient, at);
+    }
+}
+
+impl House {
+    /// When a bed is to be looked at again.
+    fn plan(&self, cell: &mut Cell, at: Timestamp) {
+        let profile = self.shelf.of_application(&cell.application);
+        let later = |due: Timestamp, step_ms: i64| if due <= at { at.plus_ms(step_ms) } else { due };
+        if cell.reserved && !cell.heard {
+            cell.judge_at = Timestamp::MAX;
+        } else {
+            // A check that names a moment that is over is asked again in a second.
+            let due = later(self.settings.checks.deadline(&cell.states, &cell.bed, profile), 1000);
+            cell.judge_at = if due == Timestamp::MAX { due } else { due.max(cell.grace_until) };
+        }
+        let episodes = if cell.episodes.is_empty() {
+            Timestamp::MAX
+        } else {
+            later(cell.episodes.deadline(&cell.findings, &self.settings.episodes), 1)
+        };
+        // The beat and the next value to become stale are only looked for when they came: values only become stale later.
+        if cell.beat_at <= at {
+            cell.beat_at = at.plus_ms(BEAT_MS).min(next_stale(cell, at));
+        }
+        cell.house_at = episodes.min(cell.beat_at);
+    }
+}
+
+/// When the next value of a bed becomes stale, or the bed falls silent.
+fn next_stale(cell: &Cell, at: Timestamp) -> Timestamp {
+    let mut next = Timestamp::MAX;
+    for stream in &cell.bed.streams {
+        let Some(latest) = stream.latest else { continue };
+        let due = latest.received_at.plus_s(stream.stale_after_s()).plus_ms(1);
+        if due > at {
+            next = next.min(due);
+        }
+    }
+    next
+}

@@ -1,0 +1,121 @@
+//! The snapshot: postcard of everything that later answers depend on, with the hash of what decides.
+
+use super::cell::Cell;
+use super::feeds::FeedCounts;
+use super::{Answered, Device, Monitor, RestoreError, Settings, Ward};
+use crate::alert::hex;
+use crate::check::CATALOGUE;
+use crate::fleet::Fleet;
+use crate::hl7::decode::State as DecoderState;
+use crate::hl7::dialect::EMBEDDED;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Changes with the layout of the snapshot.
+const LAYOUT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot<'a> {
+    layout: u32,
+    key: Cow<'a, str>,
+    now: Timestamp,
+    started: bool,
+    decoder: Cow<'a, DecoderState>,
+    cells: Cow<'a, [Cell]>,
+    wards: Cow<'a, [Ward]>,
+    fleet: Cow<'a, Fleet>,
+    feeds: Cow<'a, BTreeMap<String, FeedCounts>>,
+    devices: Cow<'a, BTreeMap<String, Device>>,
+    answered: Cow<'a, VecDeque<Answered>>,
+}
+
+/// SHA-256 over every table and threshold that decides.
+pub(super) fn model_hash(
+    monitor_settings: &Settings,
+    population: &crate::population::Population,
+    shelf: &crate::profile::Shelf,
+) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |name: &str, text: &str| {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(name.as_bytes());
+        hash.update([0]);
+        hash.update(text.as_bytes());
+    };
+    part("version", env!("CARGO_PKG_VERSION"));
+    for (name, text) in EMBEDDED {
+        part(name, text);
+    }
+    for text in crate::text::SOURCES {
+        part("text", text);
+    }
+    for meta in CATALOGUE {
+        let row = (meta.id, meta.name, meta.class, meta.evidence, meta.art, meta.phy, meta.tam, meta.rest);
+        part("check", &format!("{row:?}"));
+    }
+    // Debug output of plain numbers and words: the same on every machine.
+    part("thresholds", &format!("{:?}", monitor_settings.checks));
+    part("episodes", &format!("{:?}", monitor_settings.episodes));
+    part("population", &format!("{population:?}"));
+    part("profiles", &format!("{shelf:?} {:?}", monitor_settings.profiles));
+    hex(&hash.finalize())
+}
+
+/// What a snapshot must have been written under.
+fn key(model: &str, settings: &Settings) -> String {
+    let mut hash = Sha256::new();
+    hash.update(model.as_bytes());
+    hash.update(format!("{:?}", (&settings.site, &settings.zone, &settings.beds, settings.publish_comments)).as_bytes());
+    hash.update(&settings.site_key);
+    hex(&hash.finalize())
+}
+
+impl Monitor {
+    /// Everything that later answers depend on. Take it between an input's last output and the next input.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let snapshot = Snapshot {
+            layout: LAYOUT,
+            key: key(&self.house.model, &self.house.settings).into(),
+            now: self.now,
+            started: self.started,
+            decoder: Cow::Borrowed(self.decoder.state()),
+            cells: Cow::Borrowed(&self.cells),
+            wards: Cow::Borrowed(&self.wards),
+            fleet: Cow::Borrowed(&self.fleet),
+            feeds: Cow::Borrowed(&self.feeds),
+            devices: Cow::Borrowed(&self.devices),
+            answered: Cow::Borrowed(&self.answered),
+        };
+        postcard::to_stdvec(&snapshot).expect("plain data in memory is written")
+    }
+
+    /// A monitor as [`Monitor::snapshot`] saw it. Refused where other checks, tables or settings decide now.
+    pub fn restore(settings: Settings, snapshot: &[u8]) -> Result<Monitor, RestoreError> {
+        let unreadable = |error: postcard::Error| RestoreError::Unreadable(error.to_string());
+        let mut monitor = Monitor::new(settings);
+        let (layout, rest): (u32, _) = postcard::take_from_bytes(snapshot).map_err(unreadable)?;
+        if layout != LAYOUT {
+            return Err(RestoreError::Unreadable(format!("layout {layout}, this version writes {LAYOUT}")));
+        }
+        let (found, _): (Cow<'_, str>, _) = postcard::take_from_bytes(rest).map_err(unreadable)?;
+        let expected = key(&monitor.house.model, &monitor.house.settings);
+        if found != expected {
+            return Err(RestoreError::OtherModel { found: found.into_owned(), expected });
+        }
+        let s: Snapshot<'_> = postcard::from_bytes(snapshot).map_err(unreadable)?;
+        monitor.now = s.now;
+        monitor.started = s.started;
+        monitor.decoder.restore(s.decoder.into_owned());
+        monitor.cells = s.cells.into_owned();
+        monitor.wards = s.wards.into_owned();
+        monitor.fleet = s.fleet.into_owned();
+        monitor.feeds = s.feeds.into_owned();
+        monitor.devices = s.devices.into_owned();
+        monitor.answered = s.answered.into_owned();
+        monitor.rebuild();
+        Ok(monitor)
+    }
+}

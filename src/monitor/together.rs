@@ -1,0 +1,240 @@
+//! What concerns several beds, and what is said of wards and of the installation.
+
+use super::*;
+
+impl Monitor {
+    /// Looks at the raises and ends since the last call, as the fleet sees them.
+    pub(super) fn together(&mut self, at: Timestamp) {
+        // What is said here may be heard here again (a folded alert that is updated); twice is enough for everything.
+        for _ in 0..3 {
+            if self.events.is_empty() {
+                return;
+            }
+            let events = std::mem::take(&mut self.events);
+            for event in &events {
+                self.fleet_event(event, at);
+            }
+        }
+        self.events.clear();
+    }
+
+    fn fleet_event(&mut self, event: &AlertEvent, at: Timestamp) {
+        let alert = &event.alert;
+        let Some(number) = self.by_slug.get(&place::key(&alert.ward, &alert.bed)).copied() else { return };
+        if self.cells[number as usize].reserved {
+            return;
+        }
+        let group = match event.event {
+            EventKind::Raised if alert.because.is_none() => {
+                let Some(check) = alert.condition.split(' ').next().and_then(CheckId::from_id) else { return };
+                let feed = self.cells[number as usize].feed.clone();
+                let feed_beds = self.cells.iter().filter(|c| !c.reserved && c.heard && !c.bed.off && c.feed == feed).count();
+                let raise = Raise {
+                    check,
+                    assessment: alert.assessment,
+                    priority: alert.priority,
+                    feed,
+                    bed: number,
+                    alert: alert.id.clone(),
+                    at,
+                };
+                self.fleet.raised(raise, feed_beds, &self.house.settings.episodes)
+            }
+            EventKind::Cleared | EventKind::Expired => self.fleet.ended(number, &alert.id),
+            _ => None,
+        };
+        if let Some(group) = group {
+            self.group(group, at);
+        }
+    }
+
+    /// Brings the notice of a group up to date, and folds its members under it.
+    fn group(&mut self, position: usize, at: Timestamp) {
+        let group = self.fleet.groups[position].clone();
+        if group.members.is_empty() {
+            self.fleet.groups.remove(position);
+            if let Some(place) = group.place {
+                self.inject_pass(place, group.notice, at);
+            }
+            return;
+        }
+        let place = match group.place {
+            Some(place) => place,
+            None => {
+                let ward = &self.cells[group.members[0].0 as usize].bed.ward;
+                let one_ward = group.members.iter().all(|(bed, _)| self.cells[*bed as usize].bed.ward == *ward);
+                let ward = ward.clone();
+                let place = if one_ward { self.reserved(&ward, WARD, at) } else { self.reserved(SITE, SITE, at) };
+                self.fleet.groups[position].place = Some(place);
+                place
+            }
+        };
+        let silent = Some(group.check) == self.silence;
+        let priority = if silent && self.whole_ward(&group.members, at) { Priority::High } else { group.priority };
+        let beds = group.members.len() as u32;
+        let verdict = Verdict {
+            assessment: Some(group.assessment),
+            priority: Some(priority),
+            value: Some(f64::from(beds)),
+            limit: Some(f64::from(self.house.settings.episodes.collapse_beds)),
+            unit: "{beds}",
+            window_s: self.house.settings.episodes.collapse_s,
+            args: [("n", Arg::Number(f64::from(beds), 0)), ("t", Arg::Time(group.onset))].into_iter().collect(),
+            ..Verdict::new(group.notice, ParamSet::EMPTY, group.onset)
+        };
+        self.inject(place, verdict, at);
+        let members: Vec<String> = group.members.iter().map(|(_, alert)| alert.clone()).collect();
+        self.cells[place as usize].episodes.set_members(group.notice, members, beds, priority);
+        self.settle(place, at);
+        let notice =
+            self.cells[place as usize].episodes.list.iter().find(|e| e.check == group.notice && e.open()).map(|e| e.id.clone());
+        for (bed, alert) in &group.members {
+            self.cells[*bed as usize].episodes.fold(alert, notice.as_deref());
+            let cell = &mut self.cells[*bed as usize];
+            let due = cell.episodes.deadline(&cell.findings, &self.house.settings.episodes);
+            if due > at {
+                cell.house_at = cell.house_at.min(due);
+                self.enqueue(*bed);
+            } else {
+                self.settle(*bed, at);
+            }
+        }
+    }
+
+    /// Whether some ward has lost every one of its beds, two at least.
+    fn whole_ward(&self, members: &[(u32, String)], at: Timestamp) -> bool {
+        self.wards.iter().any(|ward| {
+            let mut beds = 0;
+            let all = ward.cells.iter().all(|number| {
+                let cell = &self.cells[*number as usize];
+                if cell.reserved || !cell.heard || cell.bed.off {
+                    return true;
+                }
+                beds += 1;
+                members.iter().any(|(bed, _)| bed == number) || !cell.live(at)
+            });
+            all && beds >= 2
+        })
+    }
+
+    /// A finding that no check of a bed has made.
+    pub(super) fn inject(&mut self, number: u32, verdict: Verdict, at: Timestamp) {
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        verdicts.clear();
+        verdicts.push(verdict);
+        let cell = &mut self.cells[number as usize];
+        cell.findings.observe(&verdicts, at, None, &cell.bed, &Origin::default);
+        self.verdicts = verdicts;
+        self.settle(number, at);
+    }
+
+    pub(super) fn inject_pass(&mut self, number: u32, check: CheckId, at: Timestamp) {
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        verdicts.clear();
+        verdicts.pass(check);
+        let cell = &mut self.cells[number as usize];
+        cell.findings.observe(&verdicts, at, None, &cell.bed, &Origin::default);
+        self.verdicts = verdicts;
+        self.settle(number, at);
+    }
+
+    /// One patient live in two beds.
+    pub(super) fn patient_elsewhere(&mut self, number: u32, patient: u64, at: Timestamp) {
+        let Some(check) = self.patients else { return };
+        if self.cells[number as usize].reserved {
+            return;
+        }
+        match self.fleet.heard(patient, number, at) {
+            Some(other) => {
+                let (a, b) = (self.cells[number as usize].bed.bed.clone(), self.cells[other as usize].bed.bed.clone());
+                let verdict = Verdict {
+                    hard: true,
+                    log10_e: 4.0,
+                    assessment: Some(Assessment::Identity),
+                    window_s: crate::fleet::PATIENT_S,
+                    args: [("a", Arg::Text(a)), ("b", Arg::Text(b))].into_iter().collect(),
+                    ..Verdict::new(check, ParamSet::EMPTY, at)
+                };
+                self.inject(number, verdict, at);
+            }
+            None if self.cells[number as usize].findings.row(check).is_some_and(|r| r.holds()) => {
+                self.inject_pass(number, check, at);
+            }
+            None => {}
+        }
+    }
+
+    /// A person's command.
+    pub fn handle_command(&mut self, command: &Command, at: Timestamp) {
+        let at = self.advance(at);
+        self.answered.retain(|a| at.since_ms(a.at) <= ANSWERED_MS);
+        let known = self.answered.iter().find(|a| a.response.request_id == command.request_id && a.response.user == command.user);
+        if let Some(known) = known {
+            let response = known.response.clone();
+            self.outputs.push_back(Output::Response(response));
+            return;
+        }
+        let (verb, id) = match &command.verb {
+            Verb::Ack { alert, .. } => ("ack", alert),
+            Verb::Comment { alert, .. } => ("comment", alert),
+        };
+        let mut response = Response {
+            request_id: command.request_id.clone(),
+            user: command.user.clone(),
+            verb: verb.to_owned(),
+            refusal: None,
+            alert: Some(id.clone()),
+            alert_state: None,
+            rev: None,
+            at,
+        };
+        match self.carry_out(command, id, at) {
+            Ok((state, rev)) => {
+                response.alert_state = Some(state.as_str().to_owned());
+                response.rev = Some(rev);
+            }
+            Err(refusal) => response.refusal = Some(refusal),
+        }
+        if self.answered.len() >= ANSWERED_MAX {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(Answered { at, response: response.clone() });
+        self.outputs.push_back(Output::Response(response));
+        self.together(at);
+    }
+
+    fn carry_out(&mut self, command: &Command, id: &str, at: Timestamp) -> Result<(AlertState, u64), Refusal> {
+        if command.expires.is_some_and(|expires| at > expires) {
+            return Err(Refusal::Expired);
+        }
+        let number = self.alerts.get(id).copied().ok_or(Refusal::NotFound)?;
+        let episode = self.cells[number as usize].episodes.by_id(id).ok_or(Refusal::NotFound)?;
+        let acked = !episode.unacked();
+        if let Verb::Ack { rev: Some(rev), .. } = &command.verb
+            && *rev < episode.escalated_rev
+        {
+            return Err(Refusal::StaleRev);
+        }
+        let before = self.events.len();
+        let cell = &mut self.cells[number as usize];
+        let desk = self.house.desk(&cell.bed, &cell.device, &cell.application, cell.rev, cell.reserved);
+        let note = |comment: &Option<String>| Note { user: command.user.clone(), at, via: command.via, comment: comment.clone() };
+        let (episodes, events) = (&mut cell.episodes, &mut self.events);
+        match &command.verb {
+            // Taking note twice changes nothing.
+            Verb::Ack { .. } if acked => {}
+            Verb::Ack { comment, .. } => episodes.acknowledge(id, note(comment), &cell.findings, at, &desk, events),
+            Verb::Comment { comment, .. } => {
+                episodes.comment(id, note(&Some(comment.clone())), &cell.findings, at, &desk, events)
+            }
+        }
+        if self.events.len() > before {
+            self.say(number, before);
+        }
+        let cell = &self.cells[number as usize];
+        let state = cell.episodes.by_id(id).map_or(AlertState::Cleared, |e| e.state);
+        let rev = cell.rev;
+        self.settle(number, at);
+        Ok((state, rev))
+    }
+}
