@@ -74,12 +74,18 @@ fn main() {
         println!("{what:<28} best {best:>7.0} ns, median {median:>7.0} ns ({:.0} a second)", 1e9 / median);
     };
     println!("{} bytes, 12 OBX", frames[0].len());
-    say("read", measure(15, &frames, |frame| {
-        black_box(Message::read(frame, &mut scratch).is_ok());
-    }));
-    say("SHA-256 of the same bytes", measure(15, &frames, |frame| {
-        black_box(Sha256::digest(frame));
-    }));
+    say(
+        "read",
+        measure(15, &frames, |frame| {
+            black_box(Message::read(frame, &mut scratch).is_ok());
+        }),
+    );
+    say(
+        "SHA-256 of the same bytes",
+        measure(15, &frames, |frame| {
+            black_box(Sha256::digest(frame));
+        }),
+    );
     let together = measure(15, &frames, |frame| {
         let message = Message::read(frame, &mut scratch).expect("a message");
         decoder.decode(&message, &source, at, &mut report);

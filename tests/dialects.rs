@@ -30,14 +30,7 @@ fn decoder() -> Decoder {
 }
 
 fn source(connection: u64) -> Source {
-    Source {
-        feed: "test".into(),
-        peer: "192.0.2.1".into(),
-        connection,
-        ward: "main".into(),
-        dialect: None,
-        zone_min: None,
-    }
+    Source { feed: "test".into(), peer: "192.0.2.1".into(), connection, ward: "main".into(), dialect: None, zone_min: None }
 }
 
 fn start() -> Timestamp {
@@ -307,10 +300,7 @@ fn adt_says_more_than_its_first_patient() {
     assert_eq!(moved.adt.aliases, ["K\0V-1", "L\09"]);
     let merge = decode_one(&format!("{}EVN|A40\rPID|||V-1^^^K^MR\rMRG|V-9", head("A40")));
     assert_eq!(merge.adt.merged, "\0V-9");
-    let swap = decode_one(&format!(
-        "{}EVN|A17\rPID|||V-1^^^K^MR\rPV1||I|ICU^^1\rPID|||V-2^^^K^MR\rPV1||I|ICU^^2",
-        head("A17")
-    ));
+    let swap = decode_one(&format!("{}EVN|A17\rPID|||V-1^^^K^MR\rPV1||I|ICU^^1\rPID|||V-2^^^K^MR\rPV1||I|ICU^^2", head("A17")));
     assert_eq!((swap.subject.bed.as_str(), swap.adt.second.bed.as_str()), ("1", "2"));
     assert_eq!(swap.adt.second.patient, "K\0V-2");
     assert!(!swap.flags.has(MessageFlags::SECOND_PID), "two patients are meant");

@@ -187,7 +187,14 @@ fn head(
     let choices = decoder.explain_dialect(message);
     match choices.iter().find(|choice| choice.dialect == report.dialect) {
         Some(choice) if !choice.features.is_empty() => {
-            writeln!(out, "  dialect {}: {} of {} needed: {}", choice.dialect, choice.score, choice.least, choice.features.join("; "))?;
+            writeln!(
+                out,
+                "  dialect {}: {} of {} needed: {}",
+                choice.dialect,
+                choice.score,
+                choice.least,
+                choice.features.join("; ")
+            )?;
         }
         _ => writeln!(out, "  dialect {}: by the listener, the connection, or because no other fits", report.dialect)?,
     }

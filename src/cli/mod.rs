@@ -60,6 +60,8 @@ pub enum Command {
     Doctor(doctor::Args),
     /// The catalogue of checks: what each one does, why, how it decides, when it is wrong.
     Checks(checks::Args),
+    /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
+    Decode(decode::Args),
 }
 
 /// A wrong command line or configuration: exit code 2. Every line is one complaint.
@@ -83,6 +85,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&global, args),
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
+        Command::Decode(args) => decode::run_args(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS),
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
         }
