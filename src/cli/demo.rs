@@ -323,6 +323,85 @@ mod tests {
         }
     }
 
+    /// The scenario without sockets: the same messages into a monitor, on a clock of our own. Gives the ledger's complaints.
+    fn played(seed: u64, seconds: u64) -> Vec<String> {
+        use crate::alert::Envelope;
+        use crate::eval::synth::Patient;
+        use crate::monitor::{FIXED_KEY, Monitor, Output, Settings};
+        use crate::observation::Source;
+        use crate::time::Timestamp;
+        let scenario: Scenario = toml::from_str(SCENARIO).unwrap();
+        let start = Timestamp::from_ms(1_767_323_040_000);
+        let config = Config { site: "demo".into(), ..Config::default() };
+        let mut monitor = Monitor::new(Settings::new(&config, FIXED_KEY));
+        let mut patients: Vec<_> = scenario
+            .bed
+            .iter()
+            .enumerate()
+            .map(|(at, bed)| {
+                (beds::monitor(at, &bed.bed), Patient::new(bed.kind, seed.wrapping_add(at as u64), start, scenario.artefacts))
+            })
+            .collect();
+        let (second_sender, resend) = (&scenario.second_sender, &scenario.resend);
+        let intruder = beds::intruder(&scenario.bed, second_sender);
+        let attack_start = start.plus_ms(second_sender.at_s as i64 * 1000);
+        let mut intruder_patient = Patient::new(Kind::Healthy, seed ^ 0x5EED, attack_start, 0.0);
+        let mut tape: Vec<Vec<u8>> = Vec::new();
+        let mut sent: Vec<(Timestamp, u64, Vec<u8>)> = Vec::new();
+        for second in 0..seconds {
+            let at = start.plus_ms(second as i64 * 1000);
+            for (number, (sender, patient)) in patients.iter_mut().enumerate() {
+                let at = at.plus_ms(37 * number as i64);
+                let message = sender.write(&format!("{}-{second}", sender.bed), at, patient.step());
+                if sender.bed == resend.bed {
+                    tape.push(message.clone());
+                }
+                sent.push((at, number as u64, message));
+            }
+            if let Some(step) = second.checked_sub(resend.at_s)
+                && step < resend.to_s - resend.from_s
+            {
+                let at = at.plus_ms(450);
+                let old = &tape[(resend.from_s + step) as usize];
+                sent.push((at, 100, beds::restamped(old, &format!("RS{step}"), at)));
+            }
+            if let Some(step) = second.checked_sub(second_sender.at_s)
+                && step < second_sender.for_s
+            {
+                let at = at.plus_ms(500);
+                let readings = beds::shifted(intruder_patient.step(), second_sender.heart_rate_offset);
+                sent.push((at, 101, intruder.write(&format!("WR{step}"), at, &readings)));
+            }
+        }
+        let envelope = Envelope { site: "demo".into(), boot: "test".into(), replay: None, href: true };
+        let (mut ledger, screen) = (Ledger::new(&scenario), Screen(None));
+        for (sequence, (at, connection, message)) in sent.iter().enumerate() {
+            let source = Source {
+                feed: "demo".into(),
+                peer: if *connection == 101 { "127.0.0.2" } else { "127.0.0.1" }.into(),
+                connection: *connection,
+                ward: "main".into(),
+                dialect: None,
+                zone_min: None,
+            };
+            monitor.handle_frame(&source, sequence as u64 + 1, message, *at);
+            while let Some(output) = monitor.poll_output() {
+                if let Output::Alert(event) = output {
+                    let caught = Caught::read(event.to_json(&envelope).as_bytes()).unwrap();
+                    ledger.take(caught, event.ts.since_s(start), &screen);
+                }
+            }
+        }
+        ledger.complaints(seconds as f64)
+    }
+
+    #[test]
+    fn both_attacks_are_caught_within_30_s_and_nothing_else_is_raised() {
+        for seed in [20_260_107, 1, 2, 3] {
+            assert_eq!(played(seed, 180), Vec::<String>::new(), "seed {seed}");
+        }
+    }
+
     #[test]
     fn the_scenario_is_whole_and_its_attacks_can_be_seen() {
         let scenario: Scenario = toml::from_str(SCENARIO).unwrap();

@@ -40,15 +40,7 @@ pub fn start(
     let start = now();
     let tape = Tape::default();
     for (at, bed) in scenario.bed.iter().enumerate() {
-        let sender = Sender {
-            application: APPLICATION.into(),
-            facility: "DEMO".into(),
-            eui64: format!("02D3A0FFFE{:06X}", at + 1),
-            point_of_care: "icu".into(),
-            bed: bed.bed.clone(),
-            patient: format!("SYN-{:02}", at + 1),
-            processing: 'P',
-        };
+        let sender = monitor(at, &bed.bed);
         let patient = Patient::new(bed.kind, seed.wrapping_add(at as u64), start, scenario.artefacts);
         let tape = (bed.bed == scenario.resend.bed).then(|| tape.clone());
         // Beds do not all speak at the same instant.
@@ -58,6 +50,36 @@ pub fn start(
     tasks.spawn(second_sender(scenario.clone(), seed ^ 0x5EED, mllp, began, traffic.clone(), screen.clone()));
     tasks.spawn(resend(scenario.clone(), tape, mllp, began, traffic, screen));
     tasks
+}
+
+/// The monitor of a bed, by its number.
+pub(super) fn monitor(at: usize, bed: &str) -> Sender {
+    Sender {
+        application: APPLICATION.into(),
+        facility: "DEMO".into(),
+        eui64: format!("02D3A0FFFE{:06X}", at + 1),
+        point_of_care: "icu".into(),
+        bed: bed.into(),
+        patient: format!("SYN-{:02}", at + 1),
+        processing: 'P',
+    }
+}
+
+/// The second sender of a bed: the same patient and place, another application and device.
+pub(super) fn intruder(beds: &[super::Bed], attack: &super::SecondSender) -> Sender {
+    let at = beds.iter().position(|bed| bed.bed == attack.bed).unwrap_or(0);
+    Sender { application: attack.application.clone(), eui64: attack.eui64.clone(), ..monitor(at, &attack.bed) }
+}
+
+/// Heart rate and pulse moved by an offset.
+pub(super) fn shifted(readings: &[Reading], by: f64) -> Vec<Reading> {
+    let mut readings = readings.to_vec();
+    for reading in &mut readings {
+        if matches!(reading.parameter, Parameter::Hr | Parameter::Pr) {
+            reading.value = reading.value.map(|v| v + by);
+        }
+    }
+    readings
 }
 
 async fn send_bed(
@@ -100,27 +122,13 @@ async fn second_sender(
         attack.application,
         attack.bed
     ));
-    let patient_id = scenario.bed.iter().position(|bed| bed.bed == attack.bed).map_or(0, |at| at + 1);
-    let sender = Sender {
-        application: attack.application,
-        facility: "DEMO".into(),
-        eui64: attack.eui64,
-        point_of_care: "icu".into(),
-        bed: attack.bed,
-        patient: format!("SYN-{patient_id:02}"),
-        processing: 'P',
-    };
+    let sender = intruder(&scenario.bed, &attack);
     let mut patient = Patient::new(Kind::Healthy, seed, now(), 0.0);
     // From another address where the machine allows it: the whole of 127/8 is loopback.
     let mut line = Line::open(mllp, Some(Ipv4Addr::new(127, 0, 0, 2)), traffic).await?;
     for second in 0..attack.for_s {
         tokio::time::sleep_until((began + Duration::from_secs(attack.at_s + second) + Duration::from_millis(500)).into()).await;
-        let mut readings = patient.step().to_vec();
-        for reading in &mut readings {
-            if matches!(reading.parameter, Parameter::Hr | Parameter::Pr) {
-                reading.value = reading.value.map(|v| v + attack.heart_rate_offset);
-            }
-        }
+        let readings = shifted(patient.step(), attack.heart_rate_offset);
         line.send(&sender.write(&format!("WR{second}"), now(), &readings)).await?;
     }
     Ok(())
@@ -159,7 +167,7 @@ async fn resend(
 }
 
 /// MSH-7 and MSH-10 replaced, everything else byte for byte.
-fn restamped(message: &[u8], control_id: &str, at: Timestamp) -> Vec<u8> {
+pub(super) fn restamped(message: &[u8], control_id: &str, at: Timestamp) -> Vec<u8> {
     let end = memchr::memchr(b'\r', message).unwrap_or(message.len());
     let mut out = Vec::with_capacity(message.len() + 32);
     for (position, field) in message[..end].split(|b| *b == b'|').enumerate() {

@@ -25,7 +25,7 @@ pub struct Caught {
 }
 
 impl Caught {
-    fn read(payload: &[u8]) -> Option<Caught> {
+    pub(super) fn read(payload: &[u8]) -> Option<Caught> {
         let document: serde_json::Value = serde_json::from_slice(payload).ok()?;
         let alert = document.get("alert")?;
         let text = |value: &serde_json::Value, key: &str| value.get(key).and_then(|v| v.as_str()).map(str::to_owned);
