@@ -85,8 +85,8 @@ impl Ward {
             }
         }
         for o in rows {
-            if !o.validity.usable() {
-                self.bed.note_absent(o.parameter, o.channel, o.validity, now);
+            if !o.validity.usable() || self.profile.is_sentinel(o.parameter, o.value) {
+                self.bed.note_absent(o.parameter, o.channel, Validity::Absent, now);
             } else if doubted.contains(o.parameter) {
                 self.bed.note_doubted(o, now);
             } else {
@@ -183,43 +183,78 @@ fn parameter(name: &str) -> Option<Parameter> {
     })
 }
 
-/// Runs one record; invalid marks become rows without a value. Hours of monitoring.
-fn run(ward: &mut Ward, path: &Path) -> f64 {
+/// How an invalid mark looks on the wire.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Encoding {
+    /// A row whose status says that it holds no value.
+    Status,
+    /// No row.
+    NoRow,
+    /// The device's number (0) with a good status, as far as the mark is a number.
+    Number,
+    /// As `Status`, but one message a minute, integers.
+    Minute,
+}
+
+/// Values of one moment.
+type Moment = (f64, Vec<(Parameter, Option<f64>)>);
+
+/// Reads one record; `None` is an invalid mark.
+fn read(path: &Path) -> Vec<Moment> {
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("the record can be opened");
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("the record is text");
-    let mut rows: Vec<Observation> = Vec::new();
-    let mut at = String::new();
-    let mut hours = 0.0;
-    let mut before = T0;
+    let mut moments: Vec<Moment> = Vec::new();
     for line in text.lines().skip(1) {
         let mut fields = line.split(',');
         let (t, name, value) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""), fields.next().unwrap_or(""));
-        if t != at {
-            if !rows.is_empty() {
-                let now = rows[0].effective_at;
-                ward.send(now, &rows);
-                hours += now.since_s(before).clamp(0.0, 60.0) / 3600.0;
-                before = now;
-                rows.clear();
-            }
-            at = t.to_owned();
-        }
         let Some(parameter) = parameter(name) else { continue };
-        let now = T0.plus_s(t.parse().expect("seconds"));
-        let mut o = observation(parameter, f64::NAN, now);
-        match value.parse::<f64>() {
-            Ok(0.0) if !matches!(parameter, Parameter::Awrr | Parameter::Etco2) => o.validity = Validity::Absent,
-            Ok(number) => o.value = number,
-            Err(_) => o.validity = Validity::Absent,
+        let t: f64 = t.parse().expect("seconds");
+        if moments.last().is_none_or(|m| m.0 != t) {
+            moments.push((t, Vec::new()));
         }
-        rows.push(o);
+        let zero_counts = matches!(parameter, Parameter::Awrr | Parameter::Etco2);
+        let value = value.parse::<f64>().ok().filter(|v| *v != 0.0 || zero_counts);
+        moments.last_mut().expect("one was pushed").1.push((parameter, value));
+    }
+    moments
+}
+
+/// Runs one record. Hours of monitoring.
+fn run(ward: &mut Ward, path: &Path, encoding: Encoding) -> f64 {
+    let mut rows: Vec<Observation> = Vec::new();
+    let mut hours = 0.0;
+    let mut before = T0;
+    for (t, values) in read(path) {
+        let now = T0.plus_s(t);
+        if encoding == Encoding::Minute && now.since_s(before) < 60.0 {
+            continue;
+        }
+        rows.clear();
+        for (parameter, value) in values {
+            let mut o = observation(parameter, value.unwrap_or(f64::NAN), now);
+            match (value, encoding) {
+                (Some(v), Encoding::Minute) => o.value = v.round(),
+                (Some(_), _) => {}
+                (None, Encoding::NoRow) => continue,
+                (None, Encoding::Number) => o.value = 0.0,
+                (None, _) => o.validity = Validity::Absent,
+            }
+            // Breaths of 0 are a measurement: there the mark has no number.
+            if value.is_none() && encoding == Encoding::Number && matches!(parameter, Parameter::Awrr | Parameter::Etco2) {
+                o.validity = Validity::Absent;
+            }
+            rows.push(o);
+        }
+        ward.send(now, &rows);
+        hours += now.since_s(before).clamp(0.0, 60.0) / 3600.0;
+        before = now;
     }
     hours
 }
 
 /// Runs every `step`th record of a set: hours, and episodes by check and first parameter.
-fn run_set(set: &str, step: usize) -> Option<(f64, Counts)> {
+fn run_set(set: &str, step: usize, encoding: Encoding) -> Option<(f64, Counts)> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder()?.join(set)).ok()?.flatten().map(|e| e.path()).collect();
     // P085 has a clock of minute resolution and is left out of every rate.
     files.retain(|f| f.to_string_lossy().ends_with(".csv.gz") && !f.to_string_lossy().contains("P085"));
@@ -228,7 +263,7 @@ fn run_set(set: &str, step: usize) -> Option<(f64, Counts)> {
     let mut hours = 0.0;
     for path in files.iter().step_by(step) {
         let mut ward = Ward::new(T0);
-        hours += run(&mut ward, path);
+        hours += run(&mut ward, path, encoding);
         for (key, (count, _)) in &ward.episodes {
             *total.entry(*key).or_default() += count;
             if ["A01", "T01", "T03"].contains(&key.0) {
@@ -236,7 +271,7 @@ fn run_set(set: &str, step: usize) -> Option<(f64, Counts)> {
             }
         }
     }
-    println!("{set}: {} of {} records, {hours:.1} h: {total:?}", files.len().div_ceil(step), files.len());
+    println!("{set} {encoding:?}: {} of {} records, {hours:.1} h: {total:?}", files.len().div_ceil(step), files.len());
     Some((hours, total))
 }
 
@@ -254,28 +289,101 @@ fn assert_clean(set: &str, total: &Counts) {
     assert_eq!(flat, 0, "{set}: T03");
     // The published counts of the whole sets: PR 0 and 1, SpO2 fall 0 and 1.
     assert!(of(total, "T01", "pr") <= 1 && of(total, "T01", "spo2") <= 1, "{set}: {total:?}");
-    for id in ["C02", "C03", "C04", "P01", "P02"] {
+    // One record without rows for absent values begins with one sensor and goes on with the other alone.
+    for (id, most) in [("C02", 0), ("C03", 0), ("C04", 1), ("P01", 0), ("P02", 0), ("A03", 0), ("A04", 0), ("A07", 0)] {
         let count: u32 = total.iter().filter(|(k, _)| k.0 == id).map(|(_, n)| n).sum();
-        assert_eq!(count, 0, "{set}: {id}");
+        assert!(count <= most, "{set}: {id} {count}");
     }
 }
 
+const ENCODINGS: [Encoding; 4] = [Encoding::Status, Encoding::NoRow, Encoding::Number, Encoding::Minute];
+
 #[test]
 fn recorded_patients_raise_no_range_no_freeze_and_no_provenance() {
-    for (set, step) in [("hfno_tcco2", 8), ("ipi_capno", 12), ("uw_hypoxia", 1), ("mimic3_pap", 8)] {
-        if let Some((_, total)) = run_set(set, step) {
-            assert_clean(set, &total);
+    for encoding in ENCODINGS {
+        for (set, step) in [("hfno_tcco2", 10), ("ipi_capno", 16), ("uw_hypoxia", 1), ("mimic3_pap", 10)] {
+            if let Some((_, total)) = run_set(set, step, encoding) {
+                assert_clean(set, &total);
+            }
         }
     }
 }
 
 /// `cargo test --lib recordings -- --ignored --nocapture`
 #[test]
-#[ignore = "minutes: every record"]
+#[ignore = "a minute: every record"]
 fn all_recorded_patients_raise_no_range_no_freeze_and_no_provenance() {
-    for set in ["hfno_tcco2", "ipi_capno", "uw_hypoxia", "mimic3_pap"] {
-        if let Some((_, total)) = run_set(set, 1) {
-            assert_clean(set, &total);
+    for encoding in ENCODINGS {
+        for set in ["hfno_tcco2", "ipi_capno", "uw_hypoxia", "mimic3_pap"] {
+            if let Some((_, total)) = run_set(set, 1, encoding) {
+                assert_clean(set, &total);
+            }
         }
+    }
+}
+
+/// Holds all values from `start_s` on and says after how many seconds T03 found it.
+fn freeze(path: &Path, start_s: f64, encoding: Encoding) -> Option<Option<f64>> {
+    let moments = read(path);
+    let held = moments.iter().rev().find(|m| m.0 < start_s)?.1.clone();
+    if held.iter().any(|(_, v)| v.is_none()) || moments.last()?.0 < start_s + 600.0 {
+        return None;
+    }
+    let mut ward = Ward::new(T0);
+    let every_s = if encoding == Encoding::Minute { 60.0 } else { 1.0 };
+    let mut next_s = 0.0;
+    for (t, values) in &moments {
+        if *t < next_s {
+            continue;
+        }
+        next_s = t + every_s;
+        let now = T0.plus_s(*t);
+        let values = if *t < start_s { values } else { &held };
+        let rows: Vec<Observation> = values
+            .iter()
+            .map(|(p, v)| {
+                let mut o = observation(*p, v.unwrap_or(f64::NAN), now);
+                if v.is_none() {
+                    o.validity = Validity::Absent;
+                }
+                if encoding == Encoding::Minute {
+                    o.value = o.value.round();
+                }
+                o
+            })
+            .collect();
+        ward.send(now, &rows);
+        if *t >= start_s && ward.verdicts.list.iter().any(|v| v.check.meta().id == "T03") {
+            return Some(Some(t - start_s));
+        }
+    }
+    Some(None)
+}
+
+/// All values of a bed held: at least 95 % are found within 90 s at one a second (two sensors, four parameters).
+#[test]
+#[ignore = "half a minute: every record"]
+fn a_freeze_of_recorded_patients_is_found() {
+    let Some(folder) = folder() else { return };
+    for (set, encoding, bar) in
+        [("ipi_capno", Encoding::Status, 0.95), ("hfno_tcco2", Encoding::Status, 0.0), ("mimic3_pap", Encoding::Minute, 0.0)]
+    {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder.join(set)).unwrap().flatten().map(|e| e.path()).collect();
+        files.retain(|f| f.to_string_lossy().ends_with(".csv.gz") && !f.to_string_lossy().contains("P085"));
+        files.sort();
+        let start_s = if encoding == Encoding::Minute { 3600.0 } else { 900.0 };
+        let found: Vec<Option<f64>> = files.iter().filter_map(|f| freeze(f, start_s, encoding)).collect();
+        let mut delays: Vec<f64> = found.iter().flatten().copied().collect();
+        delays.sort_by(f64::total_cmp);
+        let soon = delays.iter().filter(|d| **d <= 90.0).count();
+        let at = |q: f64| delays.get((delays.len() as f64 * q) as usize).copied().unwrap_or(f64::NAN);
+        println!(
+            "{set} {encoding:?}: {} of {} found, median {} s, 95 % {} s, {soon} within 90 s",
+            delays.len(),
+            found.len(),
+            at(0.5),
+            at(0.95)
+        );
+        assert!(soon as f64 >= bar * found.len() as f64, "{set}");
     }
 }
