@@ -543,13 +543,12 @@ impl Episodes {
     }
 
     /// The alerts that a gateway's or ward's one stands for.
-    pub fn set_members(&mut self, check: CheckId, members: Vec<String>, beds: u32, priority: Priority) {
+    pub fn set_members<'a>(&mut self, check: CheckId, members: impl Iterator<Item = &'a str>, beds: u32, priority: Priority) {
         if let Some(episode) = self.list.iter_mut().find(|e| e.check == check) {
-            if episode.cause_of != members || episode.beds != beds {
-                episode.dirty |= episode.open();
-                episode.count = u64::from(beds);
-            }
-            episode.cause_of = members;
+            episode.cause_of.clear();
+            episode.cause_of.extend(members.map(str::to_owned));
+            episode.dirty |= episode.open() && episode.beds != beds;
+            episode.count = episode.count.max(u64::from(beds));
             episode.beds = beds;
             if priority < episode.priority {
                 let assessment = episode.assessment;
@@ -743,6 +742,8 @@ fn write(episode: &Episode, findings: &Findings, now: Timestamp, desk: &Desk<'_>
     let key = own.map_or("default", |r| r.text.as_str());
     let (text, action) = if episode.beds > 0 && meta.id != "M04" {
         texts.collapse(&filled)
+    } else if Some(episode.check) == desk.flood && desk.alone {
+        texts.unstable(&filled)
     } else {
         (texts.sentence(meta.id, key, episode.assessment, &filled), texts.action(meta.id, episode.assessment, coexists, &filled))
     };
@@ -816,3 +817,7 @@ fn write(episode: &Episode, findings: &Findings, now: Timestamp, desk: &Desk<'_>
         href: None,
     }
 }
+
+#[cfg(test)]
+#[path = "episode_tests.rs"]
+mod tests;

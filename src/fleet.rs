@@ -49,6 +49,8 @@ pub struct Group {
     pub onset: Timestamp,
     /// Bed and alert.
     pub members: Vec<(u32, String)>,
+    /// The notice's alert under which the members are folded so far.
+    pub folded: Option<String>,
 }
 
 /// What is known of several beds together.
@@ -68,8 +70,8 @@ struct Stay {
 }
 
 impl Fleet {
-    /// A raise; the position of the group that it belongs to now. `feed_beds`: live beds of its feed.
-    pub fn raised(&mut self, raise: Raise, feed_beds: usize, limits: &crate::config::Episodes) -> Option<usize> {
+    /// A raise; the position of the group that it belongs to now. `feed_beds`: how many live beds its feed has.
+    pub fn raised(&mut self, raise: Raise, feed_beds: impl FnOnce() -> usize, limits: &crate::config::Episodes) -> Option<usize> {
         let id = raise.check.meta().id;
         if raise.assessment == Assessment::Physiology || PAIRS.contains(&id) || id.starts_with('S') || id == "M04" {
             return None;
@@ -91,7 +93,7 @@ impl Fleet {
         self.recent.push(raise);
         let same: Vec<&Raise> = self.recent.iter().filter(|r| r.check == check && r.feed == feed).collect();
         let enough = same.len() >= limits.collapse_beds.max(2) as usize
-            || (same.len() >= 2 && same.len() as f64 > limits.collapse_share * feed_beds as f64);
+            || (same.len() >= 2 && same.len() as f64 > limits.collapse_share * feed_beds() as f64);
         if !enough || self.groups.len() >= GROUPS_MAX {
             return None;
         }
@@ -104,6 +106,7 @@ impl Fleet {
             onset: same.iter().map(|r| r.at).min().unwrap_or(now),
             members: same.iter().map(|r| (r.bed, r.alert.clone())).collect(),
             place: None,
+            folded: None,
             feed: feed.clone(),
         };
         self.recent.retain(|r| !(r.check == check && r.feed == feed));
@@ -182,11 +185,11 @@ mod tests {
     #[test]
     fn three_beds_within_a_minute_are_one_notice_and_a_late_one_joins() {
         let (mut fleet, limits) = (Fleet::default(), crate::config::Episodes::default());
-        assert_eq!(fleet.raised(raise(1, 0), 100, &limits), None);
-        assert_eq!(fleet.raised(raise(1, 5), 100, &limits), None, "one bed twice is one bed");
-        assert_eq!(fleet.raised(raise(2, 30), 100, &limits), None);
-        assert_eq!(fleet.raised(raise(3, 60), 100, &limits), Some(0));
-        assert_eq!(fleet.raised(raise(4, 500), 100, &limits), Some(0));
+        assert_eq!(fleet.raised(raise(1, 0), || 100, &limits), None);
+        assert_eq!(fleet.raised(raise(1, 5), || 100, &limits), None, "one bed twice is one bed");
+        assert_eq!(fleet.raised(raise(2, 30), || 100, &limits), None);
+        assert_eq!(fleet.raised(raise(3, 60), || 100, &limits), Some(0));
+        assert_eq!(fleet.raised(raise(4, 500), || 100, &limits), Some(0));
         assert_eq!(fleet.groups[0].members.len(), 4);
         assert_eq!(fleet.ended(2, "A-2"), Some(0));
         assert_eq!(fleet.groups[0].members.len(), 3);
@@ -196,11 +199,11 @@ mod tests {
     fn slow_or_few_beds_are_no_notice_but_a_fifth_of_a_small_gateway_is() {
         let (mut fleet, limits) = (Fleet::default(), crate::config::Episodes::default());
         for (bed, at) in [(1, 0), (2, 61), (3, 122)] {
-            assert_eq!(fleet.raised(raise(bed, at), 100, &limits), None);
+            assert_eq!(fleet.raised(raise(bed, at), || 100, &limits), None);
         }
         let mut fleet = Fleet::default();
-        assert_eq!(fleet.raised(raise(1, 0), 9, &limits), None);
-        assert_eq!(fleet.raised(raise(2, 1), 9, &limits), Some(0), "2 of 9 are more than 20 %");
+        assert_eq!(fleet.raised(raise(1, 0), || 9, &limits), None);
+        assert_eq!(fleet.raised(raise(2, 1), || 9, &limits), Some(0), "2 of 9 are more than 20 %");
     }
 
     #[test]

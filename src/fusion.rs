@@ -475,3 +475,7 @@ pub fn priority(
         Assessment::Unverified => (Priority::Info, never),
     }
 }
+
+#[cfg(test)]
+#[path = "fusion_tests.rs"]
+mod tests;

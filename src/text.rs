@@ -56,6 +56,7 @@ struct House {
     assessment: BTreeMap<Assessment, Pair>,
     coexist: Coexist,
     collapse: Pair,
+    unstable: Pair,
 }
 
 #[derive(Debug, Deserialize)]
@@ -196,6 +197,12 @@ impl Texts {
         (self.fill(sentence, slots).unwrap_or_default(), self.fill(action, slots).unwrap_or_default())
     }
 
+    /// What is said of a bed whose alerts are more than its budget, and what to do.
+    pub fn unstable(&self, slots: &Slots<'_>) -> (Text, Text) {
+        let (sentence, action) = (&self.house.unstable.sentence, &self.house.unstable.action);
+        (self.fill(sentence, slots).unwrap_or_default(), self.fill(action, slots).unwrap_or_default())
+    }
+
     /// The filled template; `None` where a name is not given or a brace does not close.
     pub fn fill(&self, template: &Template, slots: &Slots<'_>) -> Option<Text> {
         Some(Text {
@@ -273,6 +280,8 @@ impl Texts {
             ("coexist.action".to_owned(), &self.house.coexist.action),
             ("collapse.sentence".to_owned(), &self.house.collapse.sentence),
             ("collapse.action".to_owned(), &self.house.collapse.action),
+            ("unstable.sentence".to_owned(), &self.house.unstable.sentence),
+            ("unstable.action".to_owned(), &self.house.unstable.action),
         ];
         let labels = self.house.label.iter().map(|(key, t)| (format!("label.{key}"), t));
         let checks = self.checks.iter().flat_map(|(id, texts)| {

@@ -310,7 +310,7 @@ fn a_ward_without_data_is_one_high_notice_that_folds_its_beds() {
     }
     w.live(&["A01", "A02", "A03", "A04"], 60);
     let open: Vec<_> = w.monitor.open_alerts().into_iter().map(|a| (a.condition, a.state)).collect();
-    assert_eq!(open, [("M04 mass_silence".to_owned(), AlertState::Latched)]);
+    assert_eq!(open, [("M04 mass_silence".to_owned(), AlertState::Latched)], "{:?} {:?}", w.told(), w.monitor.fleet.groups);
     let ward = &w.monitor.ward_states("ICU", w.now)[0];
     assert_eq!((ward.beds.len(), ward.alerts.high, ward.trust.learning), (5, 1, 4));
     seqs_are_gapless(&w.events);

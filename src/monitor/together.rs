@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Alerts that a notice names at most; its count has them all.
+const CAUSES_MAX: usize = 256;
+
 impl Monitor {
     /// Looks at the raises and ends since the last call, as the fleet sees them.
     pub(super) fn together(&mut self, at: Timestamp) {
@@ -28,7 +31,9 @@ impl Monitor {
             EventKind::Raised if alert.because.is_none() => {
                 let Some(check) = alert.condition.split(' ').next().and_then(CheckId::from_id) else { return };
                 let feed = self.cells[number as usize].feed.clone();
-                let feed_beds = self.cells.iter().filter(|c| !c.reserved && c.heard && !c.bed.off && c.feed == feed).count();
+                let cells = &self.cells;
+                let name = feed.clone();
+                let feed_beds = || cells.iter().filter(|c| !c.reserved && c.heard && !c.bed.off && c.feed == name).count();
                 let raise = Raise {
                     check,
                     assessment: alert.assessment,
@@ -70,7 +75,9 @@ impl Monitor {
             }
         };
         let silent = Some(group.check) == self.silence;
-        let priority = if silent && self.whole_ward(&group.members, at) { Priority::High } else { group.priority };
+        let newest = group.members.last().map_or(0, |(bed, _)| *bed);
+        let priority = if silent && self.whole_ward(newest, at) { Priority::High } else { group.priority };
+        self.fleet.groups[position].priority = priority;
         let beds = group.members.len() as u32;
         let verdict = Verdict {
             assessment: Some(group.assessment),
@@ -83,14 +90,17 @@ impl Monitor {
             ..Verdict::new(group.notice, ParamSet::EMPTY, group.onset)
         };
         self.inject(place, verdict, at);
-        let members: Vec<String> = group.members.iter().map(|(_, alert)| alert.clone()).collect();
+        let members = group.members.iter().take(CAUSES_MAX).map(|(_, alert)| alert.as_str());
         self.cells[place as usize].episodes.set_members(group.notice, members, beds, priority);
         self.settle(place, at);
         let notice =
             self.cells[place as usize].episodes.list.iter().find(|e| e.check == group.notice && e.open()).map(|e| e.id.clone());
-        for (bed, alert) in &group.members {
-            self.cells[*bed as usize].episodes.fold(alert, notice.as_deref());
+        // Once folded a member stays so: then only the newest is new.
+        let from = if notice == group.folded { group.members.len() - 1 } else { 0 };
+        self.fleet.groups[position].folded.clone_from(&notice);
+        for (bed, alert) in &group.members[from..] {
             let cell = &mut self.cells[*bed as usize];
+            cell.episodes.fold(alert, notice.as_deref());
             let due = cell.episodes.deadline(&cell.findings, &self.house.settings.episodes);
             if due > at {
                 cell.house_at = cell.house_at.min(due);
@@ -101,20 +111,16 @@ impl Monitor {
         }
     }
 
-    /// Whether some ward has lost every one of its beds, two at least.
-    fn whole_ward(&self, members: &[(u32, String)], at: Timestamp) -> bool {
-        self.wards.iter().any(|ward| {
-            let mut beds = 0;
-            let all = ward.cells.iter().all(|number| {
-                let cell = &self.cells[*number as usize];
-                if cell.reserved || !cell.heard || cell.bed.off {
-                    return true;
-                }
-                beds += 1;
-                members.iter().any(|(bed, _)| bed == number) || !cell.live(at)
-            });
-            all && beds >= 2
-        })
+    /// Whether the ward of a bed has lost every one of its beds, two at least.
+    fn whole_ward(&self, bed: u32, at: Timestamp) -> bool {
+        let Some(ward) = self.wards.iter().find(|w| w.cells.contains(&bed)) else { return false };
+        let heard = ward.cells.iter().map(|n| &self.cells[*n as usize]).filter(|c| !c.reserved && c.heard && !c.bed.off);
+        let (mut beds, mut silent) = (0, 0);
+        for cell in heard {
+            beds += 1;
+            silent += u32::from(!cell.live(at));
+        }
+        beds >= 2 && beds == silent
     }
 
     /// A finding that no check of a bed has made.

@@ -1,0 +1,150 @@
+//! The cost of the core: `cargo bench --bench core`.
+//!
+//! Frame to outputs with every check on, 12 OBX a message, against what hl7-parser needs for parsing the same bytes alone, in
+//! one run on one core: ratios, not absolutes. Then the cost for 10, 1 000 and 10 000 beds, and the bytes of a bed. Everything is
+//! made by a seeded generator; nothing is random.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+use vitalguard::monitor::{Monitor, Output, Settings};
+use vitalguard::observation::Source;
+use vitalguard::time::Timestamp;
+
+/// Counts what is allocated.
+struct Counting;
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static LIVE: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is handed to the system's allocator unchanged; only counters are kept beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        LIVE.fetch_add(layout.size() as u64, Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as u64, Relaxed);
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CODES: [(&str, &str, f64, u64); 12] = [
+    ("147842^MDC_ECG_HEART_RATE^MDC", "264864^MDC_DIM_BEAT_PER_MIN^MDC", 70.0, 7),
+    ("149530^MDC_PULS_OXIM_PULS_RATE^MDC", "264864^MDC_DIM_BEAT_PER_MIN^MDC", 70.0, 7),
+    ("150456^MDC_PULS_OXIM_SAT_O2^MDC", "262688^MDC_DIM_PERCENT^MDC", 95.0, 4),
+    ("151562^MDC_RESP_RATE^MDC", "264928^MDC_DIM_RESP_PER_MIN^MDC", 14.0, 5),
+    ("151594^MDC_CO2_RESP_RATE^MDC", "264928^MDC_DIM_RESP_PER_MIN^MDC", 14.0, 5),
+    ("151708^MDC_CONC_AWAY_CO2_ET^MDC", "266016^MDC_DIM_MMHG^MDC", 35.0, 5),
+    ("150037^MDC_PRESS_BLD_ART_ABP_SYS^MDC", "266016^MDC_DIM_MMHG^MDC", 118.0, 8),
+    ("150038^MDC_PRESS_BLD_ART_ABP_DIA^MDC", "266016^MDC_DIM_MMHG^MDC", 68.0, 6),
+    ("150039^MDC_PRESS_BLD_ART_ABP_MEAN^MDC", "266016^MDC_DIM_MMHG^MDC", 85.0, 5),
+    ("150087^MDC_PRESS_BLD_VEN_CENT_MEAN^MDC", "266016^MDC_DIM_MMHG^MDC", 7.0, 4),
+    ("153611^MDC_PRESS_INTRA_CRAN_MEAN^MDC", "266016^MDC_DIM_MMHG^MDC", 10.0, 4),
+    ("150344^MDC_TEMP^MDC", "268192^MDC_DIM_DEGC^MDC", 36.0, 2),
+];
+
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+fn frame(bed: usize, number: u64, at: Timestamp, noise: &mut Noise) -> Vec<u8> {
+    let t = at.hl7();
+    let mut text = format!(
+        "MSH|^~\\&|GW^0012210000000001^EUI-64|HOSP|||{t}||ORU^R01^ORU_R01|{number}|P|2.6|||NE|AL|||||PCD_DEC_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO\r\
+         PID|||P{bed}^^^HOSP^MR\rPV1||I|ICU^^B{bed}\rOBR|1|||69965^MDC_DEV_MON_PHYSIO_MULTI_PARAM_MDS^MDC|||{t}\r"
+    );
+    for (n, (code, unit, base, span)) in CODES.iter().enumerate() {
+        let value = base + noise.below(*span) as f64;
+        let _ = write!(text, "OBX|{}|NM|{code}|1.1.1.{}|{value}|{unit}|||||F|||{t}\r", n + 1, n + 1);
+    }
+    text.into_bytes()
+}
+
+struct Run {
+    us: f64,
+    allocations: f64,
+    bytes_a_bed: f64,
+    alerts: usize,
+}
+
+/// `warm` and `measured` messages of each bed, one a second.
+fn core(beds: usize, warm: usize, measured: usize) -> Run {
+    let source =
+        Source { feed: "gw".into(), peer: "192.0.2.1".into(), connection: 1, ward: "main".into(), dialect: None, zone_min: None };
+    let mut noise = Noise(11);
+    let before = LIVE.load(Relaxed);
+    let mut monitor = Monitor::new(Settings::default());
+    let (mut number, mut alerts) = (0u64, 0);
+    let mut at = Timestamp::from_ms(1_795_371_600_000);
+    let mut seconds = 0.0;
+    let mut allocations = 0;
+    for second in 0..warm + measured {
+        let frames: Vec<Vec<u8>> = (0..beds)
+            .map(|bed| {
+                number += 1;
+                frame(bed, number, at, &mut noise)
+            })
+            .collect();
+        let (begin, counted) = (Instant::now(), ALLOCATIONS.load(Relaxed));
+        for bytes in &frames {
+            monitor.handle_frame(&source, number, bytes, at);
+            while let Some(output) = monitor.poll_output() {
+                alerts += usize::from(matches!(black_box(output), Output::Alert(_)));
+            }
+        }
+        if second >= warm {
+            seconds += begin.elapsed().as_secs_f64();
+            allocations += ALLOCATIONS.load(Relaxed) - counted;
+        }
+        drop(frames);
+        at = at.plus_ms(1000);
+    }
+    let messages = (beds * measured) as f64;
+    Run {
+        us: seconds * 1e6 / messages,
+        allocations: allocations as f64 / messages,
+        bytes_a_bed: (LIVE.load(Relaxed).saturating_sub(before)) as f64 / beds as f64,
+        alerts,
+    }
+}
+
+fn parser(rounds: usize) -> f64 {
+    let mut noise = Noise(11);
+    let frames: Vec<String> = (0..64)
+        .map(|n| String::from_utf8(frame(1, n, Timestamp::from_ms(1_795_371_600_000), &mut noise)).expect("ASCII"))
+        .collect();
+    let begin = Instant::now();
+    for round in 0..rounds {
+        let message = hl7_parser::parse_message(&frames[round % frames.len()]).expect("a plain message");
+        black_box(message.segments().count());
+    }
+    begin.elapsed().as_secs_f64() * 1e6 / rounds as f64
+}
+
+fn main() {
+    parser(200);
+    let parse_us = parser(4000);
+    println!("hl7-parser, parse alone        {parse_us:8.2} us a message");
+    for (beds, warm, measured) in [(10, 2000, 2000), (1000, 60, 40), (10_000, 12, 8)] {
+        let run = core(beds, warm, measured);
+        println!(
+            "core, {beds:6} beds              {:8.2} us a message, {:5.1}x of the parser, {:.2} allocations a message, {:.0} bytes a bed, {} events",
+            run.us,
+            parse_us / run.us,
+            run.allocations,
+            run.bytes_a_bed,
+            run.alerts
+        );
+    }
+}
