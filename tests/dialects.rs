@@ -224,7 +224,7 @@ fn identity_of_a_pds_connection_lives_and_dies_with_it() {
     assert_eq!(kinds, [Vitals, Adt, Vitals, Vitals, Alarm, Alarm, Vitals]);
     for report in &reports[1..] {
         assert_eq!((report.subject.point_of_care.as_str(), report.subject.bed.as_str()), ("ICU", "7"));
-        assert!(report.subject.patient.ends_with("0000-00000000000a"));
+        assert!(report.subject.patient.ends_with("8000-00000000000a"));
         assert_eq!(report.subject.class, Some(AgeBand::Adult));
         assert_eq!(report.devices[0].key, "3232235786");
         assert!(!report.control_id_is_id, "MSH-10 is the kind");
@@ -314,6 +314,8 @@ fn kinds_are_told_by_header_and_rows() {
     assert_eq!(kind(&format!("{}\rQRD|x", msh("QRY^R02"))), MessageKind::Query);
     assert_eq!(kind(&format!("{}\rMSA|AA|1", msh("ACK"))), MessageKind::Ack);
     assert_eq!(kind(&format!("{}\rORC|x", msh("ORM^O01"))), MessageKind::Other);
+    assert_eq!(kind(&format!("{}\rMSA|AR|2", msh("RRG^O16"))), MessageKind::Ack);
+    assert_eq!(kind(&msh("")), MessageKind::Other, "a header without a type is no sign of a healthy sender");
     assert_eq!(kind(&format!("{}\rOBX|1|NM|WBC^x^L||7|10e9/L|||||F", msh("ORU^R01"))), MessageKind::Other);
     assert_eq!(kind(&format!("{}\rOBX|1|NM|8867-4^x^LN||70|/min|||||F", msh("ORF^R04"))), MessageKind::Vitals);
     assert_eq!(kind(&format!("{}\rOBX|1|NA|8867-4^x^LN||1^2|mV|||||F", msh("ORU^R01"))), MessageKind::Waveform);

@@ -357,10 +357,13 @@ fn base(report: &Report, message: &Message<'_>) -> Base {
         "ACK" | "ORA" | "RSP" | "MCF" => Kind::Ack,
         "QBP" | "QRY" | "QCN" | "QVR" | "QSB" => Kind::Query,
         "ADT" => Kind::Adt,
+        "" => Kind::Other,
         _ if message.segments().len() == 1 => Kind::KeepAlive,
         "ORU" if matches!(trigger, "R40" | "R42") => Kind::Alarm,
         "ORU" if trigger == "W01" => Kind::Waveform,
         "ORU" | "ORF" => return Base::Observed,
+        // Whatever its type, it answers something.
+        _ if message.first(b"MSA").is_some() => Kind::Ack,
         _ => Kind::Other,
     };
     Base::Kind(kind)
@@ -553,7 +556,8 @@ impl<'m> Walk<'_, 'm> {
                         Ok(observation) => self.observe(observation, &obx, code.hash),
                         Err(reject) => {
                             waveforms += u32::from(reject.reason == RejectReason::Waveform);
-                            known += u32::from(reject.parameter.is_some() && reject.reason != RejectReason::NotObserved);
+                            let other = matches!(reject.reason, RejectReason::NotObserved | RejectReason::Waveform);
+                            known += u32::from(reject.parameter.is_some() && !other);
                             self.report.rejects.push(reject);
                         }
                     }
