@@ -25,10 +25,12 @@ fn mask(block: &[u8], byte: u8) -> u64 {
         mask |= bits(u64::from_le_bytes(*word), wanted) << (8 * n);
     }
     if !rest.is_empty() {
-        let mut word = [0; 8];
-        word[..rest.len()].copy_from_slice(rest);
-        let within = (1u64 << rest.len()) - 1;
-        mask |= (bits(u64::from_le_bytes(word), wanted) & within) << (8 * words.len());
+        let found = match block.last_chunk::<8>() {
+            // The last eight bytes once more; those that were looked at fall out.
+            Some(word) => bits(u64::from_le_bytes(*word), wanted) >> (8 - rest.len()),
+            None => rest.iter().rev().fold(0, |bits, &other| bits << 1 | u64::from(other == byte)),
+        };
+        mask |= found << (8 * words.len());
     }
     mask
 }
