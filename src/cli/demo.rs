@@ -344,7 +344,7 @@ mod tests {
             .collect();
         let (second_sender, resend) = (&scenario.second_sender, &scenario.resend);
         let intruder = beds::intruder(&scenario.bed, second_sender);
-        let attack_start = start.plus_ms(second_sender.at_s as i64 * 1000);
+        let attack_start = start.plus_ms(second_sender.at_s as i64 * 1000 + 500);
         let mut intruder_patient = Patient::new(Kind::Healthy, seed ^ 0x5EED, attack_start, 0.0);
         let mut tape: Vec<Vec<u8>> = Vec::new();
         let mut sent: Vec<(Timestamp, u64, Vec<u8>)> = Vec::new();
