@@ -102,8 +102,14 @@ fn origin_of<'a>(origins: &'a BTreeMap<String, Origin>, key: &str) -> Option<&'a
         if let Some(origin) = origins.get(at) {
             return Some(origin);
         }
-        at = &at[..at.rfind('.')?];
+        match at.rfind('.') {
+            Some(dot) => at = &at[..dot],
+            None => break,
+        }
     }
+    // A table that only a key inside it has made.
+    let inside = format!("{key}.");
+    origins.range(inside.clone()..).next().filter(|(k, _)| k.starts_with(&inside)).map(|(_, origin)| origin)
 }
 
 /// Loads file, environment and flags, and checks everything that can be checked without opening a socket.

@@ -58,6 +58,10 @@ pub enum Command {
     Config(config::Args),
     /// Check this machine, the configuration and the running service.
     Doctor(doctor::Args),
+    /// The catalogue of checks: what each one does, why, how it decides, when it is wrong.
+    Checks(checks::Args),
+    /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
+    Decode(decode::Args),
 }
 
 /// A wrong command line or configuration: exit code 2. Every line is one complaint.
@@ -81,6 +85,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&global, args),
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
+        Command::Decode(args) => decode::run_args(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS),
+        Command::Checks(args) => {
+            checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
+        }
     };
     match done {
         Ok(code) => code,
@@ -95,6 +103,14 @@ pub fn run(cli: Cli) -> ExitCode {
             };
             ExitCode::from(if usage.is_some() { 2 } else { 1 })
         }
+    }
+}
+
+/// A command's complaint about what it was given is a usage error, everything else is what it is.
+fn said_wrong(error: std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::InvalidInput => Usage::new(error.to_string()).into(),
+        _ => error.into(),
     }
 }
 

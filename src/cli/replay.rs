@@ -6,7 +6,7 @@ use crate::shell::replay::input::{Progress, gather, run_id};
 use crate::shell::replay::mllp::{Answers, Sender};
 use crate::shell::replay::mqtt::Publisher;
 use crate::shell::replay::pace::{Machine, Pace};
-use crate::shell::replay::{Driver, Lines, Options, Sink, Summary};
+use crate::shell::replay::{Driver, Journal, Lines, Options, Sink, Summary};
 use crate::time::Timestamp;
 use anyhow::Context as _;
 use std::cell::RefCell;
@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Recordings: MLLP streams, files of messages, logs, each also as .gz or .zst; folders of them; - is standard input.
+    /// Recordings: MLLP streams, files of messages, logs, each also as .gz or .zst; folders of them; the journal's folder; - is
+    /// standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How fast: max, or so many times as fast as it was recorded.
@@ -106,10 +107,18 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         Some(url) if url.starts_with("mllp://") => false,
         Some(other) => return Err(Usage::new(format!("--to {other}: mqtt or mllp://HOST:PORT is meant")).into()),
     };
-    let inputs = gather(&args.files).context("opening the recordings")?;
-    let run = match args.run {
-        Some(run) => run,
-        None => run_id(&inputs).context("reading the recordings")?,
+    let journal = match args.files.as_slice() {
+        [folder] if folder.is_dir() => Journal::find(folder).context("reading the journal")?,
+        _ => None,
+    };
+    if journal.is_some() && args.shift == Shift::Now {
+        return Err(Usage::new("--shift now moves recorded messages; a journal is replayed as it was").into());
+    }
+    let inputs = if journal.is_some() { Vec::new() } else { gather(&args.files).context("opening the recordings")? };
+    let run = match (args.run, &journal) {
+        (Some(run), _) => run,
+        (None, Some(journal)) => journal.run.clone(),
+        (None, None) => run_id(&inputs).context("reading the recordings")?,
     };
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let mut alerts_on_stdout = false;
@@ -150,7 +159,11 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let progress = Progress::default();
     let bar = Bar::start(args.quiet, inputs.iter().map(|input| input.bytes()).sum(), progress.clone());
     let began = Instant::now();
-    let driven = Driver::new(&config, options, pace, sinks).run(&inputs, zone, bytes_max, progress);
+    let driver = Driver::new(&config, options, pace, sinks);
+    let driven = match &journal {
+        Some(journal) => driver.run_journal(journal),
+        None => driver.run(&inputs, zone, bytes_max, progress),
+    };
     bar.stop();
     let summary = driven?;
     let mut stderr = std::io::stderr().lock();

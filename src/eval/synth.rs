@@ -19,7 +19,8 @@ use artefact::{Artefacts, Rates};
 use random::{Drift, Random};
 
 /// What kind of patient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Awake, sinus rhythm, nothing wrong.
     Healthy,

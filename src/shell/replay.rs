@@ -20,11 +20,14 @@ use crate::check::Priority;
 use crate::config::Config;
 use crate::monitor::{FIXED_KEY, Monitor, Output, Settings};
 use crate::observation::Source;
+use crate::shell::journal::{self, Record, Stamped};
 use crate::time::Timestamp;
 use input::{Input, Progress};
 use merge::{Due, Merged, Outcome};
 use pace::{Pace, Wall};
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 /// A pause of the recording that is longer than this counts as "not recorded", seconds: deadlines up to it fire, then the
 /// clock jumps. A week: longer than any outage that a silence alert should still speak about, short enough that one message
@@ -59,6 +62,33 @@ pub enum ReplayError {
     Mqtt(#[from] mqtt::MqttError),
     #[error(transparent)]
     Mllp(#[from] mllp::MllpError),
+    #[error(transparent)]
+    Journal(#[from] journal::JournalError),
+}
+
+/// A journal to be replayed.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    pub folder: PathBuf,
+    /// From the hash of its last record, which stands for all before it.
+    pub run: String,
+}
+
+impl Journal {
+    /// The journal in a folder, or in the data folder that it is; `None` where neither holds one.
+    pub fn find(path: &Path) -> Result<Option<Journal>, journal::JournalError> {
+        for folder in [path.to_owned(), path.join("journal")] {
+            if !folder.is_dir() {
+                continue;
+            }
+            let report = journal::verify(&folder, None)?;
+            if report.segments > 0 {
+                let run = Sha256::digest(report.head)[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+                return Ok(Some(Journal { folder, run }));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Who is told.
@@ -191,6 +221,73 @@ impl<'a, W: Wall> Driver<'a, W> {
         }
         // A recording that names no time at all happened at the beginning of time.
         self.release(Timestamp::from_ms(0))?;
+        self.count_feeds();
+        self.summary.outcomes = merged.outcomes.into_iter().flatten().collect();
+        for sink in &mut self.sinks {
+            sink.finish()?;
+        }
+        Ok(self.summary)
+    }
+
+    /// A journal: every record in its order, at the time it was given when it was written.
+    pub fn run_journal(mut self, journal: &Journal) -> Result<Summary, ReplayError> {
+        let mut faults = reader::Faults::default();
+        let mut entries = journal::Reader::open(&journal.folder, 0)?;
+        for entry in &mut entries {
+            let stamped = match entry {
+                Ok(entry) => entry.stamped,
+                Err(error) => {
+                    faults.broken = Some(error.to_string());
+                    break;
+                }
+            };
+            self.take_record(stamped)?;
+        }
+        if let Some(torn) = entries.torn() {
+            faults.cut = 1;
+            faults.places.push(format!("{} ends in an unfinished write at byte {}", torn.segment, torn.offset));
+        }
+        faults.messages = self.summary.messages;
+        self.count_feeds();
+        self.summary.outcomes =
+            vec![Outcome { name: journal.folder.display().to_string(), description: "the journal of vitalguard".into(), faults }];
+        for sink in &mut self.sinks {
+            sink.finish()?;
+        }
+        Ok(self.summary)
+    }
+
+    fn take_record(&mut self, stamped: Stamped) -> Result<(), ReplayError> {
+        let at = self.now.map_or(stamped.at, |now| now.max(stamped.at));
+        // Where the service stood still, its own record of the start says so; deadlines in between are its to move.
+        if !matches!(stamped.record, Record::Start { .. }) {
+            self.advance(at)?;
+            self.pace.wait(at);
+        }
+        self.now = Some(at);
+        self.summary.first.get_or_insert(at);
+        self.summary.last = Some(at);
+        match stamped.record {
+            Record::Start { applied_until, .. } => self.monitor.handle_start(applied_until, at),
+            Record::Open { source, .. } => self.monitor.handle_open(&source, at),
+            Record::Close { connection } => self.monitor.handle_close(connection, at),
+            Record::Command(command) => self.monitor.handle_command(&command, at),
+            // Evidence of what was no frame: it was never judged.
+            Record::Fragment { .. } => {}
+            Record::Frame { source, payload } => {
+                self.summary.messages += 1;
+                for sink in &mut self.sinks {
+                    sink.message(&payload)?;
+                }
+                if self.options.judge {
+                    self.monitor.handle_frame(&source, stamped.sequence, &payload, at);
+                }
+            }
+        }
+        self.drain(at)
+    }
+
+    fn count_feeds(&mut self) {
         for feed in self.monitor.feeds() {
             self.summary.observations += feed.observations;
             self.summary.unreadable += feed.unreadable;
@@ -198,11 +295,6 @@ impl<'a, W: Wall> Driver<'a, W> {
                 *self.summary.rejects.entry(reason.clone()).or_default() += count;
             }
         }
-        self.summary.outcomes = merged.outcomes.into_iter().flatten().collect();
-        for sink in &mut self.sinks {
-            sink.finish()?;
-        }
-        Ok(self.summary)
     }
 
     fn take(&mut self, due: Due) -> Result<(), ReplayError> {

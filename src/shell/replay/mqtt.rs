@@ -129,7 +129,11 @@ pub fn options(config: &Mqtt, client_id: &str) -> Result<(MqttOptions, String), 
         options.set_credentials(user, password);
     }
     if tls {
-        options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(tls_config(config)?)));
+        // Beside the embedded broker its own certificate is the anchor.
+        let anchor = config.ca.as_ref().or(config.tls.as_ref().map(|tls| &tls.certificate));
+        let tls = crate::shell::tls::client_config(anchor.map(|path| path.as_path()), config.client.as_ref())
+            .map_err(|error| MqttError::Credentials(error.to_string()))?;
+        options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(std::sync::Arc::new(tls))));
     }
     Ok((options, address))
 }
@@ -138,42 +142,4 @@ fn first_line(path: &std::path::Path) -> Result<String, MqttError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| MqttError::Credentials(format!("mqtt.password_file {} cannot be read: {error}", path.display())))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-fn tls_config(config: &Mqtt) -> Result<std::sync::Arc<rustls::ClientConfig>, MqttError> {
-    let fault = |what: &str, error: &dyn std::fmt::Display| MqttError::Credentials(format!("{what}: {error}"));
-    let pem = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| MqttError::Credentials(format!("{} cannot be read: {error}", path.display())))
-    };
-    let mut roots = rustls::RootCertStore::empty();
-    // Beside an embedded broker its own certificate is the anchor.
-    let anchor = config.ca.as_ref().or(config.tls.as_ref().map(|tls| &tls.certificate));
-    match anchor {
-        Some(path) => {
-            for certificate in rustls_pemfile::certs(&mut pem(path)?.as_slice()) {
-                let certificate = certificate.map_err(|error| fault("a certificate of mqtt.ca", &error))?;
-                roots.add(certificate).map_err(|error| fault("a certificate of mqtt.ca", &error))?;
-            }
-        }
-        None => {
-            for certificate in rustls_native_certs::load_native_certs().certs {
-                // A system store may hold what we cannot use; the rest is enough.
-                let _ = roots.add(certificate);
-            }
-        }
-    }
-    let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
-    let built = match &config.client {
-        Some(identity) => {
-            let chain: Vec<_> = rustls_pemfile::certs(&mut pem(&identity.certificate)?.as_slice())
-                .collect::<Result<_, _>>()
-                .map_err(|error| fault("mqtt.client.certificate", &error))?;
-            let key = rustls_pemfile::private_key(&mut pem(&identity.key)?.as_slice())
-                .map_err(|error| fault("mqtt.client.key", &error))?
-                .ok_or_else(|| MqttError::Credentials("mqtt.client.key holds no private key".into()))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| fault("mqtt.client", &error))?
-        }
-        None => builder.with_no_client_auth(),
-    };
-    Ok(std::sync::Arc::new(built))
 }

@@ -215,7 +215,8 @@ impl<R: BufRead> Text<R> {
             content = content.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(content);
         }
         content = trim(content);
-        let framed_end = FRAME_ENDS.iter().find_map(|mark| content.strip_suffix(*mark));
+        let bare = LITERALS.iter().find_map(|mark| content.strip_suffix(*mark)).map_or(content, trim);
+        let framed_end = FRAME_ENDS.iter().find_map(|mark| bare.strip_suffix(*mark));
         if let Some(before) = framed_end {
             content = trim(before);
         }

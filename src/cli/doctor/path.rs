@@ -1,0 +1,224 @@
+//! The whole path of the running service: HTTP, a marked message over MLLP, the broker's heartbeat.
+
+use super::{CONNECT_TIMEOUT, Findings, Level};
+use crate::config::{Config, Mllp, Tls};
+use crate::shell::replay::mqtt;
+use crate::time::Timestamp;
+use rumqttc::{Client, Event, Packet, QoS};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// An answer of the listener or of HTTP must come within, seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Two heartbeats and a half, seconds.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(12);
+/// Largest HTTP answer that is read.
+const HTTP_BYTES_MAX: u64 = 4 << 20;
+
+/// Where to connect for an address that may be "everywhere".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+fn connect(address: SocketAddr, tls: Option<&Tls>) -> anyhow::Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect_timeout(&reachable(address), CONNECT_TIMEOUT)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    // Our own certificate is the anchor, our own address the name; a certificate for the host's name alone is told as such.
+    let config = crate::shell::tls::client_config(Some(&tls.certificate), None)?;
+    let name = rustls::pki_types::ServerName::try_from("localhost")?;
+    let connection = rustls::ClientConnection::new(Arc::new(config), name)?;
+    Ok(Box::new(rustls::StreamOwned::new(connection, stream)))
+}
+
+/// Status and body of a GET.
+fn get(config: &Config, path: &str) -> anyhow::Result<(u16, String)> {
+    let mut stream = connect(config.http.listen, config.http.tls.as_ref())?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut text = Vec::new();
+    // A peer that closes without TLS's farewell has still answered.
+    if let Err(error) = stream.take(HTTP_BYTES_MAX).read_to_end(&mut text)
+        && text.is_empty()
+    {
+        return Err(error.into());
+    }
+    let text = String::from_utf8_lossy(&text);
+    let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let status = status.ok_or_else(|| anyhow::anyhow!("the answer is not HTTP"))?;
+    Ok((status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+}
+
+/// Whether our service answers at the configured HTTP address.
+pub fn is_ours(config: &Config) -> bool {
+    // `/health` alone could be anyone's.
+    get(config, "/metrics")
+        .is_ok_and(|(status, body)| matches!(status, 200 | 401 | 403) && (body.contains("vitalguard") || status != 200))
+        && get(config, "/health").is_ok_and(|(status, _)| status == 200)
+}
+
+/// Sends the marked message and looks for it.
+pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Result<()> {
+    match get(config, "/ready") {
+        Ok((200, _)) => found.say(Level::Ok, "http", format_args!("{} is ready", config.http.listen))?,
+        Ok((status, body)) => {
+            let why = body.lines().next().unwrap_or_default().chars().take(160).collect::<String>();
+            found.say(Level::Fail, "http", format_args!("/ready answers {status}: {why}"))?;
+        }
+        Err(error) => found.say(Level::Fail, "http", format_args!("{}: {error}", config.http.listen))?,
+    }
+    let before = received(config);
+    for mllp in &config.mllp {
+        if mllp.listen.port() == 0 {
+            continue;
+        }
+        if mllp.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) {
+            found.say(
+                Level::Warn,
+                "mllp",
+                format_args!("{} wants a sender's certificate: no test message was sent", mllp.feed),
+            )?;
+            continue;
+        }
+        match exchange(mllp) {
+            Ok((code, took)) if matches!(code.as_str(), "AA" | "CA") => {
+                found.say(
+                    Level::Ok,
+                    "mllp",
+                    format_args!("{} answered {code} after {:.1} ms", mllp.feed, took.as_secs_f64() * 1000.0),
+                )?;
+            }
+            Ok((code, _)) => found.say(Level::Fail, "mllp", format_args!("{} answered {code} to the test message", mllp.feed))?,
+            Err(error) => found.say(Level::Fail, "mllp", format_args!("{}: {error:#}", mllp.feed))?,
+        }
+    }
+    match (before, received_beyond(config, before)) {
+        (Some(before), Some(after)) if after > before => {
+            found.say(Level::Ok, "core", format_args!("the message was judged ({before} before, {after} after)"))?;
+        }
+        (Some(_), _) => found.say(Level::Fail, "core", "the acknowledged message did not reach the core within 10 s")?,
+        (None, _) => found.say(
+            Level::Warn,
+            "core",
+            "/metrics has no vitalguard_messages_total: whether the message was judged is unknown",
+        )?,
+    }
+    heartbeat(config, found)
+}
+
+/// Messages that the core has taken, over all feeds.
+fn received(config: &Config) -> Option<u64> {
+    let (status, body) = get(config, "/metrics").ok()?;
+    if status != 200 {
+        return None;
+    }
+    let values = body.lines().filter(|line| line.starts_with("vitalguard_messages_total"));
+    let values: Vec<f64> = values.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() as u64)
+}
+
+fn received_beyond(config: &Config, before: Option<u64>) -> Option<u64> {
+    let before = before?;
+    let until = Instant::now() + ANSWER_TIMEOUT;
+    loop {
+        let now = received(config)?;
+        if now > before || Instant::now() > until {
+            return Some(now);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn exchange(mllp: &Mllp) -> anyhow::Result<(String, Duration)> {
+    let mut stream = connect(mllp.listen, mllp.tls.as_ref())?;
+    let at = Timestamp::from_ms(jiff::Timestamp::now().as_millisecond());
+    let id = format!("SELFTEST-{}", at.ms());
+    let message = self_test(&id, at);
+    let mut frame = Vec::new();
+    crate::mllp::encode(message.as_bytes(), &mut frame);
+    let began = Instant::now();
+    stream.write_all(&frame)?;
+    stream.flush()?;
+    let mut decoder = crate::mllp::Decoder::new(64 << 10);
+    let mut buffer = [0u8; 4096];
+    loop {
+        while let Some(event) = decoder.poll() {
+            if let crate::mllp::Event::Frame { payload, .. } = event {
+                let text = String::from_utf8_lossy(&payload);
+                let line = text.split('\r').find(|line| line.starts_with("MSA")).unwrap_or_default();
+                let mut fields = line.split('|').skip(1);
+                let (code, of) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+                anyhow::ensure!(of == id, "the answer is for another message");
+                return Ok((code.to_owned(), began.elapsed()));
+            }
+        }
+        let read = stream.read(&mut buffer)?;
+        anyhow::ensure!(read > 0, "the listener closed the connection without an answer");
+        decoder.push(&buffer[..read]);
+    }
+}
+
+/// A message that is never a patient's: MSH-11 = T, bed `_selftest`, no PID.
+fn self_test(id: &str, at: Timestamp) -> String {
+    let time = at.hl7();
+    format!(
+        "MSH|^~\\&|VITALGUARD-DOCTOR|SELFTEST|||{time}||ORU^R01^ORU_R01|{id}|T|2.6\rPV1||I|^^_selftest\r\
+         OBR|1|{id}|{id}|182777000^monitoring of patient^SCT|||{time}\r\
+         OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.1.1.1|60|264864^MDC_DIM_BEAT_PER_MIN^MDC||TEST|||R|||{time}\r"
+    )
+}
+
+fn heartbeat<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Result<()> {
+    let (options, address) = match mqtt::options(&config.mqtt, &format!("vitalguard-doctor-{}", std::process::id())) {
+        Ok(made) => made,
+        Err(error) => return Ok(found.say(Level::Fail, "mqtt", error)?),
+    };
+    if config.mqtt.url.is_none() && !config.mqtt.users.is_empty() {
+        return Ok(found.say(Level::Warn, "mqtt", "the broker has users: the heartbeat was not looked for")?);
+    }
+    let topic = format!("{}/v1/{}/sys/heartbeat", config.mqtt.root, config.site);
+    let (client, mut connection) = Client::new(options, 8);
+    client.subscribe(&topic, QoS::AtMostOnce)?;
+    let until = Instant::now() + HEARTBEAT_TIMEOUT;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        match connection.recv_timeout(left) {
+            Ok(Ok(Event::Incoming(Packet::Publish(publish)))) if publish.topic == topic => {
+                let document: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap_or_default();
+                let waiting = document.get("outbox").and_then(serde_json::Value::as_u64);
+                let waiting = waiting.map(|n| format!(", {n} events waiting")).unwrap_or_default();
+                return Ok(found.say(Level::Ok, "mqtt", format_args!("heartbeat heard at {address}{waiting}"))?);
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Ok(found.say(Level::Fail, "mqtt", format_args!("{address}: {error}"))?),
+            Err(_) => break,
+        }
+    }
+    Ok(found.say(Level::Fail, "mqtt", format_args!("no heartbeat on {topic} in {} s", HEARTBEAT_TIMEOUT.as_secs()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_message_can_be_no_patient() {
+        let text = self_test("SELFTEST-1", Timestamp::from_ms(0));
+        assert!(text.contains("|T|2.6\r") && text.contains("^^_selftest\r") && !text.contains("\rPID|"));
+    }
+
+    #[test]
+    fn everywhere_is_reached_at_loopback() {
+        assert_eq!(reachable("0.0.0.0:1".parse().unwrap()).to_string(), "127.0.0.1:1");
+        assert_eq!(reachable("10.0.0.1:1".parse().unwrap()).to_string(), "10.0.0.1:1");
+    }
+}
