@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use vitalguard::document::{Origin, Pulse};
+use vitalguard::shell::link::Link;
 use vitalguard::shell::publisher::{Inbound, Options, Protocol, Publisher};
 use vitalguard::shell::retained::Retained;
 use vitalguard::shell::store::{Commit, EventRow, Store};
@@ -101,7 +102,8 @@ pub fn publish_with(options: Options, store: Option<&Store>, retained: Arc<Retai
     let (sender, inbound) = mpsc::channel(1024);
     let outbox = store.map(|store| store.outbox_reader().expect("a reader of the outbox"));
     let pulse = Box::new(|| Pulse::default());
-    let publisher = Publisher::start(options, Arc::clone(&retained), outbox, pulse, sender).expect("the publisher starts");
+    let link = Arc::new(Link::new(store.map(Store::gauge)));
+    let publisher = Publisher::start(options, Arc::clone(&retained), link, outbox, pulse, sender).expect("the publisher starts");
     Outgoing { publisher, retained, inbound }
 }
 
