@@ -403,7 +403,7 @@ fn a_discharge_ends_what_was_open_and_silence_is_expected_from_then_on() {
         let mut rows = w.living();
         rows[2].2 = 104.0;
         w.tell("A03", &rows);
-        w.tell("A04", &rows[..2].to_vec());
+        w.tell("A04", &rows[..2]);
         w.wait(1.0);
     }
     let open = w.monitor.open_alerts().len();
@@ -535,6 +535,27 @@ fn names_and_numbers_of_patients_never_leave() {
     for token in ["SECRET", "Geheim", "Rossi", "192.0.2.10"] {
         assert!(!all.contains(token), "{token}");
     }
+}
+
+#[test]
+fn configured_beds_come_first_and_a_strict_map_opens_no_other() {
+    let entry = |bed: &str, from: &str| crate::config::BedEntry { ward: "icu".into(), bed: bed.into(), from: vec![from.into()] };
+    let beds = crate::config::Beds {
+        map: MapMode::Strict,
+        bed: vec![entry("A20", "ICU^^X1^^"), entry("A01", "icu^^a01")],
+        beds_max: None,
+    };
+    let mut w = Ward::with(Settings { site: "hsp1".into(), beds, ..Settings::default() });
+    w.live(&["A01", "X1", "Z9"], 5);
+    let ward = w.monitor.ward_states("icu", w.now).remove(0);
+    let seen: Vec<_> = ward.beds.iter().map(|b| b.bed.as_str()).collect();
+    assert_eq!(seen, ["A20", "A01"]);
+    assert_eq!(w.monitor.beds().filter(|p| p.reserved).count(), 1, "Z9 is a bed of its device");
+    assert_eq!(w.monitor.feeds().next().unwrap().beds_refused, 0);
+    let beds = crate::config::Beds { beds_max: Some(2), ..crate::config::Beds::default() };
+    let mut w = Ward::with(Settings { site: "hsp1".into(), beds, ..Settings::default() });
+    w.live(&["A01", "A02", "A03"], 5);
+    assert_eq!((w.monitor.beds().count(), w.monitor.feeds().next().unwrap().beds_refused), (2, 5));
 }
 
 #[test]
