@@ -119,7 +119,7 @@ impl Population {
         for (at, row) in file.limit.iter().enumerate() {
             let refuse = |reason: &str| LimitsError::Row { place: format!("limit {}", at + 1), reason: reason.into() };
             let hard = Interval { low: row.hard[0], high: row.hard[1] };
-            if !(hard.low < hard.high) {
+            if hard.low.partial_cmp(&hard.high) != Some(std::cmp::Ordering::Less) {
                 return Err(refuse("hard is not an interval"));
             }
             let soft = row.soft.map_or(NONE, |s| Interval { low: s[0], high: s[1] });

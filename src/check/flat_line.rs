@@ -113,6 +113,8 @@ impl Judge for Check {
         let delta_s = view.bed.delta_s().unwrap_or(1.0).max(0.05);
         let half_life = (self.half_life_s / delta_s).max(120.0);
         let warm = (self.warm_s / delta_s).max(20.0);
+        // A sender may leave out the row of a value that it does not have.
+        let gap_s = (3.0 * delta_s).max(1.0) + 0.5;
         let paused = state.joint_log10 > self.pause_log10;
         let mut changed = false;
         let mut updated = ParamSet::EMPTY;
@@ -122,11 +124,15 @@ impl Judge for Check {
                 changed = true;
                 continue;
             };
-            // A value that comes back after a mark is a change of the bed, and no update of the value.
+            // A value that comes back after a mark or a gap is a change of the bed, and no update of the value.
             let (Some(latest), None) = (stream.latest, stream.absent) else {
                 changed = true;
                 continue;
             };
+            if view.now.since_s(latest.received_at) > gap_s {
+                changed = true;
+                continue;
+            }
             let moved = latest.value != o.value;
             changed |= moved;
             let position = state.rates.iter().position(|r| r.0 == p).unwrap_or_else(|| {
@@ -152,6 +158,10 @@ impl Judge for Check {
             live.contains(o.parameter)
                 && (!o.validity.usable() || view.profile.is_sentinel(o.parameter, o.value))
                 && view.bed.channel(o.parameter, o.channel).is_some_and(|s| s.absent.is_none() && s.latest.is_some())
+        });
+        changed |= state.still.minus(fresh).iter().any(|p| {
+            let latest = view.bed.stream(p).and_then(|s| s.latest);
+            latest.is_none_or(|latest| view.now.since_s(latest.received_at) > gap_s)
         });
         if changed {
             (state.joint_log10, state.run, state.still) = (0.0, 0, ParamSet::EMPTY);
@@ -281,5 +291,7 @@ mod tests {
     fn a_value_that_vanishes_is_a_change() {
         let mut s = Story::<Check>::of(&FOUR);
         assert_eq!(s.tell("70/96/15/35x50 -/-/15/35 -/-/15/35x8 70/96/15/35 70/96/15/35x50"), "PPPPP");
+        let mut s = Story::<Check>::of(&FOUR);
+        assert_eq!(s.tell("70/96/15/35x50 _/_/15/35x8 70/96/15/35 70/96/15/35x55"), "PPPP");
     }
 }

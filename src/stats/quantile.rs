@@ -51,9 +51,8 @@ impl Quantile {
         }
         let last = f64::from(self.count - 1);
         let p = f64::from(self.p);
-        let share = [0.0, p / 2.0, p, (1.0 + p) / 2.0, 1.0];
-        for i in 1..4 {
-            let ahead = 1.0 + last * share[i] - f64::from(self.positions[i]);
+        for (i, share) in [(1, p / 2.0), (2, p), (3, (1.0 + p) / 2.0)] {
+            let ahead = 1.0 + last * share - f64::from(self.positions[i]);
             let up = self.positions[i + 1] - self.positions[i];
             let down = self.positions[i] - self.positions[i - 1];
             if ahead >= 1.0 && up > 1 {
