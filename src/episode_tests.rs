@@ -148,7 +148,7 @@ fn the_strongest_finding_becomes_the_tamper_alert_and_the_others_fold_under_it()
     assert_eq!(s.told(), ["raised C04 Info 20", "raised T03 High 40", "updated C04 Info 41"]);
     let (tamper, folded) = (&s.events[1].alert, &s.events[2].alert);
     assert_eq!((tamper.assessment, folded.because.as_ref()), (Assessment::Tamper, Some(&tamper.id)));
-    assert_eq!(tamper.cause_of, [folded.id.clone()]);
+    assert_eq!(tamper.cause_of, std::slice::from_ref(&folded.id));
     // The other way round: what was unverified is the strongest, and escalates.
     let mut s = Story::new();
     s.say(&[stuck()], &[], 40);
@@ -230,7 +230,7 @@ fn a_lost_bed_folds_its_stale_values() {
     let gap = s.episodes.open().find(|e| e.check == id::gap).unwrap();
     let lost = s.episodes.open().find(|e| e.check == id::device_silence).unwrap();
     assert_eq!(gap.because.as_ref(), Some(&lost.id));
-    assert_eq!(lost.cause_of, [gap.id.clone()]);
+    assert_eq!(lost.cause_of, std::slice::from_ref(&gap.id));
 }
 
 #[test]

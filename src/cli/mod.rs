@@ -4,6 +4,7 @@
 //! closes our standard output (`| head`) has seen enough: that is 0.
 
 pub mod config;
+pub mod decode;
 pub mod demo;
 pub mod doctor;
 pub mod load;

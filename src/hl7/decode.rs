@@ -122,6 +122,10 @@ impl Decoder {
     pub fn explain_dialect(&self, message: &Message<'_>) -> Vec<Choice> {
         self.tables.choose(message)
     }
+    /// MSH-7 as an instant, without decoding the rest: a recorded message's nearest thing to a time of receipt.
+    pub fn sent_at(&self, message: &Message<'_>, source: &Source) -> Option<Timestamp> {
+        Times::new(&self.site, source.zone_min, Timestamp::from_ms(0)).header(message.msh(7))
+    }
     /// Notes from now on which rows of the tables are used.
     pub fn record_hits(&mut self) {
         self.hits.get_or_insert_default();
@@ -353,10 +357,13 @@ fn base(report: &Report, message: &Message<'_>) -> Base {
         "ACK" | "ORA" | "RSP" | "MCF" => Kind::Ack,
         "QBP" | "QRY" | "QCN" | "QVR" | "QSB" => Kind::Query,
         "ADT" => Kind::Adt,
+        "" => Kind::Other,
         _ if message.segments().len() == 1 => Kind::KeepAlive,
         "ORU" if matches!(trigger, "R40" | "R42") => Kind::Alarm,
         "ORU" if trigger == "W01" => Kind::Waveform,
         "ORU" | "ORF" => return Base::Observed,
+        // Whatever its type, it answers something.
+        _ if message.first(b"MSA").is_some() => Kind::Ack,
         _ => Kind::Other,
     };
     Base::Kind(kind)
@@ -549,7 +556,8 @@ impl<'m> Walk<'_, 'm> {
                         Ok(observation) => self.observe(observation, &obx, code.hash),
                         Err(reject) => {
                             waveforms += u32::from(reject.reason == RejectReason::Waveform);
-                            known += u32::from(reject.parameter.is_some() && reject.reason != RejectReason::NotObserved);
+                            let other = matches!(reject.reason, RejectReason::NotObserved | RejectReason::Waveform);
+                            known += u32::from(reject.parameter.is_some() && !other);
                             self.report.rejects.push(reject);
                         }
                     }

@@ -272,7 +272,19 @@ macro_rules! embedded {
     };
 }
 
-embedded!("mindray_pds", "philips_mdil", "mindray_egateway", "ihe_pcd01", "loinc", "generic");
+embedded!(
+    "mindray_pds",
+    "philips_efficia",
+    "philips_mdil",
+    "mindray_egateway",
+    "nihon_kohden",
+    "edan_ehc",
+    "xh80x",
+    "tr8",
+    "ihe_pcd01",
+    "loinc",
+    "generic",
+);
 
 impl Tables {
     /// The tables that the binary carries.
@@ -410,7 +422,8 @@ pub fn hash32(parts: &[&[u8]]) -> u32 {
 /// The MDC number of an MDIL code (`0002-4182` = 147842); `None` for private terms and partitions.
 pub fn mdil_number(code: &str) -> Option<u32> {
     let (partition, term) = code.split_once('-')?;
-    if partition.len() != 4 || term.len() != 4 {
+    let hex = |part: &str| part.len() == 4 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    if !hex(partition) || !hex(term) {
         return None;
     }
     let partition = u32::from_str_radix(partition, 16).ok()?;

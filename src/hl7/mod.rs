@@ -16,6 +16,7 @@ pub mod dialect;
 pub mod escape;
 pub mod header;
 pub mod place;
+pub mod show;
 pub mod time;
 pub mod tree;
 pub mod unit;

@@ -286,7 +286,8 @@ fn term(unit: &str) -> Option<u16> {
         return (number >> 16 == 4).then_some((number & 0xffff) as u16);
     }
     let (partition, term) = unit.split_once('-')?;
-    (partition == "0004" && term.len() == 4).then(|| u16::from_str_radix(term, 16).ok()).flatten()
+    let hex = term.len() == 4 && term.bytes().all(|b| b.is_ascii_hexdigit());
+    (partition == "0004" && hex).then(|| u16::from_str_radix(term, 16).ok()).flatten()
 }
 
 fn looks_like_code(unit: &str) -> bool {

@@ -109,7 +109,8 @@ enum Found {
     Nothing,
     Row(RowRef, Option<RowRef>, bool),
     Role(Role),
-    Conflict(RowRef),
+    /// The row of the code, and that of the name.
+    Conflict(RowRef, Option<RowRef>),
 }
 
 /// Resolves an OBX-3 from the tables.
@@ -126,8 +127,9 @@ pub fn resolve(tables: &Tables, table: &Table, field: Field<'_>) -> Code {
     let done = |outcome, flags, rows| Code { outcome, flags, hash, rows, system };
     let mut flags = ObsFlags::default();
     match (&first, &second) {
-        (Found::Conflict(row), _) => done(conflict(tables, *row), flags, [Some(*row), None]),
-        (Found::Nothing, Found::Conflict(row)) => done(conflict(tables, *row), flags, [Some(*row), None]),
+        (Found::Conflict(row, named), _) | (Found::Nothing, Found::Conflict(row, named)) => {
+            done(conflict(tables, *row), flags, [Some(*row), *named])
+        }
         (Found::Row(a, ..), Found::Row(b, ..)) if differ(tables.row(*a).meaning, tables.row(*b).meaning) => {
             done(conflict(tables, *a), flags, [Some(*a), Some(*b)])
         }
@@ -178,7 +180,7 @@ fn differ(a: Meaning, b: Meaning) -> bool {
 fn find(tables: &Tables, table: &Table, code: &str, label: &str, system: System) -> Found {
     // The row of the code, held against what the label means by itself.
     let with_label = |row: RowRef, system: System| match table.by_label(system, label) {
-        Some(named) if differ(tables.row(row).meaning, tables.row(named).meaning) => Found::Conflict(row),
+        Some(named) if differ(tables.row(row).meaning, tables.row(named).meaning) => Found::Conflict(row, Some(named)),
         named => Found::Row(row, named.filter(|named| *named != row), false),
     };
     let own = |system: System| table.by_code(system, code).map(|row| with_label(row, system));
@@ -214,14 +216,14 @@ fn find_mdc(tables: &Tables, table: &Table, code: &str, label: &str) -> Found {
     if let Some(number) = number {
         if let Some(row) = table.by_code(System::Mdc, code) {
             return match named {
-                Some(named) if differ(tables.row(row).meaning, tables.row(named).meaning) => Found::Conflict(row),
+                Some(named) if differ(tables.row(row).meaning, tables.row(named).meaning) => Found::Conflict(row, Some(named)),
                 named => Found::Row(row, named.filter(|named| *named != row), false),
             };
         }
         if let Some(named) = named {
             // The name has a number of its own, and a number of the nomenclature that is another one was sent.
             let other_number = number >= 1 << 16 && !tables.row(named).code.is_empty();
-            return if other_number { Found::Conflict(named) } else { Found::Row(named, None, true) };
+            return if other_number { Found::Conflict(named, None) } else { Found::Row(named, None, true) };
         }
         if let Some(role) = role_of_name(label) {
             return Found::Role(role);
@@ -235,7 +237,7 @@ fn find_mdc(tables: &Tables, table: &Table, code: &str, label: &str) -> Found {
     }
     if let Some(row) = table.by_label(System::Mdc, code) {
         return match named {
-            Some(named) if differ(tables.row(row).meaning, tables.row(named).meaning) => Found::Conflict(row),
+            Some(named) if differ(tables.row(row).meaning, tables.row(named).meaning) => Found::Conflict(row, Some(named)),
             _ => Found::Row(row, None, true),
         };
     }
@@ -267,7 +269,7 @@ fn find_bare(tables: &Tables, table: &Table, code: &str, label: &str, own: Optio
         return find_mdc(tables, table, code, label);
     }
     match (table.by_label(System::Bare, code), table.by_label(System::Bare, label)) {
-        (Some(a), Some(b)) if differ(tables.row(a).meaning, tables.row(b).meaning) => Found::Conflict(a),
+        (Some(a), Some(b)) if differ(tables.row(a).meaning, tables.row(b).meaning) => Found::Conflict(a, Some(b)),
         (Some(row), _) => Found::Row(row, None, true),
         // A number that the dialect does not have is not made known by its label.
         (None, Some(row)) if !code.bytes().all(|b| b.is_ascii_digit()) || code.is_empty() => Found::Row(row, None, true),

@@ -1,0 +1,483 @@
+//! Every dialect table against its own samples, and the decoder against every message of the development set.
+//!
+//! `VITALGUARD_BLESS=1 cargo test --test dialects` writes the expected files anew; the difference is to be read.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vitalguard::cli::decode::payloads;
+use vitalguard::hl7::decode::Decoder;
+use vitalguard::hl7::dialect::{RowRef, Tables};
+use vitalguard::hl7::{Message, Scratch, show};
+use vitalguard::observation::{
+    AgeBand, MessageFlags, MessageKind, ObsFlags, Observation, RejectReason, Report, Source, TimeSource, Validity,
+};
+use vitalguard::time::Timestamp;
+use vitalguard::vital::Parameter;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+fn blessing() -> bool {
+    std::env::var_os("VITALGUARD_BLESS").is_some()
+}
+
+fn decoder() -> Decoder {
+    Decoder::new("Europe/Rome", Arc::new(Tables::embedded())).expect("an IANA name")
+}
+
+fn source(connection: u64) -> Source {
+    Source { feed: "test".into(), peer: "192.0.2.1".into(), connection, ward: "main".into(), dialect: None, zone_min: None }
+}
+
+fn start() -> Timestamp {
+    Timestamp::from_civil(2026, 3, 2, 9, 0, 30, 0).expect("a date")
+}
+
+/// Decodes messages (LF or CR between segments, blank lines between messages) on one connection, a second apart.
+fn decode_text(decoder: &mut Decoder, source: &Source, text: &str) -> Vec<Report> {
+    let text = text.replace('\n', "\r");
+    let mut scratch = Scratch::default();
+    let mut reports = Vec::new();
+    for (at, payload) in payloads(text.as_bytes()).iter().enumerate() {
+        let payload = payload.trim_ascii_end();
+        let message = Message::read(payload, &mut scratch).expect("a message");
+        let mut report = Report::default();
+        decoder.decode(&message, source, start().plus_s(at as f64), &mut report);
+        assert_eq!(show::rows(&report).len(), report.structure.len(), "every OBX becomes one observation or one reject");
+        reports.push(report);
+    }
+    reports
+}
+
+fn decode_one(text: &str) -> Report {
+    decode_text(&mut decoder(), &source(1), text).pop().expect("one message")
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn every_sample_says_what_is_expected_and_every_row_is_hit() {
+    let tables = Tables::embedded();
+    let mut faults = Vec::new();
+    for table in tables.iter() {
+        let folder = root().join("data/messages").join(table.name);
+        let samples = files(&folder, "hl7");
+        assert!(!samples.is_empty(), "{} has no samples", table.name);
+        let at = tables.position(table.name).expect("its own name");
+        let mut decoder = decoder();
+        decoder.record_hits();
+        for (connection, path) in samples.iter().enumerate() {
+            let text = std::fs::read_to_string(path).expect("readable");
+            let reports = decode_text(&mut decoder, &source(connection as u64), &text);
+            let mut rows = Vec::new();
+            for (number, report) in reports.iter().enumerate() {
+                assert_eq!(report.dialect, table.name, "{} message {}", path.display(), number + 1);
+                rows.extend(show::rows(report).into_iter().map(|row| Value::Object(show::row_object(row, number + 1))));
+            }
+            let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+            let found = format!("[\n{}\n]\n", lines.join(",\n"));
+            let expect = path.with_extension("expect.json");
+            if blessing() {
+                std::fs::write(&expect, &found).expect("writable");
+            }
+            let expected = std::fs::read_to_string(&expect).unwrap_or_default();
+            for (number, (found, expected)) in found.lines().zip(expected.lines().chain(std::iter::repeat(""))).enumerate() {
+                if found != expected {
+                    faults.push(format!("{}:{}:\n  found    {found}\n  expected {expected}", expect.display(), number + 1));
+                }
+            }
+            assert!(found.lines().count() >= expected.lines().count(), "{}: rows are missing", expect.display());
+        }
+        let hits: BTreeSet<RowRef> = decoder.hits().filter(|hit| hit.table == at).collect();
+        for (number, row) in table.rows.iter().enumerate() {
+            if !hits.contains(&RowRef { table: at, row: number as u16 }) {
+                faults.push(format!("{}: no sample hits row {} ({} {:?})", table.name, number + 1, row.code, row.labels));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}\n(VITALGUARD_BLESS=1 writes the expected files anew)", faults.join("\n"));
+}
+
+/// One line a message of the development set: kind, dialect, observed, rejects by reason. No contents.
+#[test]
+fn every_message_of_the_development_set_is_understood_as_reviewed() {
+    let shared = std::env::var_os("VITALGUARD_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from).join("hl7");
+    if !shared.is_dir() {
+        println!("skipped: no development set at {} (set VITALGUARD_SHARED)", shared.display());
+        return;
+    }
+    let mut folders: Vec<PathBuf> =
+        std::fs::read_dir(&shared).expect("readable").flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    let mut found = String::from("file\tmessage\tkind\tdialect\tobserved\trejects\tmarks\n");
+    let mut connection = 0;
+    let mut decoder = decoder();
+    let mut scratch = Scratch::default();
+    let mut report = Report::default();
+    for path in folders.iter().flat_map(|folder| files(folder, "hl7")) {
+        connection += 1;
+        let name = path.strip_prefix(&shared).expect("inside").display().to_string();
+        let bytes = std::fs::read(&path).expect("readable");
+        for (number, payload) in payloads(&bytes).iter().enumerate() {
+            let number = number + 1;
+            match Message::read(payload, &mut scratch) {
+                Err(error) => writeln!(found, "{name}\t{number}\tunreadable\t-\t0\t{error}\t-").expect("a string"),
+                Ok(message) => {
+                    decoder.decode(&message, &source(connection), start(), &mut report);
+                    assert_eq!(show::rows(&report).len(), report.structure.len(), "{name}: every OBX becomes one thing");
+                    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+                    for reject in &report.rejects {
+                        *reasons.entry(reject.reason.as_str()).or_default() += 1;
+                    }
+                    let reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
+                    let flags: Vec<&str> = report.flags.names().collect();
+                    let kind = serde_json::to_value(report.kind).expect("a word");
+                    writeln!(
+                        found,
+                        "{name}\t{number}\t{}\t{}\t{}\t{}\t{}",
+                        kind.as_str().unwrap_or_default(),
+                        report.dialect,
+                        report.observations.len(),
+                        if reasons.is_empty() { "-".to_owned() } else { reasons.join(" ") },
+                        if flags.is_empty() { "-".to_owned() } else { flags.join(" ") },
+                    )
+                    .expect("a string");
+                }
+            }
+        }
+        decoder.close(connection);
+    }
+    let expect = root().join("tests/expect/shared_hl7.tsv");
+    if blessing() {
+        std::fs::write(&expect, &found).expect("writable");
+    }
+    let expected = std::fs::read_to_string(&expect).unwrap_or_default();
+    let differ: Vec<String> = found
+        .lines()
+        .zip(expected.lines().chain(std::iter::repeat("")))
+        .filter(|(found, expected)| found != expected)
+        .map(|(found, expected)| format!("found    {found}\nexpected {expected}"))
+        .collect();
+    assert!(differ.is_empty() && found.lines().count() == expected.lines().count(), "{}", differ.join("\n"));
+}
+
+const HEAD: &str = "MSH|^~\\&|NORDGATE^0A1B2CFFFE3D4E5F^EUI-64|NORDMED|||20260302100000+0100||ORU^R01^ORU_R01|N1|P|2.6|||NE|AL||||\
+                    |PCD_DEC_001^IHE PCD^1.3^ISO\r";
+
+fn of(report: &Report, parameter: Parameter) -> &Observation {
+    report.observations.iter().find(|o| o.parameter == parameter).unwrap_or_else(|| panic!("no {}", parameter.key()))
+}
+
+fn reasons(report: &Report) -> Vec<&'static str> {
+    report.rejects.iter().map(|reject| reject.reason.as_str()).collect()
+}
+
+#[test]
+fn identity_is_read_where_the_dialect_keeps_it() {
+    let report = decode_one(&format!(
+        "{HEAD}PID|||^^^X^PI~77^^^Y^XX~V-1^^^Klinik^MR||Muster^Ada||19710405|F\rPV1||I|ICU^201^A&1&2^F^^^^^00-0F\rOBR|1|||x|||20260302095900\r\
+         OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.5.1.1|70|/min|||||R|||||||0A1B2CFFFE00000110.0.0.7^MON"
+    ));
+    assert_eq!(report.subject.patient, "Klinik\0V-1");
+    assert_eq!([report.subject.point_of_care.as_str(), &report.subject.room, &report.subject.bed], ["ICU", "201", "A"]);
+    assert_eq!(report.subject.birth, Timestamp::from_civil(1971, 4, 5, 0, 0, 0, 0));
+    assert_eq!(report.devices.len(), 2);
+    assert_eq!(report.devices[0].key, "0A1B2CFFFE3D4E5F");
+    assert_eq!(report.devices[1].key, "0A1B2CFFFE000001", "the address glued to it is cut off");
+    let hr = of(&report, Parameter::Hr);
+    assert_eq!((hr.device, hr.time_source), (1, TimeSource::Obr7));
+    assert_eq!(hr.effective_at.to_string(), "2026-03-02T08:59:00.000Z", "the header's offset");
+    assert_eq!(report.kind, MessageKind::Vitals);
+    assert!(report.control_id_is_id && report.control_id_is_plain && report.body_is_unique);
+}
+
+#[test]
+fn a_name_in_pid_4_is_no_id() {
+    let report = decode_one(&format!("{HEAD}PID|||^^^Klinik^PI|ADA MUSTER|||18991230\rOBX|1|NM|147842^^MDC||70|/min|||||R"));
+    assert_eq!((report.subject.patient.as_str(), report.subject.birth), ("", None));
+    let report = decode_one(&format!("{HEAD}PID|||^^^Klinik^PI|A-123\rOBX|1|NM|147842^^MDC||70|/min|||||R"));
+    assert_eq!(report.subject.patient, "\0A-123");
+}
+
+#[test]
+fn identity_of_a_pds_connection_lives_and_dies_with_it() {
+    let text = std::fs::read_to_string(root().join("data/messages/mindray_pds/01_one_connection.hl7")).expect("a sample");
+    let mut decoder = decoder();
+    let reports = decode_text(&mut decoder, &source(1), &text);
+    assert_eq!(reports[0].subject.patient, "", "before 103 nobody is known");
+    let kinds: Vec<MessageKind> = reports.iter().map(|report| report.kind).collect();
+    use MessageKind::{Adt, Alarm, Vitals};
+    assert_eq!(kinds, [Vitals, Adt, Vitals, Vitals, Alarm, Alarm, Vitals]);
+    for report in &reports[1..] {
+        assert_eq!((report.subject.point_of_care.as_str(), report.subject.bed.as_str()), ("ICU", "7"));
+        assert!(report.subject.patient.ends_with("8000-00000000000a"));
+        assert_eq!(report.subject.class, Some(AgeBand::Adult));
+        assert_eq!(report.devices[0].key, "3232235786");
+        assert!(!report.control_id_is_id, "MSH-10 is the kind");
+    }
+    assert!(!reports[2].body_is_unique, "numerics of this dialect hold no time");
+    let alarms: Vec<_> = reports[4].alarms.iter().map(|alarm| alarm.parameter).collect();
+    assert_eq!(alarms, [Some(Parameter::Spo2), Some(Parameter::Hr)]);
+
+    // The sensor that message 56 reported off makes the next value not hold; the noise on the ECG does not.
+    let last = reports.last().expect("seven");
+    let (spo2, hr) = (of(last, Parameter::Spo2), of(last, Parameter::Hr));
+    assert_eq!((spo2.validity, hr.validity), (Validity::Invalid, Validity::Valid));
+    assert!(spo2.flags.has(ObsFlags::HELD));
+    assert_eq!(of(last, Parameter::NibpSys).validity, Validity::Sentinel);
+
+    let numerics = "MSH|^~\\&|||||||ORU^R01|204|P|2.3.1|\rOBX||NM|101^HR|2101|60||||||F";
+    assert_eq!(decode_text(&mut decoder, &source(2), numerics)[0].subject.bed, "", "another connection");
+    assert_eq!(decode_text(&mut decoder, &source(1), numerics)[0].subject.bed, "7");
+    decoder.close(1);
+    assert_eq!(decode_text(&mut decoder, &source(1), numerics)[0].subject.bed, "", "closed and opened again");
+}
+
+#[test]
+fn a_snapshot_goes_on_where_it_was_taken() {
+    let text = std::fs::read_to_string(root().join("data/messages/mindray_pds/01_one_connection.hl7")).expect("a sample");
+    let mut whole = decoder();
+    decode_text(&mut whole, &source(1), &text);
+    let bytes = postcard::to_stdvec(whole.state()).expect("written");
+    let mut restored = decoder();
+    restored.restore(postcard::from_bytes(&bytes).expect("read"));
+    let numerics = "MSH|^~\\&|||||||ORU^R01|204|P|2.3.1|\rOBX||NM|160^SpO2|2103|90||||||F";
+    let [a, b] = [&mut whole, &mut restored].map(|decoder| format!("{:?}", decode_text(decoder, &source(1), numerics)));
+    assert_eq!(a, b);
+    assert_eq!(postcard::to_stdvec(whole.state()).expect("written"), postcard::to_stdvec(restored.state()).expect("written"));
+}
+
+#[test]
+fn rows_of_a_second_patient_are_not_given_to_the_first() {
+    let row = |value: u8| format!("OBX|1|NM|147842^^MDC|1.5.1.{value}|{value}|/min|||||R\r");
+    let report = decode_one(&format!("{HEAD}PID|||V-1^^^K^MR\rOBR|1\r{}PID|||V-2^^^K^MR\rOBR|1\r{}", row(70), row(90)));
+    assert!(report.flags.has(MessageFlags::SECOND_PID) && report.flags.has(MessageFlags::SEGMENT_ORDER));
+    assert_eq!(report.observations.len(), 1);
+    assert_eq!(reasons(&report), ["not_observed"]);
+}
+
+#[test]
+fn one_code_twice_in_one_place_is_refused_both_times() {
+    let twice = format!(
+        "{HEAD}OBR|1\rOBX|1|NM|151562^^MDC|1.6.1.1|15|/min|||||R\rOBX|2|NM|151562^^MDC|1.6.1.1|18|/min|||||R\r\
+         OBX|3|NM|147842^^MDC|1.5.1.1|70|/min|||||R"
+    );
+    let report = decode_one(&twice);
+    assert_eq!(reasons(&report), ["ambiguous_channel", "ambiguous_channel"]);
+    assert_eq!(report.observations.len(), 1);
+    let apart = decode_one(&twice.replace("|1.6.1.1|18", "|1.20.1.1|18"));
+    assert_eq!(apart.observations.len(), 3);
+    assert_ne!(apart.observations[0].channel, apart.observations[1].channel);
+    // Two groups with two times are a history, no ambiguity.
+    let history = decode_one(&format!(
+        "{HEAD}OBR|1||||||20260302095800\rOBX|1|NM|151562^^MDC|1.6.1.1|15|/min|||||R\rOBR|2||||||20260302095900\r\
+         OBX|1|NM|151562^^MDC|1.6.1.1|18|/min|||||R"
+    ));
+    assert_eq!(history.observations.len(), 2);
+}
+
+#[test]
+fn adt_says_more_than_its_first_patient() {
+    let head = |event: &str| format!("MSH|^~\\&|HIS|K|||20260302100000||ADT^{event}|1|P|2.5\r");
+    let moved = decode_one(&format!("{}EVN|A01\rPID|||V-1^^^K^MR~9^^^L^NI\rPV1||I|ICU^^A03|||WARD^12^B", head("A02")));
+    assert_eq!(moved.kind, MessageKind::Adt);
+    assert!(moved.flags.has(MessageFlags::EVENT_DIFFERS));
+    assert_eq!(moved.adt.prior, ["WARD", "12", "B"]);
+    assert_eq!(moved.adt.aliases, ["K\0V-1", "L\09"]);
+    let merge = decode_one(&format!("{}EVN|A40\rPID|||V-1^^^K^MR\rMRG|V-9", head("A40")));
+    assert_eq!(merge.adt.merged, "\0V-9");
+    let swap = decode_one(&format!("{}EVN|A17\rPID|||V-1^^^K^MR\rPV1||I|ICU^^1\rPID|||V-2^^^K^MR\rPV1||I|ICU^^2", head("A17")));
+    assert_eq!((swap.subject.bed.as_str(), swap.adt.second.bed.as_str()), ("1", "2"));
+    assert_eq!(swap.adt.second.patient, "K\0V-2");
+    assert!(!swap.flags.has(MessageFlags::SECOND_PID), "two patients are meant");
+}
+
+#[test]
+fn kinds_are_told_by_header_and_rows() {
+    let kind = |text: &str| decode_one(text).kind;
+    let msh = |kind: &str| format!("MSH|^~\\&|A|B|||20260302100000||{kind}|1|P|2.5");
+    assert_eq!(kind(&msh("ORU^R01")), MessageKind::KeepAlive);
+    assert_eq!(kind(&format!("{}\rQRD|x", msh("QRY^R02"))), MessageKind::Query);
+    assert_eq!(kind(&format!("{}\rMSA|AA|1", msh("ACK"))), MessageKind::Ack);
+    assert_eq!(kind(&format!("{}\rORC|x", msh("ORM^O01"))), MessageKind::Other);
+    assert_eq!(kind(&format!("{}\rMSA|AR|2", msh("RRG^O16"))), MessageKind::Ack);
+    assert_eq!(kind(&msh("")), MessageKind::Other, "a header without a type is no sign of a healthy sender");
+    assert_eq!(kind(&format!("{}\rOBX|1|NM|WBC^x^L||7|10e9/L|||||F", msh("ORU^R01"))), MessageKind::Other);
+    assert_eq!(kind(&format!("{}\rOBX|1|NM|8867-4^x^LN||70|/min|||||F", msh("ORF^R04"))), MessageKind::Vitals);
+    assert_eq!(kind(&format!("{}\rOBX|1|NA|8867-4^x^LN||1^2|mV|||||F", msh("ORU^R01"))), MessageKind::Waveform);
+}
+
+fn sample(path: &str) -> Vec<Report> {
+    let text = std::fs::read_to_string(root().join("data/messages").join(path)).expect("a sample");
+    decode_text(&mut decoder(), &source(1), &text)
+}
+
+#[test]
+fn what_is_odd_about_a_message_is_marked() {
+    let has = |path: &str, flag: u64| sample(path).iter().any(|report| report.flags.has(flag));
+    assert!(has("ihe_pcd01/06_two_zones.hl7", MessageFlags::ZONES_DIFFER));
+    assert!(has("ihe_pcd01/02_structure_and_clock.hl7", MessageFlags::CLOCK_UNSYNCHRONISED));
+    assert!(has("mindray_egateway/02_demo_mode.hl7", MessageFlags::TEST));
+    assert!(has("mindray_egateway/03_waveform_header_shifted.hl7", MessageFlags::MSH_SHIFTED));
+    let clean = sample("ihe_pcd01/01_every_code.hl7");
+    assert_eq!(clean[0].flags, MessageFlags::default(), "nothing is odd about a clean message");
+}
+
+#[test]
+fn marks_of_a_row_say_what_was_put_up_with() {
+    let conflicts = sample("ihe_pcd01/04_codes_in_conflict.hl7");
+    let flags = |obx: u16| conflicts[0].observations.iter().find(|o| o.ordinal == obx - 1).expect("observed").flags;
+    assert!(flags(1).has(ObsFlags::CODE_BY_REFID) && flags(2).has(ObsFlags::CODE_BY_REFID));
+    assert!(flags(8).has(ObsFlags::UNIT_CONFLICT));
+    assert!(flags(10).has(ObsFlags::UNIT_UNKNOWN) && flags(11).has(ObsFlags::UNIT_UNKNOWN));
+    let zones = sample("ihe_pcd01/06_two_zones.hl7");
+    let temp = of(&zones[0], Parameter::Temp);
+    assert!(temp.flags.has(ObsFlags::TIME_INVALID), "fourteen zeros");
+    assert_eq!(temp.time_source, TimeSource::Obr7);
+    let assumed = sample("ihe_pcd01/02_structure_and_clock.hl7");
+    assert!(of(&assumed[0], Parameter::NibpSys).flags.has(ObsFlags::ZONE_ASSUMED));
+    let cuff = sample("mindray_egateway/01_numerics.hl7");
+    assert!(of(&cuff[0], Parameter::NibpSys).flags.has(ObsFlags::EPISODIC));
+}
+
+#[test]
+fn places_that_a_dialect_keeps_elsewhere_are_found() {
+    let tr8 = sample("tr8/01_bed_in_the_address.hl7");
+    assert_eq!([tr8[0].subject.point_of_care.as_str(), &tr8[0].subject.bed], ["WardB", "Bed9"]);
+    let mdil = sample("philips_mdil/01_numerics.hl7");
+    assert_eq!([mdil[0].subject.point_of_care.as_str(), &mdil[0].subject.bed], ["4-West", "12"]);
+    assert_eq!(mdil[0].subject.patient, "\0V-7002", "the preferred type, not the first");
+    let nihon = sample("nihon_kohden/01_two_groups.hl7");
+    assert_eq!((nihon[0].subject.bed.as_str(), nihon[0].devices[0].key.as_str()), ("BED-011", "10.9.8.7:1"));
+    assert!(!nihon[0].control_id_is_id);
+    let efficia = sample("philips_efficia/01_numerics_and_invalid.hl7");
+    assert!(!efficia[0].control_id_is_plain, "a serial stands in MSH-10");
+}
+
+#[test]
+fn what_is_decoded_for_people_shows_no_identity() {
+    let mut out = Vec::new();
+    let paths: Vec<PathBuf> = files(&root().join("data/messages/ihe_pcd01"), "hl7");
+    vitalguard::cli::decode::run(&paths, false, &mut out).expect("decoded");
+    vitalguard::cli::decode::run(&paths, true, &mut out).expect("decoded");
+    let text = String::from_utf8(out).expect("text");
+    for secret in ["V-7001", "Muster", "Ada", "1971", "A03", "Klinik"] {
+        assert!(!text.contains(secret), "{secret} is shown");
+    }
+    assert!(text.contains("MSH-21 contains") && text.contains("reject: code_conflict"));
+    let object = text.lines().rev().find(|line| line.starts_with('{')).expect("JSON");
+    let object: Value = serde_json::from_str(object).expect("JSON");
+    let keys: Vec<&str> = object.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(keys, ["file", "message", "dialect", "obx", "parameter", "value", "unit", "effective_at", "validity"]);
+}
+
+#[test]
+fn a_test_message_is_test_data_throughout() {
+    let report = decode_one(&format!("{}OBX|1|NM|147842^^MDC||70|/min|||||R", HEAD.replace("|P|2.6", "|T|2.6")));
+    assert!(report.flags.has(MessageFlags::TEST));
+    assert_eq!((of(&report, Parameter::Hr).validity, of(&report, Parameter::Hr).value), (Validity::Test, 70.0));
+}
+
+#[test]
+fn the_body_hash_leaves_out_time_and_id_and_nothing_else() {
+    let text = format!("{HEAD}PID|||V-1\rOBX|1|NM|147842^^MDC||70|/min|||||R");
+    let hash = |text: &str| decode_one(text).body_hash;
+    assert_eq!(hash(&text), hash(&text.replace("20260302100000+0100", "20260302100107+0100").replace("|N1|", "|N2|")));
+    assert_ne!(hash(&text), hash(&text.replace("||70|", "||71|")));
+    assert_ne!(hash(&text), hash(&text.replace("V-1", "V-2")));
+    assert_ne!(hash(&text), [0; 16]);
+}
+
+#[test]
+fn limits_are_read_into_the_canonical_unit() {
+    let row = |limits: &str| decode_one(&format!("{HEAD}OBX|1|NM|150037^^MDC|1.13.1.1|16|kPa|{limits}||||R"));
+    let (low, high) = of(&row("12-20"), Parameter::AbpSys).limits;
+    assert!((low - 90.007_44).abs() < 1e-6 && (high - 150.012_4).abs() < 1e-6);
+    assert!(of(&row("<20"), Parameter::AbpSys).limits.0.is_nan());
+    assert!(of(&row("so so"), Parameter::AbpSys).limits.1.is_nan());
+}
+
+#[test]
+fn a_listeners_dialect_wins_and_a_connection_remembers_its_own() {
+    let mut decoder = decoder();
+    let text = "MSH|^~\\&|A|B|||20260302100000||ORU^R01|1|P|2.5\rOBX|1|NM|101^HR||70|||||F";
+    assert_eq!(decode_text(&mut decoder, &source(1), text)[0].dialect, "generic");
+    let forced = Source { dialect: Some("mindray_pds".into()), ..source(1) };
+    assert_eq!(decode_text(&mut decoder, &forced, text)[0].dialect, "mindray_pds");
+    decode_text(&mut decoder, &source(2), &format!("{HEAD}OBX|1|NM|147842^^MDC||70|/min|||||R"));
+    let keepalive = "MSH|^~\\&|A|B|||20260302100000||ORU^R01|1|P|2.5";
+    assert_eq!(decode_text(&mut decoder, &source(2), keepalive)[0].dialect, "ihe_pcd01");
+}
+
+#[test]
+fn ten_thousand_rows_are_decoded_and_counted() {
+    let mut text = HEAD.to_owned();
+    for n in 0..10_000 {
+        let _ = write!(text, "OBX|{n}|NM|147842^^MDC|1.5.{n}.1|70|/min|||||R\r");
+    }
+    let started = std::time::Instant::now();
+    assert_eq!(decode_one(&text).observations.len(), 10_000);
+    let same = text.replace("|1.5.", "|1.5.1.1|70|/min|||||R|||||||||");
+    assert!(decode_one(&same).rejects.iter().all(|reject| reject.reason == RejectReason::AmbiguousChannel));
+    assert!(started.elapsed().as_secs() < 20, "not quadratic");
+}
+
+/// Bytes of a sample, cut, repeated and overwritten: nothing panics, and every OBX still becomes exactly one thing.
+mod hostile {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn samples() -> Vec<Vec<u8>> {
+        let folders = Tables::embedded().iter().map(|table| root().join("data/messages").join(table.name)).collect::<Vec<_>>();
+        let paths = folders.iter().flat_map(|folder| files(folder, "hl7"));
+        paths.map(|path| std::fs::read_to_string(path).expect("readable").replace('\n', "\r").into_bytes()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn no_bytes_bring_the_decoder_down(
+            which in 0usize..64,
+            edits in proptest::collection::vec((any::<prop::sample::Index>(), prop_oneof![
+                Just(b'|'), Just(b'^'), Just(b'~'), Just(b'&'), Just(b'\\'), Just(b'\r'), Just(b'-'), Just(b'.'), Just(b'9'), any::<u8>()
+            ]), 0..40),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let samples = samples();
+            let mut bytes = samples[which % samples.len()].clone();
+            for (at, byte) in edits {
+                let at = at.index(bytes.len());
+                if at >= 3 {
+                    bytes[at] = byte;
+                }
+            }
+            bytes.truncate(cut.index(bytes.len()).max(20));
+            let mut decoder = decoder();
+            let mut scratch = Scratch::default();
+            let mut report = Report::default();
+            for payload in payloads(&bytes) {
+                if let Ok(message) = Message::read(&payload, &mut scratch) {
+                    decoder.decode(&message, &source(1), start(), &mut report);
+                    let rows = message.segments().filter(|segment| segment.name() == b"OBX").count();
+                    prop_assert_eq!(show::rows(&report).len(), rows);
+                    prop_assert!(report.observations.iter().all(|o| !o.validity.usable() || o.value.is_finite()));
+                    prop_assert!(report.observations.iter().all(|o| (o.device as usize) < report.devices.len()));
+                }
+            }
+        }
+    }
+}
