@@ -289,6 +289,13 @@ impl Monitor {
             verdicts.list.retain(|v| v.onset >= started || v.check.meta().rest != Assessment::Silence);
         }
         let keyed = &self.keyed;
+        // MSH-10 in a sentence is published like the one of the evidence: as it is, or hashed.
+        for (name, arg) in verdicts.list.iter_mut().flat_map(|v| v.args.iter_mut()) {
+            if *name == "id" {
+                let shown = keyed.message_id(&report.control_id, report.control_id_is_plain);
+                *arg = Arg::Text(shown.unwrap_or_else(|| "-".to_owned()));
+            }
+        }
         let origin = || Origin {
             msg_id: keyed.message_id(&report.control_id, report.control_id_is_plain),
             raw: Some(format!("{}.{sequence}", source.feed)),

@@ -525,12 +525,14 @@ fn names_and_numbers_of_patients_never_leave() {
         let rows = w.living();
         let mut text = String::from_utf8(frame("A03", &format!("SN-Rossi {n}"), "GW", w.now, &rows)).unwrap();
         text = text.replace("P-A03^^^HOSP^MR", "MRN-SECRET-1^^^HOSP^MR||Geheim^Token");
-        if n > 100 {
-            text = text.replace("SN-Rossi ", "SN-Rossi 1");
+        // From here on the ids repeat, so that a sentence names one.
+        if n > 150 {
+            text = text.replace(&format!("SN-Rossi {n}"), "SN-Rossi 1");
         }
         w.send(text.as_bytes());
         w.wait(1.0);
     }
+    assert!(w.raised("P01").is_some_and(|e| e.alert.evidence[0].msg_id.as_ref().is_some_and(|m| m.starts_with("m-"))));
     let all = format!("{:?} {:?} {:?}", w.lines, w.monitor.feeds().collect::<Vec<_>>(), w.monitor.open_alerts());
     for token in ["SECRET", "Geheim", "Rossi", "192.0.2.10"] {
         assert!(!all.contains(token), "{token}");
@@ -566,4 +568,73 @@ fn a_place_that_is_no_slug_is_a_bed_of_its_device() {
     w.send(bytes.as_bytes());
     let bed = w.monitor.beds().find(|p| p.reserved).unwrap();
     assert!(bed.ward == "_site" && bed.bed.starts_with("_unassigned-dev-"), "{bed:?}");
+}
+
+#[test]
+fn any_bytes_are_counted_and_none_of_them_stops_the_monitor() {
+    use proptest::prelude::*;
+    proptest!(ProptestConfig::with_cases(64), |(cuts in proptest::collection::vec((0usize..900, any::<u8>()), 1..12), junk in proptest::collection::vec(any::<u8>(), 0..300))| {
+        let mut w = Ward::new();
+        let rows = w.living();
+        let mut bytes = frame("A03", "1", "GW", w.now, &rows);
+        w.send(&bytes);
+        for (at, byte) in cuts {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            w.send(&bytes);
+            w.now = w.now.plus_s(1.0);
+        }
+        w.send(&junk);
+        let snapshot = w.monitor.snapshot();
+        let settings = Settings { site: "hsp1".into(), ..Settings::default() };
+        prop_assert!(Monitor::restore(settings, &snapshot).is_ok());
+        for place in w.monitor.beds().map(|p| p.id).collect::<Vec<_>>() {
+            prop_assert!(w.monitor.bed_state(place, w.now).is_some());
+        }
+    });
+}
+
+#[test]
+fn whatever_happens_a_restored_monitor_says_the_same() {
+    use proptest::prelude::*;
+    proptest!(ProptestConfig::with_cases(10), |(troubles in proptest::collection::vec((0u8..6, 0usize..3, 30usize..250, 5usize..120), 1..6), cut in 1usize..300, seed in 1u64..u64::MAX)| {
+        let run = |restore: bool| {
+            let mut w = Ward::new();
+            w.noise = seed;
+            let frozen = w.living();
+            for n in 0..300usize {
+                if restore && n == cut {
+                    let bytes = w.monitor.snapshot();
+                    w.monitor = Monitor::restore(Settings { site: "hsp1".into(), ..Settings::default() }, &bytes).expect("its own snapshot");
+                }
+                for (number, bed) in ["A01", "A02", "A03"].into_iter().enumerate() {
+                    let mut rows = w.living();
+                    let mut id = format!("{n}");
+                    let mut silent = false;
+                    for (kind, at_bed, from, length) in &troubles {
+                        if *at_bed != number || !(*from..from + length).contains(&n) {
+                            continue;
+                        }
+                        match kind {
+                            0 => rows.clone_from(&frozen),
+                            1 => rows[0].2 = 180.0,
+                            2 => silent = true,
+                            3 => "7".clone_into(&mut id),
+                            4 => rows[2].2 = 120.0,
+                            _ => rows.truncate(2),
+                        }
+                    }
+                    if !silent {
+                        let bytes = frame(bed, &format!("{bed}-{id}"), "GW", w.now, &rows);
+                        w.send(&bytes);
+                    }
+                }
+                w.now = w.now.plus_s(1.0);
+            }
+            w.wait(700.0);
+            seqs_are_gapless(&w.events);
+            w.lines
+        };
+        prop_assert_eq!(run(false), run(true));
+    });
 }
