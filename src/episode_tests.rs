@@ -128,7 +128,7 @@ fn an_artefact_on_a_vital_value_is_medium_after_five_minutes_and_takes_the_ackno
 fn evidence_joins_the_open_tamper_alert_and_escalates_it() {
     let mut s = Story::new();
     let frozen = Verdict { log10_e: 8.0, ..fails(id::flat_line, &[Hr, Spo2]) };
-    s.say(&[frozen.clone()], &[], 30);
+    s.say(std::slice::from_ref(&frozen), &[], 30);
     assert_eq!(s.told(), ["raised T03 Medium 0"]);
     s.say(&[frozen, hard(id::control_id_reuse)], &[], 10);
     assert_eq!(s.told(), ["raised T03 Medium 0", "escalated T03 High 30"]);
@@ -148,7 +148,7 @@ fn the_strongest_finding_becomes_the_tamper_alert_and_the_others_fold_under_it()
     assert_eq!(s.told(), ["raised C04 Info 20", "raised T03 High 40", "updated C04 Info 41"]);
     let (tamper, folded) = (&s.events[1].alert, &s.events[2].alert);
     assert_eq!((tamper.assessment, folded.because.as_ref()), (Assessment::Tamper, Some(&tamper.id)));
-    assert_eq!(tamper.cause_of, [folded.id.clone()]);
+    assert_eq!(tamper.cause_of, std::slice::from_ref(&folded.id));
     // The other way round: what was unverified is the strongest, and escalates.
     let mut s = Story::new();
     s.say(&[stuck()], &[], 40);
@@ -161,12 +161,12 @@ fn the_strongest_finding_becomes_the_tamper_alert_and_the_others_fold_under_it()
 fn one_tamper_alert_in_half_an_hour() {
     let mut s = Story::new();
     let frozen = Verdict { log10_e: 8.0, ..fails(id::flat_line, &[Hr, Spo2]) };
-    s.say(&[frozen.clone()], &[], 10);
+    s.say(std::slice::from_ref(&frozen), &[], 10);
     s.say(&[], &[id::flat_line], 400);
     assert_eq!(s.told().len(), 2);
     let again = Verdict { onset: T.plus_s(700.0), ..frozen };
     s.now = T.plus_s(1100.0);
-    s.say(&[again.clone()], &[], 690);
+    s.say(std::slice::from_ref(&again), &[], 690);
     assert_eq!(s.told().len(), 2, "the same again within 30 min waits");
     s.say(&[again], &[], 20);
     assert_eq!(s.told()[2], "raised T03 Medium 1800");
@@ -230,14 +230,14 @@ fn a_lost_bed_folds_its_stale_values() {
     let gap = s.episodes.open().find(|e| e.check == id::gap).unwrap();
     let lost = s.episodes.open().find(|e| e.check == id::device_silence).unwrap();
     assert_eq!(gap.because.as_ref(), Some(&lost.id));
-    assert_eq!(lost.cause_of, [gap.id.clone()]);
+    assert_eq!(lost.cause_of, std::slice::from_ref(&gap.id));
 }
 
 #[test]
 fn a_patient_who_may_be_getting_worse_is_said_beside_tampering() {
     let mut s = Story::new();
     let worse = Verdict { assessment: Some(Assessment::Physiology), ..fails(id::step_held, &[Spo2]) };
-    s.say(&[worse.clone()], &[], 2);
+    s.say(std::slice::from_ref(&worse), &[], 2);
     assert_eq!(s.told(), ["raised T01 Info 0"], "at once");
     s.say(&[worse, hard(id::control_id_reuse)], &[], 2);
     let told = s.told();

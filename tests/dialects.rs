@@ -321,6 +321,70 @@ fn kinds_are_told_by_header_and_rows() {
     assert_eq!(kind(&format!("{}\rOBX|1|NA|8867-4^x^LN||1^2|mV|||||F", msh("ORU^R01"))), MessageKind::Waveform);
 }
 
+fn sample(path: &str) -> Vec<Report> {
+    let text = std::fs::read_to_string(root().join("data/messages").join(path)).expect("a sample");
+    decode_text(&mut decoder(), &source(1), &text)
+}
+
+#[test]
+fn what_is_odd_about_a_message_is_marked() {
+    let has = |path: &str, flag: u64| sample(path).iter().any(|report| report.flags.has(flag));
+    assert!(has("ihe_pcd01/06_two_zones.hl7", MessageFlags::ZONES_DIFFER));
+    assert!(has("ihe_pcd01/02_structure_and_clock.hl7", MessageFlags::CLOCK_UNSYNCHRONISED));
+    assert!(has("mindray_egateway/02_demo_mode.hl7", MessageFlags::TEST));
+    assert!(has("mindray_egateway/03_waveform_header_shifted.hl7", MessageFlags::MSH_SHIFTED));
+    let clean = sample("ihe_pcd01/01_every_code.hl7");
+    assert_eq!(clean[0].flags, MessageFlags::default(), "nothing is odd about a clean message");
+}
+
+#[test]
+fn marks_of_a_row_say_what_was_put_up_with() {
+    let conflicts = sample("ihe_pcd01/04_codes_in_conflict.hl7");
+    let flags = |obx: u16| conflicts[0].observations.iter().find(|o| o.ordinal == obx - 1).expect("observed").flags;
+    assert!(flags(1).has(ObsFlags::CODE_BY_REFID) && flags(2).has(ObsFlags::CODE_BY_REFID));
+    assert!(flags(8).has(ObsFlags::UNIT_CONFLICT));
+    assert!(flags(10).has(ObsFlags::UNIT_UNKNOWN) && flags(11).has(ObsFlags::UNIT_UNKNOWN));
+    let zones = sample("ihe_pcd01/06_two_zones.hl7");
+    let temp = of(&zones[0], Parameter::Temp);
+    assert!(temp.flags.has(ObsFlags::TIME_INVALID), "fourteen zeros");
+    assert_eq!(temp.time_source, TimeSource::Obr7);
+    let assumed = sample("ihe_pcd01/02_structure_and_clock.hl7");
+    assert!(of(&assumed[0], Parameter::NibpSys).flags.has(ObsFlags::ZONE_ASSUMED));
+    let cuff = sample("mindray_egateway/01_numerics.hl7");
+    assert!(of(&cuff[0], Parameter::NibpSys).flags.has(ObsFlags::EPISODIC));
+}
+
+#[test]
+fn places_that_a_dialect_keeps_elsewhere_are_found() {
+    let tr8 = sample("tr8/01_bed_in_the_address.hl7");
+    assert_eq!([tr8[0].subject.point_of_care.as_str(), &tr8[0].subject.bed], ["WardB", "Bed9"]);
+    let mdil = sample("philips_mdil/01_numerics.hl7");
+    assert_eq!([mdil[0].subject.point_of_care.as_str(), &mdil[0].subject.bed], ["4-West", "12"]);
+    assert_eq!(mdil[0].subject.patient, "\0V-7002", "the preferred type, not the first");
+    let nihon = sample("nihon_kohden/01_two_groups.hl7");
+    assert_eq!((nihon[0].subject.bed.as_str(), nihon[0].devices[0].key.as_str()), ("BED-011", "10.9.8.7:1"));
+    assert!(!nihon[0].control_id_is_id);
+    let efficia = sample("philips_efficia/01_numerics_and_invalid.hl7");
+    assert!(!efficia[0].control_id_is_plain, "a serial stands in MSH-10");
+}
+
+#[test]
+fn what_is_decoded_for_people_shows_no_identity() {
+    let mut out = Vec::new();
+    let paths: Vec<PathBuf> = files(&root().join("data/messages/ihe_pcd01"), "hl7");
+    vitalguard::cli::decode::run(&paths, false, &mut out).expect("decoded");
+    vitalguard::cli::decode::run(&paths, true, &mut out).expect("decoded");
+    let text = String::from_utf8(out).expect("text");
+    for secret in ["V-7001", "Muster", "Ada", "1971", "A03", "Klinik"] {
+        assert!(!text.contains(secret), "{secret} is shown");
+    }
+    assert!(text.contains("MSH-21 contains") && text.contains("reject: code_conflict"));
+    let object = text.lines().rev().find(|line| line.starts_with('{')).expect("JSON");
+    let object: Value = serde_json::from_str(object).expect("JSON");
+    let keys: Vec<&str> = object.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(keys, ["file", "message", "dialect", "obx", "parameter", "value", "unit", "effective_at", "validity"]);
+}
+
 #[test]
 fn a_test_message_is_test_data_throughout() {
     let report = decode_one(&format!("{}OBX|1|NM|147842^^MDC||70|/min|||||R", HEAD.replace("|P|2.6", "|T|2.6")));

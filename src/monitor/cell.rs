@@ -24,6 +24,8 @@ pub(super) struct Cell {
     pub feed: String,
     pub device: String,
     pub application: String,
+    /// MSH-7 of the last message.
+    pub sent_at: Timestamp,
     /// A message was heard since the bed was opened.
     pub heard: bool,
     /// When the checks want to look, and when anything else is to be done.
@@ -53,6 +55,7 @@ impl Cell {
             feed: String::new(),
             device: String::new(),
             application: String::new(),
+            sent_at: Timestamp::MIN,
             heard: false,
             judge_at: Timestamp::MAX,
             house_at: Timestamp::MAX,

@@ -60,9 +60,6 @@ pub struct FeedCounts {
     pub last_message_at: Option<Timestamp>,
     /// Wards that it feeds.
     pub wards: Vec<String>,
-    /// Sender of the last message, and its MSH-7.
-    pub(super) last_sender: u64,
-    pub(super) last_sent_at: Timestamp,
     skews_ms: Vec<i64>,
     skew_next: u32,
 }

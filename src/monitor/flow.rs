@@ -6,8 +6,15 @@ use crate::hl7::dialect::hash32;
 impl Monitor {
     /// Fires every deadline up to and including `to`, each at its own time; the time never runs backwards.
     pub(super) fn advance(&mut self, to: Timestamp) -> Timestamp {
-        self.started = true;
         let to = to.max(self.now);
+        if !self.started {
+            self.started = true;
+            self.now = to;
+            // The configured beds exist, though nothing was heard of them.
+            for number in 0..self.cells.len() {
+                self.settle(number as u32, to);
+            }
+        }
         while let Some(Reverse((at, number))) = self.queue.peek().copied() {
             if at > to {
                 break;
@@ -111,8 +118,8 @@ impl Monitor {
     fn report(&mut self, source: &Source, sequence: u64, report: &mut Report, text: &[u8], at: Timestamp) {
         let device = report.devices.first().map_or("", |d| d.key.as_str());
         let sender = self.keyed.sender(&source.peer, &report.application, &report.facility, device);
-        let (sender_hash, device_known) = (sender.hash, Arc::clone(&sender.device));
-        self.count(source, report, text, sender_hash, &device_known, at);
+        let (sender_hash, device_known, peer) = (sender.hash, Arc::clone(&sender.device), Arc::clone(&sender.peer));
+        self.count(source, report, text, &peer, &device_known, at);
         match report.kind {
             MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive => {}
             MessageKind::Adt => {
@@ -151,6 +158,12 @@ impl Monitor {
             return;
         }
         self.device(number, &device_known, at);
+        let cell = &mut self.cells[number as usize];
+        if let Some(sent_at) = report.sent_at {
+            let back = sent_at < cell.sent_at && *cell.device == *device_known;
+            cell.sent_at = sent_at;
+            self.feed(&source.feed).out_of_order += u64::from(back);
+        }
         let ward_known = self.cells[number as usize].heard && self.cells[number as usize].feed == source.feed;
         if !ward_known {
             let ward = self.cells[number as usize].bed.ward.clone();
@@ -175,25 +188,15 @@ impl Monitor {
         cell.resent.seen(body, id, at) || by_id
     }
 
-    fn count(&mut self, source: &Source, report: &Report, text: &[u8], sender: u64, device: &str, at: Timestamp) {
-        let known = report.rejects.iter().all(|r| r.reason != crate::observation::RejectReason::UnknownCode);
-        let peer = {
-            let feed = self.feed(&source.feed);
-            if feed.last_sender == sender { None } else { Some(()) }
-        };
-        let peer = peer.map(|()| self.keyed.short("p", &[&source.peer]));
+    fn count(&mut self, source: &Source, report: &Report, text: &[u8], peer: &str, device: &str, at: Timestamp) {
         let feed = self.feed(&source.feed);
         feed.received += 1;
         feed.last_message_at = Some(at);
-        if let Some(peer) = peer {
-            feed.last_sender = sender;
-            feed.last_sent_at = Timestamp::MIN;
-            feed.peer = peer;
+        if feed.peer != peer {
+            peer.clone_into(&mut feed.peer);
         }
         if let Some(sent_at) = report.sent_at {
             feed.skew(sent_at.since_ms(at));
-            feed.out_of_order += u64::from(sent_at < feed.last_sent_at);
-            feed.last_sent_at = sent_at;
         }
         match report.kind {
             MessageKind::Vitals => feed.vitals += 1,
@@ -205,10 +208,8 @@ impl Monitor {
         }
         feed.test += u64::from(report.flags.has(MessageFlags::TEST));
         feed.report(report);
-        if !known {
-            for reject in &report.rejects {
-                feed.unknown(device, reject, text);
-            }
+        for reject in &report.rejects {
+            feed.unknown(device, reject, text);
         }
     }
 
@@ -288,6 +289,13 @@ impl Monitor {
             verdicts.list.retain(|v| v.onset >= started || v.check.meta().rest != Assessment::Silence);
         }
         let keyed = &self.keyed;
+        // MSH-10 in a sentence is published like the one of the evidence: as it is, or hashed.
+        for (name, arg) in verdicts.list.iter_mut().flat_map(|v| v.args.iter_mut()) {
+            if *name == "id" {
+                let shown = keyed.message_id(&report.control_id, report.control_id_is_plain);
+                *arg = Arg::Text(shown.unwrap_or_else(|| "-".to_owned()));
+            }
+        }
         let origin = || Origin {
             msg_id: keyed.message_id(&report.control_id, report.control_id_is_plain),
             raw: Some(format!("{}.{sequence}", source.feed)),
@@ -345,7 +353,8 @@ impl House {
     fn plan(&self, cell: &mut Cell, at: Timestamp) {
         let profile = self.shelf.of_application(&cell.application);
         let later = |due: Timestamp, step_ms: i64| if due <= at { at.plus_ms(step_ms) } else { due };
-        if cell.reserved && !cell.heard {
+        if !cell.heard {
+            // Nothing was ever heard: there is nothing to miss.
             cell.judge_at = Timestamp::MAX;
         } else {
             // A check that names a moment that is over is asked again in a second.

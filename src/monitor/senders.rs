@@ -18,6 +18,8 @@ pub(super) struct Sender {
     pub hash: u64,
     /// `dev-…`: of the device, or of peer, MSH-3 and MSH-4 where none is named.
     pub device: Arc<str>,
+    /// `p-…`.
+    pub peer: Arc<str>,
 }
 
 /// The site's key at work.
@@ -100,6 +102,7 @@ impl Keyed {
                 let sender = Sender {
                     hash: self.number("sender", &texts).max(1),
                     device: device_name.into(),
+                    peer: self.short("p", &[peer]).into(),
                     texts: texts.map(str::to_owned),
                 };
                 let at = self.senders.len();

@@ -403,7 +403,7 @@ fn a_discharge_ends_what_was_open_and_silence_is_expected_from_then_on() {
         let mut rows = w.living();
         rows[2].2 = 104.0;
         w.tell("A03", &rows);
-        w.tell("A04", &rows[..2].to_vec());
+        w.tell("A04", &rows[..2]);
         w.wait(1.0);
     }
     let open = w.monitor.open_alerts().len();
@@ -525,16 +525,39 @@ fn names_and_numbers_of_patients_never_leave() {
         let rows = w.living();
         let mut text = String::from_utf8(frame("A03", &format!("SN-Rossi {n}"), "GW", w.now, &rows)).unwrap();
         text = text.replace("P-A03^^^HOSP^MR", "MRN-SECRET-1^^^HOSP^MR||Geheim^Token");
-        if n > 100 {
-            text = text.replace("SN-Rossi ", "SN-Rossi 1");
+        // From here on the ids repeat, so that a sentence names one.
+        if n > 150 {
+            text = text.replace(&format!("SN-Rossi {n}"), "SN-Rossi 1");
         }
         w.send(text.as_bytes());
         w.wait(1.0);
     }
+    assert!(w.raised("P01").is_some_and(|e| e.alert.evidence[0].msg_id.as_ref().is_some_and(|m| m.starts_with("m-"))));
     let all = format!("{:?} {:?} {:?}", w.lines, w.monitor.feeds().collect::<Vec<_>>(), w.monitor.open_alerts());
     for token in ["SECRET", "Geheim", "Rossi", "192.0.2.10"] {
         assert!(!all.contains(token), "{token}");
     }
+}
+
+#[test]
+fn configured_beds_come_first_and_a_strict_map_opens_no_other() {
+    let entry = |bed: &str, from: &str| crate::config::BedEntry { ward: "icu".into(), bed: bed.into(), from: vec![from.into()] };
+    let beds = crate::config::Beds {
+        map: MapMode::Strict,
+        bed: vec![entry("A20", "ICU^^X1^^"), entry("A01", "icu^^a01")],
+        beds_max: None,
+    };
+    let mut w = Ward::with(Settings { site: "hsp1".into(), beds, ..Settings::default() });
+    w.live(&["A01", "X1", "Z9"], 5);
+    let ward = w.monitor.ward_states("icu", w.now).remove(0);
+    let seen: Vec<_> = ward.beds.iter().map(|b| b.bed.as_str()).collect();
+    assert_eq!(seen, ["A20", "A01"]);
+    assert_eq!(w.monitor.beds().filter(|p| p.reserved).count(), 1, "Z9 is a bed of its device");
+    assert_eq!(w.monitor.feeds().next().unwrap().beds_refused, 0);
+    let beds = crate::config::Beds { beds_max: Some(2), ..crate::config::Beds::default() };
+    let mut w = Ward::with(Settings { site: "hsp1".into(), beds, ..Settings::default() });
+    w.live(&["A01", "A02", "A03"], 5);
+    assert_eq!((w.monitor.beds().count(), w.monitor.feeds().next().unwrap().beds_refused), (2, 5));
 }
 
 #[test]
@@ -545,4 +568,73 @@ fn a_place_that_is_no_slug_is_a_bed_of_its_device() {
     w.send(bytes.as_bytes());
     let bed = w.monitor.beds().find(|p| p.reserved).unwrap();
     assert!(bed.ward == "_site" && bed.bed.starts_with("_unassigned-dev-"), "{bed:?}");
+}
+
+#[test]
+fn any_bytes_are_counted_and_none_of_them_stops_the_monitor() {
+    use proptest::prelude::*;
+    proptest!(ProptestConfig::with_cases(64), |(cuts in proptest::collection::vec((0usize..900, any::<u8>()), 1..12), junk in proptest::collection::vec(any::<u8>(), 0..300))| {
+        let mut w = Ward::new();
+        let rows = w.living();
+        let mut bytes = frame("A03", "1", "GW", w.now, &rows);
+        w.send(&bytes);
+        for (at, byte) in cuts {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            w.send(&bytes);
+            w.now = w.now.plus_s(1.0);
+        }
+        w.send(&junk);
+        let snapshot = w.monitor.snapshot();
+        let settings = Settings { site: "hsp1".into(), ..Settings::default() };
+        prop_assert!(Monitor::restore(settings, &snapshot).is_ok());
+        for place in w.monitor.beds().map(|p| p.id).collect::<Vec<_>>() {
+            prop_assert!(w.monitor.bed_state(place, w.now).is_some());
+        }
+    });
+}
+
+#[test]
+fn whatever_happens_a_restored_monitor_says_the_same() {
+    use proptest::prelude::*;
+    proptest!(ProptestConfig::with_cases(10), |(troubles in proptest::collection::vec((0u8..6, 0usize..3, 30usize..250, 5usize..120), 1..6), cut in 1usize..300, seed in 1u64..u64::MAX)| {
+        let run = |restore: bool| {
+            let mut w = Ward::new();
+            w.noise = seed;
+            let frozen = w.living();
+            for n in 0..300usize {
+                if restore && n == cut {
+                    let bytes = w.monitor.snapshot();
+                    w.monitor = Monitor::restore(Settings { site: "hsp1".into(), ..Settings::default() }, &bytes).expect("its own snapshot");
+                }
+                for (number, bed) in ["A01", "A02", "A03"].into_iter().enumerate() {
+                    let mut rows = w.living();
+                    let mut id = format!("{n}");
+                    let mut silent = false;
+                    for (kind, at_bed, from, length) in &troubles {
+                        if *at_bed != number || !(*from..from + length).contains(&n) {
+                            continue;
+                        }
+                        match kind {
+                            0 => rows.clone_from(&frozen),
+                            1 => rows[0].2 = 180.0,
+                            2 => silent = true,
+                            3 => "7".clone_into(&mut id),
+                            4 => rows[2].2 = 120.0,
+                            _ => rows.truncate(2),
+                        }
+                    }
+                    if !silent {
+                        let bytes = frame(bed, &format!("{bed}-{id}"), "GW", w.now, &rows);
+                        w.send(&bytes);
+                    }
+                }
+                w.now = w.now.plus_s(1.0);
+            }
+            w.wait(700.0);
+            seqs_are_gapless(&w.events);
+            w.lines
+        };
+        prop_assert_eq!(run(false), run(true));
+    });
 }

@@ -8,17 +8,14 @@ const CAUSES_MAX: usize = 256;
 impl Monitor {
     /// Looks at the raises and ends since the last call, as the fleet sees them.
     pub(super) fn together(&mut self, at: Timestamp) {
-        // What is said here may be heard here again (a folded alert that is updated); twice is enough for everything.
-        for _ in 0..3 {
-            if self.events.is_empty() {
-                return;
-            }
+        // What is said here is heard here again (a folded alert that is updated or ends). It comes to an end: an alert ends
+        // once, and is updated once in five seconds.
+        while !self.events.is_empty() {
             let events = std::mem::take(&mut self.events);
             for event in &events {
                 self.fleet_event(event, at);
             }
         }
-        self.events.clear();
     }
 
     fn fleet_event(&mut self, event: &AlertEvent, at: Timestamp) {
