@@ -7,11 +7,12 @@
 //!
 //! Plain text beyond loopback is refused unless the configuration allows it in as many words.
 
-use crate::config::{Http, Tls};
+use crate::config::Http;
 use crate::document::Origin;
 use crate::shell::link::Link;
 use crate::shell::retained::Retained;
 use crate::shell::station_api as api;
+use crate::shell::tls::ServerTls;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -75,6 +76,7 @@ pub enum StationError {
 /// A running server.
 pub struct Station {
     address: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -94,19 +96,23 @@ impl Station {
     /// Binds and serves on the current tokio runtime.
     pub async fn start(config: &Http, state: StationState) -> Result<Station, StationError> {
         crate::shell::tls::check_plaintext("http.listen", config.listen, config.tls.as_ref(), config.plaintext)?;
-        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let tls = config.tls.as_ref().map(ServerTls::load).transpose()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| StationError::Bind(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| StationError::Bind(config.listen, e))?;
         let shared = Shared { state: Arc::new(state), readers: Arc::new(Semaphore::new(STORE_READERS_MAX)) };
         let router = router(shared);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve(listener, tls, router, stopped));
+        let task = tokio::spawn(serve(listener, tls.clone(), router, stopped));
         tracing::info!(%address, tls = config.tls.is_some(), "http: listens");
-        Ok(Station { address, stop, task })
+        Ok(Station { address, tls, stop, task })
     }
     /// The real address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+    /// Its certificate, for the [`Reloader`](crate::shell::tls::Reloader).
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.clone()
     }
     /// Takes no new connection, lets the running requests end (5 s at most).
     pub async fn stop(self) {
@@ -117,18 +123,7 @@ impl Station {
     }
 }
 
-fn acceptor(tls: &Tls) -> Result<tokio_rustls::TlsAcceptor, StationError> {
-    let mut config = crate::shell::tls::server_config(tls)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(tokio_rustls::TlsAcceptor::from(Arc::new(config)))
-}
-
-async fn serve(
-    listener: TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
-    router: Router,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn serve(listener: TcpListener, tls: Option<Arc<ServerTls>>, router: Router, mut stopped: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
@@ -152,7 +147,7 @@ async fn serve(
             match tls {
                 None => connection(stream, service, stopped).await,
                 Some(tls) => {
-                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream)).await {
                         connection(stream, service, stopped).await;
                     }
                 }

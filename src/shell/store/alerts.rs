@@ -2,7 +2,7 @@
 
 use super::{BUSY_MS, Comment, LIST_MAX, StoreError};
 use crate::time::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
 use std::path::Path;
 use std::time::Duration;
 
