@@ -167,7 +167,7 @@ fn after_a_killed_mosquitto_the_retained_set_is_that_of_the_house_again() {
 }
 
 #[test]
-fn a_killed_publisher_leaves_offline_and_its_next_start_clears_what_is_gone() {
+fn a_stopped_publisher_leaves_offline_and_its_next_start_clears_what_is_gone() {
     let folder = tempfile::tempdir().expect("a folder");
     let broker = Mosquitto::start(folder.path());
     let status = || broker.subscribe(&["-t", &format!("{BASE}/sys/status"), "-C", "1", "-W", "1"]);

@@ -12,7 +12,7 @@ use crate::document::Origin;
 use crate::shell::link::Link;
 use crate::shell::retained::Retained;
 use crate::shell::station_api as api;
-use crate::shell::tls::{PlaintextRefused, ServerTls, TlsError, check_plaintext};
+use crate::shell::tls::ServerTls;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -66,11 +66,11 @@ pub struct StationState {
 #[derive(Debug, thiserror::Error)]
 pub enum StationError {
     #[error(transparent)]
-    Plaintext(#[from] PlaintextRefused),
+    Plaintext(#[from] crate::shell::tls::PlaintextRefused),
     #[error("http.listen {0}: {1}")]
     Bind(SocketAddr, std::io::Error),
     #[error("http.tls: {0}")]
-    Tls(#[from] TlsError),
+    Tls(#[from] crate::shell::tls::TlsError),
 }
 
 /// A running server.
@@ -95,7 +95,7 @@ struct Peer(SocketAddr);
 impl Station {
     /// Binds and serves on the current tokio runtime.
     pub async fn start(config: &Http, state: StationState) -> Result<Station, StationError> {
-        check_plaintext("http.listen", config.listen, config.tls.as_ref(), config.plaintext)?;
+        crate::shell::tls::check_plaintext("http.listen", config.listen, config.tls.as_ref(), config.plaintext)?;
         let tls = config.tls.as_ref().map(ServerTls::load).transpose()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| StationError::Bind(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| StationError::Bind(config.listen, e))?;
@@ -110,7 +110,7 @@ impl Station {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-    /// Its certificates, for a [`Reloader`](super::tls::Reloader).
+    /// Its certificate, for the [`Reloader`](crate::shell::tls::Reloader).
     pub fn tls(&self) -> Option<Arc<ServerTls>> {
         self.tls.clone()
     }
@@ -123,12 +123,7 @@ impl Station {
     }
 }
 
-async fn serve(
-    listener: TcpListener,
-    tls: Option<Arc<ServerTls>>,
-    router: Router,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn serve(listener: TcpListener, tls: Option<Arc<ServerTls>>, router: Router, mut stopped: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };

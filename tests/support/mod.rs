@@ -101,7 +101,7 @@ pub fn publish(options: Options, store: Option<&Store>) -> Outgoing {
 pub fn publish_with(options: Options, store: Option<&Store>, retained: Arc<Retained>) -> Outgoing {
     let (sender, inbound) = mpsc::channel(1024);
     let outbox = store.map(|store| store.outbox_reader().expect("a reader of the outbox"));
-    let pulse = Box::new(|| Pulse::default());
+    let pulse = Box::new(Pulse::default);
     let link = Arc::new(Link::new(store.map(Store::gauge)));
     let publisher = Publisher::start(options, Arc::clone(&retained), link, outbox, pulse, sender).expect("the publisher starts");
     Outgoing { publisher, retained, inbound }
