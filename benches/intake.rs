@@ -133,7 +133,7 @@ fn main() {
     println!("frame {} bytes; {} s each; journal opened (64 MiB of zeros) in {} ms", frame().len(), seconds, opened.as_millis());
     let sync = |handle: &JournalHandle| {
         let stats = handle.stats();
-        (stats.groups, stats.sync_mean_us * stats.groups, stats.records)
+        (stats.groups, stats.sync_total_us, stats.records)
     };
     let handle = journal.handle();
     for (connections, depth) in [(1, 1), (16, 1), (256, 1), (16, 64)] {

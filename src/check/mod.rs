@@ -15,6 +15,7 @@ use crate::profile::Profile;
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
 use smallvec::SmallVec;
 
 /// What kind of doubt: the closed list of the outgoing contract.
@@ -39,6 +40,17 @@ pub enum Priority {
     Medium,
     Low,
     Info,
+}
+
+impl Priority {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Priority::High => "high",
+            Priority::Medium => "medium",
+            Priority::Low => "low",
+            Priority::Info => "info",
+        }
+    }
 }
 
 /// The kind of evidence a check gives; see [`Class::family`].
@@ -500,6 +512,19 @@ catalogue! {
         advisories_old
         clock_untrusted
     ;
+}
+
+/// SHA-256 over ids, names, weights and default thresholds of the whole catalogue, 64 hex digits.
+pub fn catalogue_hash() -> String {
+    let mut hash = sha2::Sha256::new();
+    for meta in CATALOGUE {
+        let m = (meta.id, meta.name, meta.class.as_str(), meta.evidence, meta.art, meta.phy, meta.tam, meta.rest);
+        hash.update(format!("{m:?}\n"));
+        for threshold in meta.thresholds {
+            hash.update(format!("{} {}\n", threshold.name, threshold.default));
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -17,14 +17,13 @@ pub mod escape;
 mod field;
 pub mod header;
 mod lines;
-pub mod place;
 mod scan;
 mod segment;
 mod settle;
+pub mod place;
 pub mod show;
 pub mod time;
 pub mod tree;
-pub mod unit;
 pub mod value;
 
 pub use batch::{Batch, is_batch, split_batch};

@@ -1,52 +1,739 @@
-//! Placeholder of the service's wiring: the shape that the command line is written against.
+//! The judging thread: takes what the journal hands over, drives the one [`Monitor`], keeps the consequences.
+//!
+//! Its contract: the effects of an input (events, answers, audit) are committed to the store in one transaction before they
+//! are published, and what was committed before a crash is neither lost nor doubled after it. State documents are derived and
+//! go to [`Retained`] without a promise. A store that fails is tried again; meanwhile effects wait in memory up to
+//! [`PENDING_MAX`], and beyond it the thread stops taking input, so that senders wait instead of being forgotten.
 
-use crate::config::Config;
-use std::net::SocketAddr;
+use crate::alert::{AlertEvent, AlertState, Cause, Envelope, EventKind, Previous};
+use crate::command::{Command, Verb, Via};
+use crate::document::{self, FeedState, LagMs, Origin, Pulse};
+use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
+use crate::shell::journal::{Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
+use crate::shell::link::{Link, Transient};
+use crate::shell::listener::FeedStats;
+use crate::shell::metrics;
+use crate::shell::retained::{Kind, Retained};
+use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Store, StoreError};
+use crate::time::Timestamp;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
-/// What a start may be told beyond the configuration.
-#[derive(Debug, Clone, Default)]
-pub struct ServeOptions {}
+/// Effects that wait for a failing store at most; then input waits.
+pub const PENDING_MAX: usize = 20_000;
+/// Records judged before their effects are committed at most.
+const COMMIT_RECORDS_MAX: usize = 8_192;
+/// State documents of one bed at most so often, ms.
+const BED_EVERY_MS: i64 = 1_000;
+/// And at least so often, ms.
+const BED_AT_LEAST_MS: i64 = 55_000;
+/// Ward documents if changed, ms, and at least, ms.
+const WARD_EVERY_MS: i64 = 1_000;
+const WARD_AT_LEAST_MS: i64 = 9_000;
+/// Feed status at least so often, ms.
+const FEED_AT_LEAST_MS: i64 = 55_000;
+/// `sys/info` is renewed so often (its journal head bounds how much could be rewritten unnoticed), ms.
+const INFO_EVERY_MS: i64 = 3_600_000;
+/// Records between two snapshots at most.
+const SNAPSHOT_RECORDS: u64 = 2_000_000;
+/// Retained documents at most: brokers cut large retained sets silently.
+pub const RETAINED_MAX: usize = 1_000;
+/// Size of the reserve that is given up so that the trouble of a full disk can still be written down, bytes.
+const RESERVE_BYTES: usize = 8 << 20;
+/// Outbox fuller than this share: S02.
+const OUTBOX_BEHIND: f64 = 0.5;
+/// Below this share S02 is over.
+const OUTBOX_CAUGHT_UP: f64 = 0.25;
+/// Samples of the lag of the last minute at most.
+const LAG_SAMPLES_MAX: usize = 6_000;
 
-/// Why the service did not start, or ended.
+/// What stops the engine from starting.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    #[error("serving is not wired in this build")]
-    NotWired,
+pub enum EngineError {
+    #[error(transparent)]
+    Journal(#[from] crate::shell::journal::JournalError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-/// Which broker is used.
-#[derive(Debug, Clone)]
-pub enum Broker {
-    Embedded(SocketAddr),
-    External(String),
+/// What the engine is given.
+pub struct Parts {
+    pub folder: PathBuf,
+    pub settings: Settings,
+    pub origin: Origin,
+    pub store: Store,
+    pub retained: Arc<Retained>,
+    pub link: Arc<Link>,
+    pub journal: JournalHandle,
+    pub feeds: Vec<Arc<FeedStats>>,
+    /// Conditions of the installation seen elsewhere (S03 …).
+    pub conditions: std::sync::mpsc::Receiver<SiteCondition>,
+    pub pulse: Arc<Mutex<Pulse>>,
+    pub writable: Arc<AtomicBool>,
+    pub snapshot_s: f64,
+    pub vitals: bool,
+    pub flat: bool,
+    /// `sha256:` and 16 digits over the effective configuration.
+    pub config_hash: String,
 }
 
-/// The running service and where it listens.
-#[derive(Debug)]
-pub struct Running {
-    pub mllp: Vec<(String, SocketAddr)>,
-    pub mqtt: Broker,
-    pub http: SocketAddr,
+/// The judging thread's state.
+pub struct Engine {
+    parts: Parts,
+    monitor: Monitor,
+    envelope: Envelope,
+    pending: Commit,
+    /// What the store already holds of the journal: effects up to here are not answered again.
+    applied_sequence: u64,
+    store_failing: bool,
+    outbox_behind: bool,
+    reserve: PathBuf,
+    dirty: BTreeSet<BedId>,
+    bed_published: HashMap<BedId, i64>,
+    wards: BTreeMap<String, WardClock>,
+    feed_published: HashMap<String, (i64, FeedState)>,
+    feed_rates: HashMap<String, VecDeque<(i64, u64)>>,
+    info_published: i64,
+    info_shape: (usize, usize),
+    rev: u64,
+    lag_ms: VecDeque<(i64, f64)>,
+    second: i64,
+    /// The second in which the slow documents were looked at last.
+    slow_second: i64,
+    snapshot_at: i64,
+    snapshot_sequence: u64,
+    snapshot_thread: Option<std::thread::JoinHandle<()>>,
+    overfull_said: bool,
 }
 
-/// Ends the service from elsewhere.
-#[derive(Debug, Clone)]
-pub struct StopHandle {}
-
-impl StopHandle {
-    pub fn stop(&self) {}
+#[derive(Default)]
+struct WardClock {
+    published_ms: i64,
+    changed: bool,
+    parts: usize,
 }
 
-impl Running {
-    pub fn stop_handle(&self) -> StopHandle {
-        StopHandle {}
+impl Engine {
+    /// Brings the monitor to where it was: snapshot, then the journal's tail, then the deadlines that had fired.
+    pub fn recover(parts: Parts) -> Result<Engine, EngineError> {
+        let applied = parts.store.applied()?;
+        let folder = parts.journal.folder().to_owned();
+        let mut begun = None;
+        let mut other_model = false;
+        for (sequence, path) in latest_snapshots(&folder)? {
+            let state = match read_snapshot(&path) {
+                Ok(state) => state,
+                Err(error) => {
+                    tracing::warn!(%error, "a snapshot cannot be used, trying the one before");
+                    continue;
+                }
+            };
+            match Monitor::restore(parts.settings.clone(), &state) {
+                Ok(monitor) => {
+                    begun = Some((monitor, sequence));
+                    break;
+                }
+                Err(error @ crate::monitor::RestoreError::OtherModel { .. }) => {
+                    tracing::warn!(%error, "new baselines begin, open alerts are closed");
+                    other_model = true;
+                    break;
+                }
+                Err(error) => tracing::warn!(%error, "a snapshot cannot be used, trying the one before"),
+            }
+        }
+        let last = parts.journal.stats().records;
+        let (monitor, from) = match begun {
+            Some((monitor, sequence)) => (monitor, sequence + 1),
+            None if other_model => (Monitor::new(parts.settings.clone()), last + 1),
+            None => (Monitor::new(parts.settings.clone()), 0),
+        };
+        let envelope =
+            Envelope { site: parts.origin.site.clone(), boot: parts.origin.boot.clone(), replay: None, href: true };
+        let applied_sequence = applied.as_ref().map_or(0, |a| a.sequence);
+        let reserve = parts.folder.join("reserve");
+        let mut engine = Engine {
+            monitor,
+            envelope,
+            pending: Commit::default(),
+            applied_sequence,
+            store_failing: false,
+            outbox_behind: false,
+            reserve,
+            dirty: BTreeSet::new(),
+            bed_published: HashMap::new(),
+            wards: BTreeMap::new(),
+            feed_published: HashMap::new(),
+            feed_rates: HashMap::new(),
+            info_published: i64::MIN,
+            info_shape: (usize::MAX, usize::MAX),
+            rev: 0,
+            lag_ms: VecDeque::new(),
+            second: i64::MIN,
+            slow_second: i64::MIN,
+            snapshot_at: i64::MIN,
+            snapshot_sequence: from.saturating_sub(1),
+            snapshot_thread: None,
+            overfull_said: false,
+            parts,
+        };
+        engine.pending.sequence = from.saturating_sub(1);
+        if from <= last {
+            let began = Instant::now();
+            let mut records = 0u64;
+            for entry in Reader::open(&folder, from)? {
+                engine.apply(&entry?.stamped);
+                records += 1;
+                if records.is_multiple_of(COMMIT_RECORDS_MAX as u64) {
+                    engine.flush();
+                }
+            }
+            tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "journal read again");
+        }
+        if let Some(applied) = applied
+            && !other_model
+        {
+            engine.monitor.handle_timeout(applied.until);
+            engine.drain(None);
+            engine.pending.applied_until = engine.pending.applied_until.max(applied.until);
+        }
+        engine.flush();
+        engine.close_strays()?;
+        engine.make_reserve();
+        // The publisher takes what stands here for the truth, and anything else under our site for an orphan.
+        engine.dirty = engine.monitor.beds().map(|place| place.id).collect();
+        engine.publish();
+        Ok(engine)
     }
-    pub async fn wait(self) -> Result<(), ServeError> {
+
+    /// Until when the monitor's deadlines have fired: what a `Start` record says.
+    pub fn applied_until(&self) -> Timestamp {
+        self.pending.applied_until
+    }
+
+    /// Takes what comes until the journal closes; then commits, snapshots and ends.
+    pub fn run(mut self, feed: &Receiver<Feed>) {
+        loop {
+            if self.pending_effects() >= PENDING_MAX {
+                // The store has been failing for long: input waits here, and so do the senders.
+                std::thread::sleep(Duration::from_millis(100));
+                self.flush();
+                continue;
+            }
+            match feed.recv_timeout(Duration::from_millis(500)) {
+                Ok(input) => self.take(input),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // What is waiting already is judged together and committed together.
+            let mut more = 0;
+            while more < 8 && self.pending_effects() < COMMIT_RECORDS_MAX {
+                match feed.try_recv() {
+                    Ok(input) => self.take(input),
+                    Err(_) => break,
+                }
+                more += 1;
+            }
+            while let Ok(condition) = self.parts.conditions.try_recv() {
+                self.condition(&condition.check, condition.holds);
+            }
+            self.flush();
+            self.publish();
+            self.snapshot_if_due();
+        }
+        for _ in 0..20 {
+            self.flush();
+            if !self.store_failing {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.publish();
+        if let Some(thread) = self.snapshot_thread.take() {
+            let _ = thread.join();
+        }
+        let (folder, sequence) = (self.parts.journal.folder().to_owned(), self.pending.sequence);
+        save_snapshot(&folder, sequence, &self.monitor.snapshot());
+    }
+
+    fn take(&mut self, feed: Feed) {
+        match feed {
+            Feed::Batch(records) => {
+                if let Some(last) = records.last() {
+                    self.note_lag(last.at);
+                }
+                for stamped in &records {
+                    self.apply(stamped);
+                }
+            }
+            Feed::Tick(at) => {
+                self.monitor.handle_timeout(at);
+                self.pending.applied_until = self.pending.applied_until.max(at);
+                self.drain(None);
+            }
+            Feed::Failing(holds, _) => {
+                self.parts.writable.store(!holds, Ordering::Relaxed);
+                if holds {
+                    tracing::error!("the journal cannot be written: senders are answered AE");
+                } else {
+                    tracing::info!("the journal can be written again");
+                }
+                self.condition("S01", holds);
+            }
+        }
+    }
+
+    fn condition(&mut self, check: &str, holds: bool) {
+        let at = self.pending.applied_until;
+        self.monitor.handle_condition(&SiteCondition { check: check.to_owned(), holds }, at);
+        self.drain(None);
+    }
+
+    /// One input, then drain.
+    fn apply(&mut self, stamped: &Stamped) {
+        let at = stamped.at;
+        match &stamped.record {
+            Record::Start { applied_until, .. } => self.monitor.handle_start(*applied_until, at),
+            Record::Open { source, .. } => self.monitor.handle_open(source, at),
+            Record::Close { connection } => self.monitor.handle_close(*connection, at),
+            Record::Frame { source, payload } => self.monitor.handle_frame(source, stamped.sequence, payload, at),
+            Record::Fragment { .. } => self.monitor.handle_timeout(at),
+            Record::Command(command) => self.monitor.handle_command(command, at),
+        }
+        self.pending.sequence = stamped.sequence;
+        self.pending.applied_until = self.pending.applied_until.max(at);
+        let command = match &stamped.record {
+            Record::Command(command) if stamped.sequence > self.applied_sequence => Some(command),
+            _ => None,
+        };
+        self.drain(command);
+    }
+
+    /// Everything that the monitor has to say.
+    fn drain(&mut self, command: Option<&Command>) {
+        let answered_before = self.pending.sequence <= self.applied_sequence;
+        while let Some(output) = self.monitor.poll_output() {
+            match output {
+                Output::Alert(event) => {
+                    metrics::alert_event(event.event.as_str(), event.alert.priority.as_str());
+                    let row = event_row(&event, &self.envelope);
+                    self.pending.events.push(row);
+                }
+                Output::BedChanged(bed) => {
+                    self.dirty.insert(bed);
+                }
+                Output::Response(response) => {
+                    let Some(command) = command else { continue };
+                    self.note_command(command, &response);
+                    let reply = self.parts.link.reply(&response.user, &response.request_id);
+                    self.pending.outgoing.push(Outgoing {
+                        topic: reply.topic,
+                        payload: document::response(&self.parts.origin, &response),
+                        kind: OutboxKind::Response,
+                        expiry_s: RESPONSE_EXPIRY_S,
+                        correlation: reply.correlation,
+                    });
+                }
+                Output::Device(event) => {
+                    if answered_before {
+                        continue;
+                    }
+                    self.pending.outgoing.push(Outgoing {
+                        topic: format!("device/{}/event", event.device),
+                        payload: event.to_json(&self.envelope).into_bytes(),
+                        kind: OutboxKind::Device,
+                        expiry_s: 3600,
+                        correlation: None,
+                    });
+                }
+            }
+        }
+    }
+
+    fn note_command(&mut self, command: &Command, response: &crate::command::Response) {
+        let via = match command.via {
+            Via::Mqtt => "mqtt",
+            Via::Web => "web",
+            Via::Auto => "auto",
+        };
+        self.pending.audit.push(Audit {
+            at: response.at,
+            user: command.user.clone(),
+            via: via.into(),
+            verb: response.verb.clone(),
+            alert: response.alert.clone(),
+            request_id: response.request_id.clone(),
+            result: response.refusal.map_or("ok", document::refusal_code).into(),
+        });
+        let text = match &command.verb {
+            Verb::Ack { comment, .. } => comment.clone(),
+            Verb::Comment { comment, .. } => Some(comment.clone()),
+        };
+        if let (Some(text), Some(alert), None) = (text, &response.alert, response.refusal) {
+            self.pending.comments.push(Comment { alert: alert.clone(), at: response.at, user: command.user.clone(), text });
+        }
+    }
+
+    fn pending_effects(&self) -> usize {
+        self.pending.events.len() + self.pending.outgoing.len()
+    }
+
+    /// Commits what is pending; a failing store keeps it pending.
+    fn flush(&mut self) {
+        let nothing = self.pending_effects() == 0 && self.pending.audit.is_empty() && self.pending.comments.is_empty();
+        let second = self.pending.applied_until.ms() / 1000;
+        // Without effects the applied position may be a second old: firing those deadlines again says nothing new.
+        if nothing && second == self.second && !self.store_failing {
+            return;
+        }
+        let began = Instant::now();
+        let mut result = self.parts.store.commit(&self.pending);
+        if matches!(result, Err(StoreError::Full)) && std::fs::remove_file(&self.reserve).is_ok() {
+            tracing::warn!("the disk is full: the reserve was given up");
+            result = self.parts.store.commit(&self.pending);
+        }
+        match result {
+            Ok(done) => {
+                metrics::commit(began.elapsed().as_secs_f64());
+                if self.store_failing {
+                    tracing::info!("the store can be written again");
+                    self.store_failing = false;
+                    self.make_reserve();
+                }
+                self.second = second;
+                self.applied_sequence = self.applied_sequence.max(self.pending.sequence);
+                let (until, sequence) = (self.pending.applied_until, self.pending.sequence);
+                self.pending = Commit { applied_until: until, sequence, ..Commit::default() };
+                if done.queued > 0 {
+                    self.parts.link.wake();
+                }
+                if done.dropped > 0 {
+                    metrics::dropped("event", done.dropped);
+                }
+            }
+            Err(error) => {
+                metrics::commit_error();
+                if !self.store_failing {
+                    tracing::error!(%error, waiting = self.pending_effects(), "the store cannot be written: effects wait in memory");
+                    self.store_failing = true;
+                }
+            }
+        }
+    }
+
+    /// Alerts that the store holds open and the monitor does not know: another model decided then.
+    fn close_strays(&mut self) -> Result<(), EngineError> {
+        let strays: Vec<_> =
+            self.parts.store.alert_reader()?.open_alerts()?.into_iter().filter(|row| self.monitor.alert(&row.id).is_none()).collect();
+        let at = self.pending.applied_until.max(self.parts.journal.stats().at);
+        for row in strays {
+            let Ok(mut alert) = serde_json::from_slice::<crate::alert::Alert>(&row.json) else { continue };
+            alert.href = None;
+            let prev = Previous { priority: alert.priority, state: alert.state };
+            alert.state = AlertState::Cleared;
+            alert.updated = at;
+            alert.ended = alert.ended.or(Some(at));
+            alert.cleared = Some(at);
+            let event = AlertEvent {
+                event: EventKind::Expired,
+                seq: row.seq + 1,
+                ts: at,
+                alert,
+                prev: Some(prev),
+                by: None,
+                cause: Cause::Config,
+            };
+            let row = event_row(&event, &self.envelope);
+            self.pending.events.push(row);
+        }
+        self.flush();
         Ok(())
     }
+
+    fn make_reserve(&self) {
+        if std::fs::metadata(&self.reserve).is_ok_and(|m| m.len() == RESERVE_BYTES as u64) {
+            return;
+        }
+        if let Err(error) = std::fs::write(&self.reserve, vec![0x5A; RESERVE_BYTES]) {
+            tracing::warn!(%error, "no reserve for a full disk");
+            let _ = std::fs::remove_file(&self.reserve);
+        }
+    }
+
+    fn note_lag(&mut self, at: Timestamp) {
+        let now = wall_ms();
+        let lag = (now - at.ms()).max(0) as f64;
+        if self.lag_ms.len() >= LAG_SAMPLES_MAX {
+            self.lag_ms.pop_front();
+        }
+        self.lag_ms.push_back((now, lag));
+    }
+
+    fn lag(&mut self) -> Option<LagMs> {
+        let before = wall_ms() - 60_000;
+        while self.lag_ms.front().is_some_and(|(at, _)| *at < before) {
+            self.lag_ms.pop_front();
+        }
+        if self.lag_ms.is_empty() {
+            return None;
+        }
+        let mut sorted: Vec<f64> = self.lag_ms.iter().map(|(_, lag)| *lag).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let at = |q: f64| sorted[((sorted.len() - 1) as f64 * q).round() as usize];
+        Some(LagMs { p50: at(0.5), p99: at(0.99) })
+    }
+
+    /// State documents, each at its own pace.
+    fn publish(&mut self) {
+        let now = self.pending.applied_until;
+        let now_ms = now.ms();
+        self.publish_beds(now);
+        self.publish_wards(now);
+        if std::mem::replace(&mut self.slow_second, now_ms / 1000) == now_ms / 1000 {
+            return;
+        }
+        self.publish_feeds(now);
+        self.publish_info(now);
+        let (beds, alerts) = self.monitor.counts(now);
+        let lag_ms = self.lag();
+        let pulse = Pulse { beds, alerts, lag_ms };
+        metrics::pulse(&pulse);
+        metrics::outbox(self.parts.link.outbox_depth());
+        *self.parts.pulse.lock() = pulse;
+        let (depth, max) = (self.parts.link.outbox_depth() as f64, self.parts.link.outbox_max().max(1) as f64);
+        if !self.outbox_behind && depth > OUTBOX_BEHIND * max {
+            self.outbox_behind = true;
+            self.condition("S02", true);
+        } else if self.outbox_behind && depth < OUTBOX_CAUGHT_UP * max {
+            self.outbox_behind = false;
+            self.condition("S02", false);
+        }
+    }
+
+    fn publish_beds(&mut self, now: Timestamp) {
+        let due: Vec<BedId> = self
+            .dirty
+            .iter()
+            .copied()
+            .filter(|bed| self.bed_published.get(bed).is_none_or(|at| now.ms() - at >= BED_EVERY_MS))
+            .collect();
+        let old: Vec<BedId> = if now.ms() / 1000 == self.slow_second {
+            Vec::new()
+        } else {
+            let published = &self.bed_published;
+            self.monitor
+                .beds()
+                .map(|place| place.id)
+                .filter(|id| published.get(id).is_some_and(|at| now.ms() - at >= BED_AT_LEAST_MS))
+                .collect()
+        };
+        for bed in due.into_iter().chain(old) {
+            self.dirty.remove(&bed);
+            self.bed_published.insert(bed, now.ms());
+            let Some(state) = self.monitor.bed_state(bed, now) else { continue };
+            self.wards.entry(state.ward.clone()).or_default().changed = true;
+            let prefix = format!("ward/{}/bed/{}", state.ward, state.bed);
+            let kind = if state.active.is_empty() { Kind::Bed } else { Kind::BedWithAlerts };
+            self.put(&format!("{prefix}/state"), kind, state.to_json(&self.envelope));
+            if self.parts.vitals
+                && let Some(vitals) = self.monitor.vitals(bed, now)
+            {
+                self.parts.link.transient(Transient::Vitals, &format!("{prefix}/vitals"), vitals.to_json(&self.envelope).into());
+            }
+            if self.parts.flat
+                && let Some(flat) = self.monitor.flat(bed, now)
+            {
+                self.parts.link.transient(Transient::Flat, &format!("{prefix}/flat"), flat.to_json().into());
+            }
+        }
+    }
+
+    fn publish_wards(&mut self, now: Timestamp) {
+        let due: Vec<String> = self
+            .wards
+            .iter()
+            .filter(|(_, clock)| {
+                let age = now.ms() - clock.published_ms;
+                age >= WARD_AT_LEAST_MS || (clock.changed && age >= WARD_EVERY_MS)
+            })
+            .map(|(ward, _)| ward.clone())
+            .collect();
+        for ward in due {
+            let parts = self.monitor.ward_states(&ward, now);
+            for part in &parts {
+                self.put(&part.topic(), Kind::Ward, part.to_json(&self.envelope));
+            }
+            let clock = self.wards.entry(ward.clone()).or_default();
+            // A ward that became shorter leaves no old part behind.
+            for gone in parts.len()..clock.parts {
+                self.parts.retained.put(&format!("ward/{ward}/state/{gone}"), Kind::Ward, bytes::Bytes::new());
+            }
+            *clock = WardClock { published_ms: now.ms(), changed: false, parts: parts.len() };
+        }
+    }
+
+    fn put(&mut self, topic: &str, kind: Kind, json: String) {
+        if self.parts.retained.get(topic).is_none() && self.parts.retained.len() >= RETAINED_MAX && !self.overfull_said {
+            self.overfull_said = true;
+            tracing::warn!(limit = RETAINED_MAX, "more state documents than a broker should retain: further beds stand in ward documents and HTTP only");
+        }
+        self.parts.retained.put(topic, kind, json.into());
+    }
+
+    fn publish_feeds(&mut self, now: Timestamp) {
+        for stats in self.parts.feeds.clone() {
+            let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let feed = stats.feed.clone();
+            let (received, connections) = (count(&stats.received), count(&stats.connections));
+            let rates = self.feed_rates.entry(feed.clone()).or_default();
+            rates.push_back((now.ms(), received));
+            while rates.len() > 61 {
+                rates.pop_front();
+            }
+            let rate_per_s = match (rates.front(), rates.back()) {
+                (Some((t0, n0)), Some((t1, n1))) if t1 > t0 => (n1 - n0) as f64 * 1000.0 / (t1 - t0) as f64,
+                _ => 0.0,
+            };
+            let core = self.monitor.feeds().find(|c| c.feed == feed);
+            let state = if connections == 0 {
+                FeedState::Down
+            } else if !self.parts.writable.load(Ordering::Relaxed) {
+                FeedState::Degraded
+            } else {
+                FeedState::Up
+            };
+            let (last_at, last_state) = self.feed_published.get(&feed).copied().unwrap_or((i64::MIN / 2, FeedState::Down));
+            if state == last_state && now.ms() - last_at < FEED_AT_LEAST_MS {
+                continue;
+            }
+            self.feed_published.insert(feed.clone(), (now.ms(), state));
+            let status = document::FeedStatus {
+                feed: feed.clone(),
+                state,
+                peer: core.filter(|_| connections > 0).map(|c| c.peer.clone()).filter(|p| !p.is_empty()),
+                rate_per_s: (rate_per_s * 10.0).round() / 10.0,
+                last_message_ts: core.and_then(|c| c.last_message_at),
+                skew_ms: core.and_then(crate::monitor::FeedCounts::skew_ms),
+                counts: document::FeedCounts {
+                    received,
+                    aa: count(&stats.aa),
+                    ae: count(&stats.ae),
+                    ar: count(&stats.ar),
+                    duplicates: core.map_or(0, |c| c.duplicates),
+                    out_of_order: core.map_or(0, |c| c.out_of_order),
+                },
+                wards: core.map_or_else(Vec::new, |c| c.wards.clone()),
+            };
+            self.rev += 1;
+            let payload = document::feed_status(&self.parts.origin, now, self.rev, &status);
+            self.parts.retained.put(&format!("feed/{feed}/status"), Kind::Feed, payload.into());
+        }
+    }
+
+    fn publish_info(&mut self, now: Timestamp) {
+        let wards: Vec<document::WardInfo> = self
+            .monitor
+            .wards()
+            .iter()
+            .map(|ward| document::WardInfo {
+                ward: (*ward).to_owned(),
+                beds: self.monitor.beds().filter(|p| p.ward == *ward && !p.reserved).count() as u32,
+                parts: self.wards.get(*ward).map_or(1, |c| c.parts.max(1)) as u32,
+            })
+            .collect();
+        let shape = (wards.iter().map(|w| w.beds as usize).sum(), self.parts.link.removed().len());
+        if shape == self.info_shape && now.ms() - self.info_published < INFO_EVERY_MS {
+            return;
+        }
+        self.info_shape = shape;
+        self.info_published = now.ms();
+        let stats = self.parts.journal.stats();
+        let model = self.monitor.model_hash().to_owned();
+        let checks = crate::check::catalogue_hash();
+        self.rev += 1;
+        let info = document::SysInfo {
+            version: env!("CARGO_PKG_VERSION").into(),
+            build: option_env!("VITALGUARD_BUILD").unwrap_or("dev").into(),
+            config: self.parts.config_hash.clone(),
+            model: format!("sha256:{model}"),
+            checks: format!("sha256:{}", &checks[..16]),
+            languages: vec!["en".into(), "it".into()],
+            schemas: "/api/v1/schemas".into(),
+            asyncapi: "/api/v1/asyncapi.json".into(),
+            retained: document::RetainedBudget {
+                limit: RETAINED_MAX as u32,
+                expected: (self.parts.retained.len() as u32 + 2).min(RETAINED_MAX as u32),
+            },
+            journal: document::JournalHead {
+                records: stats.records,
+                head: format!("sha256:{}", &crate::shell::key::hex(&stats.head)[..16]),
+            },
+            wards,
+            removed: self.parts.link.removed(),
+        };
+        let payload = document::sys_info(&self.parts.origin, now, self.rev, &info);
+        self.parts.retained.put("sys/info", Kind::Sys, payload.into());
+    }
+
+    fn snapshot_if_due(&mut self) {
+        let now = self.pending.applied_until.ms();
+        if self.snapshot_at == i64::MIN {
+            self.snapshot_at = now;
+        }
+        let due = (now - self.snapshot_at) as f64 / 1000.0 >= self.parts.snapshot_s
+            || self.pending.sequence - self.snapshot_sequence >= SNAPSHOT_RECORDS;
+        if !due || self.pending.sequence == self.snapshot_sequence || self.store_failing {
+            return;
+        }
+        if self.snapshot_thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        self.snapshot_at = now;
+        self.snapshot_sequence = self.pending.sequence;
+        let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
+        self.snapshot_thread = std::thread::Builder::new()
+            .name("snapshot".into())
+            .spawn(move || save_snapshot(&folder, sequence, &state))
+            .map_err(|error| tracing::warn!(%error, "no thread for a snapshot"))
+            .ok();
+    }
 }
 
-/// Starts everything.
-pub async fn serve(_config: Config, _options: ServeOptions) -> Result<Running, ServeError> {
-    Err(ServeError::NotWired)
+fn save_snapshot(folder: &Path, sequence: u64, state: &[u8]) {
+    if let Err(error) = write_snapshot(folder, sequence, state) {
+        tracing::warn!(%error, "a snapshot was not written: the next start reads more of the journal");
+    }
+}
+
+fn event_row(event: &AlertEvent, envelope: &Envelope) -> EventRow {
+    let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let alert = &event.alert;
+    let priority = |p: crate::check::Priority| word(serde_json::json!(p));
+    EventRow {
+        alert: alert.id.clone(),
+        seq: event.seq,
+        event: event.event.as_str().to_owned(),
+        at: event.ts,
+        json: event.to_json(envelope).into_bytes(),
+        alert_json: alert.to_json(envelope).into_bytes(),
+        reference: alert.reference.clone(),
+        ward: alert.ward.clone(),
+        bed: alert.bed.clone(),
+        condition: alert.condition.clone(),
+        assessment: word(serde_json::json!(alert.assessment)),
+        priority: priority(alert.priority),
+        previous_priority: event.topics().1.map(priority),
+        state: word(serde_json::json!(alert.state)),
+        onset: alert.onset,
+        raised: alert.raised,
+        open: alert.state != AlertState::Cleared,
+    }
+}
+
+fn wall_ms() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }

@@ -222,9 +222,9 @@ pub struct Stats {
     pub bytes: u64,
     /// Group commits in this run.
     pub groups: u64,
-    /// Durations of `fdatasync`, microseconds: the last one, and the mean of this run.
+    /// Duration of the last `fdatasync`, and of all in this run (by `groups`: the mean), microseconds.
     pub sync_us: u64,
-    pub sync_mean_us: u64,
+    pub sync_total_us: u64,
     /// Whether the disk refuses.
     pub failing: bool,
     /// Records answered [`NotStored`] in this run.

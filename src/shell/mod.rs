@@ -1,10 +1,41 @@
 //! The shell: sockets, files, clocks. Everything that is not pure stands here and in the command line.
+//!
+//! ```text
+//! listener ─▶ journal ─▶ engine (the one Monitor) ─▶ store ─▶ publisher ─▶ MQTT
+//!    ▲  ack after the disk  │                          └────▶ station (HTTP)
+//!    └──────────────────────┘        retained: newest state documents
+//! ```
+//! What holds here, always:
+//!
+//! 1. A frame is durable in the journal before its positive acknowledgement leaves. A disk error answers AE and stops
+//!    acknowledging; it is never retried into a lie.
+//! 2. Every channel, map, buffer and cache has a bound, and its doc says what happens at the bound. Nothing is dropped without
+//!    a counter and a reason.
+//! 3. The journal holds inputs, so every alert can be derived again; the store holds what cannot (acknowledgements, audit).
+//! 4. Publishing is at least once, alert ids are stable, state documents are idempotent: repeats are harmless. A dead or slow
+//!    broker, page or disk never blocks or delays the intake of another sender.
+//! 5. A resent message is acknowledged again and judged once.
+//! 6. No patient name, identifier or message text in logs, topics or metrics at the default settings.
+//! 7. The clinical path is never delayed, filtered or altered: we judge a copy.
 
+pub mod access;
+#[cfg(feature = "broker")]
+pub mod broker;
+pub mod engine;
 pub mod journal;
+pub mod key;
+pub mod link;
 pub mod listener;
+pub mod metrics;
+pub mod mqtt;
+pub mod publisher;
 pub mod replay;
 pub mod retained;
+mod serve;
+pub mod session;
+pub mod station;
+mod station_api;
+pub mod store;
 pub mod tls;
 
-mod engine;
-pub use engine::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};
+pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};

@@ -65,6 +65,21 @@ impl Retained {
         list.sort_by(|a, b| (a.1.kind, &a.0).cmp(&(b.1.kind, &b.0)));
         (list, version)
     }
+    /// Forgets a tombstone that the broker has taken, unless something was written since.
+    pub fn forget(&self, topic: &str, version: u64) {
+        let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if inner.documents.get(topic).is_some_and(|d| d.version == version && d.payload.is_empty()) {
+            inner.documents.remove(topic);
+        }
+    }
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).documents.len()
+    }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
     /// Wakes when something was written.
     pub async fn changed(&self) {
         self.changed.notified().await;

@@ -25,6 +25,8 @@ struct Ward {
     messages: u64,
     /// Episodes by check and by whether a parameter is the one named; the last failure of each.
     episodes: BTreeMap<(&'static str, &'static str), (u32, Timestamp)>,
+    /// A longer pause begins another episode, s.
+    gap_s: f64,
 }
 
 impl Ward {
@@ -49,6 +51,7 @@ impl Ward {
             report: Report::default(),
             messages: 0,
             episodes: BTreeMap::new(),
+            gap_s: 300.0,
         }
     }
 
@@ -76,7 +79,7 @@ impl Ward {
             }
             let first = v.params.iter().next().map_or("", Parameter::key);
             let episode = self.episodes.entry((v.check.meta().id, first)).or_insert((0, Timestamp::MIN));
-            if now.since_s(episode.1) > 300.0 {
+            if now.since_s(episode.1) > self.gap_s {
                 episode.0 += 1;
             }
             episode.1 = now;
@@ -179,6 +182,12 @@ fn parameter(name: &str) -> Option<Parameter> {
         "PAP_S" => Parameter::PapSys,
         "PAP_D" => Parameter::PapDia,
         "PAP_M" => Parameter::PapMean,
+        "ABP_S" => Parameter::AbpSys,
+        "ABP_D" => Parameter::AbpDia,
+        "ABP_M" => Parameter::AbpMean,
+        "NBP_S" => Parameter::NibpSys,
+        "NBP_D" => Parameter::NibpDia,
+        "NBP_M" => Parameter::NibpMean,
         _ => return None,
     })
 }
@@ -263,6 +272,10 @@ fn run_set(set: &str, step: usize, encoding: Encoding) -> Option<(f64, Counts)> 
     let mut hours = 0.0;
     for path in files.iter().step_by(step) {
         let mut ward = Ward::new(T0);
+        if ["c2012", "mimic4_demo"].contains(&set) {
+            // Charted about once an hour.
+            ward.gap_s = 4.0 * 3600.0;
+        }
         hours += run(&mut ward, path, encoding);
         for (key, (count, _)) in &ward.episodes {
             *total.entry(*key).or_default() += count;
@@ -283,8 +296,8 @@ fn assert_clean(set: &str, total: &Counts) {
     for first in ["pr", "spo2"] {
         assert_eq!(of(total, "A01", first), 0, "{set}");
     }
-    // Two minute means of mimic3_pap average seconds of lead-off (0) into a heart rate below 15.
-    assert!(of(total, "A01", "hr") <= if set == "mimic3_pap" { 2 } else { 0 }, "{set}");
+    // Minute means that average seconds of lead-off (0) into a heart rate below 15: two in mimic3_pap, one in the other set.
+    assert!(of(total, "A01", "hr") <= if set.starts_with("mimic3") { 2 } else { 0 }, "{set}");
     let flat: u32 = total.iter().filter(|(k, _)| k.0 == "T03").map(|(_, n)| n).sum();
     assert_eq!(flat, 0, "{set}: T03");
     // The published counts of the whole sets: PR 0 and 1, SpO2 fall 0 and 1.
@@ -301,7 +314,9 @@ const ENCODINGS: [Encoding; 4] = [Encoding::Status, Encoding::NoRow, Encoding::N
 #[test]
 fn recorded_patients_raise_no_range_no_freeze_and_no_provenance() {
     for encoding in ENCODINGS {
-        for (set, step) in [("hfno_tcco2", 10), ("ipi_capno", 16), ("uw_hypoxia", 1), ("mimic3_pap", 10)] {
+        for (set, step) in
+            [("hfno_tcco2", 10), ("ipi_capno", 16), ("uw_hypoxia", 1), ("mimic3_wdb_sample", 1), ("mimic3_pap", 10)]
+        {
             if let Some((_, total)) = run_set(set, step, encoding) {
                 assert_clean(set, &total);
             }
@@ -314,12 +329,54 @@ fn recorded_patients_raise_no_range_no_freeze_and_no_provenance() {
 #[ignore = "a minute: every record"]
 fn all_recorded_patients_raise_no_range_no_freeze_and_no_provenance() {
     for encoding in ENCODINGS {
-        for set in ["hfno_tcco2", "ipi_capno", "uw_hypoxia", "mimic3_pap"] {
+        for set in ["hfno_tcco2", "ipi_capno", "uw_hypoxia", "mimic3_wdb_sample", "mimic3_pap"] {
             if let Some((_, total)) = run_set(set, 1, encoding) {
                 assert_clean(set, &total);
             }
         }
     }
+}
+
+/// Charted pressures of intensive care: what is left of the order and form rules after their hold.
+#[test]
+#[ignore = "half a minute: every record"]
+fn charted_pressures_rarely_contradict_themselves_twice_in_a_row() {
+    for (set, order, form) in [("c2012", 2, 12), ("mimic4_demo", 2, 12)] {
+        if let Some((_, total)) = run_set(set, 1, Encoding::Status) {
+            let count = |id: &str| total.iter().filter(|(k, _)| k.0 == id).map(|(_, n)| n).sum::<u32>();
+            assert!(count("A03") <= order && count("A04") <= form, "{set}: {total:?}");
+        }
+    }
+}
+
+/// Whatever a frame makes of an observation: nothing panics, nothing grows beyond its bound, and the same input gives the same state.
+#[test]
+fn hostile_values_times_and_channels_are_judged_without_harm() {
+    let play = || {
+        let mut ward = Ward::new(T0);
+        let mut noise = Noise(4711);
+        let mut now = T0;
+        for _ in 0..6000 {
+            now = now.plus_s(noise.next().abs() * 3.0);
+            let mut rows = Vec::new();
+            for _ in 0..(noise.next().abs() * 24.0) as usize {
+                let mut pick = |n: usize| ((noise.next() + 1.0) / 2.0 * n as f64) as usize % n;
+                let parameter = Parameter::ALL[pick(Parameter::COUNT)];
+                let value = [72.0, 0.0, -1.0, 1e308, -1e308, f64::NAN, f64::INFINITY, 98.6, 16.0, 120.0, 1e-300][pick(11)];
+                let at = [now, now, now, now.plus_s(-3600.0), now.plus_s(9e9), Timestamp::MIN, Timestamp::MAX, T0][pick(8)];
+                let mut o = observation(parameter, value, at);
+                o.channel = [0, 0, 0, pick(1000) as u32][pick(4)];
+                o.unit_hash = pick(3) as u32;
+                rows.push(o);
+            }
+            ward.send(now, &rows);
+        }
+        assert!(ward.bed.streams.len() <= Bed::STREAMS_MAX);
+        postcard::to_stdvec(&(&ward.bed, &ward.states)).unwrap()
+    };
+    let once = play();
+    assert!(once.len() < 128 * 1024, "{}", once.len());
+    assert!(once == play(), "the same input gives the same state");
 }
 
 /// Holds all values from `start_s` on and says after how many seconds T03 found it.

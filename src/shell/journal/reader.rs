@@ -103,6 +103,8 @@ pub struct Reader {
     files: VecDeque<SegmentFile>,
     current: Option<Loaded>,
     previous: Option<(u64, Hash)>,
+    /// First sequence of the segment that was loaded last: an open one without records ends where it begins.
+    loaded: Option<u64>,
     torn: Option<Torn>,
     done: bool,
     key: Option<Vec<u8>>,
@@ -124,6 +126,7 @@ impl Reader {
             files,
             current: None,
             previous: None,
+            loaded: None,
             torn: None,
             done: false,
             key: None,
@@ -142,9 +145,11 @@ impl Reader {
             && let Some((next, _)) = self.previous
         {
             // A live folder may have grown meanwhile.
-            self.files = list(&self.folder)?.into_iter().filter(|f| f.first_sequence >= next).collect();
+            let seen = self.loaded;
+            self.files = list(&self.folder)?.into_iter().filter(|f| f.first_sequence >= next && Some(f.first_sequence) != seen).collect();
         }
         let Some(mut file) = self.files.pop_front() else { return Ok(false) };
+        self.loaded = Some(file.first_sequence);
         let loaded = load(&file).or_else(|e| {
             // Sealed meanwhile.
             let mut name = file.path.clone().into_os_string();

@@ -84,7 +84,7 @@ impl Writer {
             bytes: 0,
             groups: 0,
             sync_us: 0,
-            sync_mean_us: 0,
+            sync_total_us: 0,
             failing: false,
             refused: 0,
             clock_steps: 0,
@@ -214,7 +214,7 @@ impl Writer {
             numbers.bytes += bytes;
             numbers.groups += 1;
             numbers.sync_us = sync_us;
-            numbers.sync_mean_us = (numbers.sync_mean_us * (numbers.groups - 1) + sync_us) / numbers.groups;
+            numbers.sync_total_us += sync_us;
             numbers.at = at;
             numbers.clock_steps = self.forward.steps;
         }

@@ -1,0 +1,614 @@
+//! The documents of the installation itself (status, info, heartbeat, feeds, answers), and commands read from bytes.
+//!
+//! One contract: what is written here is compact JSON with the members in the order of the outgoing contract, version 1, and a
+//! command that comes out of [`parse_command`] is bounded and closed: no unknown member, no unbounded text. Documents of beds,
+//! wards and alerts are written by [`crate::alert`]. Pure: time is an argument.
+
+pub use crate::alert::{PriorityCounts, TrustCounts};
+use crate::command::{Command, Refusal, Response, Verb, Via};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Largest command that is read, bytes. A comment of 500 characters of four bytes, escaped, fits.
+pub const COMMAND_BYTES_MAX: usize = 8192;
+/// Longest comment, characters (outgoing contract, section 5).
+pub const COMMENT_CHARS_MAX: usize = 500;
+/// Longest request id, characters.
+pub const REQUEST_ID_CHARS_MAX: usize = 64;
+/// A retained document that lives on `valid_until` is believed so long, milliseconds (bed and feed: 150 s).
+pub const FEED_VALID_MS: i64 = 150_000;
+
+/// What every document of one run shares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// UUID v7 of this run; `replay-{run}` in a replay.
+    pub boot: String,
+    pub site: String,
+}
+
+fn compact<T: Serialize>(document: &T) -> Vec<u8> {
+    // Only maps with non-string keys and failing Serialize implementations make this fail; there is neither here.
+    serde_json::to_vec(document).unwrap_or_default()
+}
+
+fn instant<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
+fn instant_opt<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.collect_str(at),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// `online` (birth) or `offline` (will): `sys-status/1`.
+pub fn sys_status(origin: &Origin, at: Timestamp, online: bool) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct SysStatus<'a> {
+        schema: &'static str,
+        #[serde(serialize_with = "instant")]
+        ts: Timestamp,
+        ts_ms: i64,
+        boot: &'a str,
+        site: &'a str,
+        state: &'static str,
+    }
+    compact(&SysStatus {
+        schema: "sys-status/1",
+        ts: at,
+        ts_ms: at.ms(),
+        boot: &origin.boot,
+        site: &origin.site,
+        state: if online { "online" } else { "offline" },
+    })
+}
+
+/// What `sys-info/1` says beside its envelope.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SysInfo {
+    pub version: String,
+    pub build: String,
+    /// `sha256:` + 16 hex digits.
+    pub config: String,
+    /// `sha256:` + 64 hex digits.
+    pub model: String,
+    /// `sha256:` + 16 hex digits.
+    pub checks: String,
+    pub languages: Vec<String>,
+    /// Path of the JSON Schemas.
+    pub schemas: String,
+    /// Path of the AsyncAPI document.
+    pub asyncapi: String,
+    pub retained: RetainedBudget,
+    pub journal: JournalHead,
+    pub wards: Vec<WardInfo>,
+    pub removed: Vec<Removed>,
+}
+
+/// Retained documents: hard limit and how many there should be now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RetainedBudget {
+    pub limit: u32,
+    pub expected: u32,
+}
+
+/// Records of the journal and the head of its hash chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JournalHead {
+    pub records: u64,
+    pub head: String,
+}
+
+/// One ward of `sys-info/1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WardInfo {
+    pub ward: String,
+    pub beds: u32,
+    /// Documents over which its state is spread.
+    pub parts: u32,
+}
+
+/// A topic that was tombstoned in the last 7 days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    pub topic: String,
+    #[serde(serialize_with = "instant")]
+    pub ts: Timestamp,
+}
+
+/// `sys-info/1`.
+pub fn sys_info(origin: &Origin, at: Timestamp, rev: u64, info: &SysInfo) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        schema: &'static str,
+        #[serde(serialize_with = "instant")]
+        ts: Timestamp,
+        ts_ms: i64,
+        boot: &'a str,
+        rev: u64,
+        site: &'a str,
+        #[serde(flatten)]
+        info: &'a SysInfo,
+    }
+    compact(&Document { schema: "sys-info/1", ts: at, ts_ms: at.ms(), boot: &origin.boot, rev, site: &origin.site, info })
+}
+
+/// Message received to published, milliseconds, over the last minute.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LagMs {
+    pub p50: f64,
+    pub p99: f64,
+}
+
+/// Documents that were not published, since boot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Dropped {
+    pub vitals: u64,
+    pub flat: u64,
+    pub ward: u64,
+    pub event: u64,
+}
+
+/// What the judging side knows about its own life.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pulse {
+    pub beds: TrustCounts,
+    pub alerts: PriorityCounts,
+    /// `None`: no message in the last minute.
+    pub lag_ms: Option<LagMs>,
+}
+
+/// `heartbeat/1`. `outbox`: events that wait for the broker.
+pub fn heartbeat(origin: &Origin, at: Timestamp, rev: u64, pulse: &Pulse, outbox: u64, dropped: &Dropped) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Heartbeat<'a> {
+        schema: &'static str,
+        #[serde(serialize_with = "instant")]
+        ts: Timestamp,
+        ts_ms: i64,
+        boot: &'a str,
+        rev: u64,
+        site: &'a str,
+        beds: &'a TrustCounts,
+        alerts: &'a PriorityCounts,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lag_ms: Option<Lag>,
+        outbox: u64,
+        dropped: &'a Dropped,
+    }
+    /// Whole numbers are written without a point.
+    #[derive(Serialize)]
+    struct Lag {
+        p50: serde_json::Number,
+        p99: serde_json::Number,
+    }
+    let lag_ms = pulse.lag_ms.map(|lag| Lag { p50: number(lag.p50), p99: number(lag.p99) });
+    compact(&Heartbeat {
+        schema: "heartbeat/1",
+        ts: at,
+        ts_ms: at.ms(),
+        boot: &origin.boot,
+        rev,
+        site: &origin.site,
+        beds: &pulse.beds,
+        alerts: &pulse.alerts,
+        lag_ms,
+        outbox,
+        dropped,
+    })
+}
+
+/// A number to one decimal, whole ones without a point; what no JSON number can say reads as 0.
+fn number(value: f64) -> serde_json::Number {
+    let rounded = (value * 10.0).round() / 10.0;
+    if rounded.fract() == 0.0 && rounded.abs() < 9e15 {
+        return serde_json::Number::from(rounded as i64);
+    }
+    serde_json::Number::from_f64(rounded).unwrap_or_else(|| serde_json::Number::from(0))
+}
+
+/// How a feed is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeedState {
+    Up,
+    /// Errors, clock skew, a part of the senders missing.
+    Degraded,
+    Down,
+}
+
+/// Messages of a feed since boot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct FeedCounts {
+    pub received: u64,
+    pub aa: u64,
+    pub ae: u64,
+    pub ar: u64,
+    pub duplicates: u64,
+    pub out_of_order: u64,
+}
+
+/// What `feed-status/1` says beside its envelope.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FeedStatus {
+    pub feed: String,
+    pub state: FeedState,
+    /// Keyed hash `p-…` of the peer's address; `None`: no connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Messages a second over the last minute.
+    pub rate_per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "instant_opt")]
+    pub last_message_ts: Option<Timestamp>,
+    /// Median of sender minus us, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<i64>,
+    pub counts: FeedCounts,
+    pub wards: Vec<String>,
+}
+
+/// `feed-status/1`.
+pub fn feed_status(origin: &Origin, at: Timestamp, rev: u64, status: &FeedStatus) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        schema: &'static str,
+        #[serde(serialize_with = "instant")]
+        ts: Timestamp,
+        ts_ms: i64,
+        boot: &'a str,
+        rev: u64,
+        #[serde(serialize_with = "instant")]
+        valid_until: Timestamp,
+        site: &'a str,
+        #[serde(flatten)]
+        status: &'a FeedStatus,
+    }
+    compact(&Document {
+        schema: "feed-status/1",
+        ts: at,
+        ts_ms: at.ms(),
+        boot: &origin.boot,
+        rev,
+        valid_until: at.plus_ms(FEED_VALID_MS),
+        site: &origin.site,
+        status,
+    })
+}
+
+/// The word of a refusal in `response/1`.
+pub const fn refusal_code(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotFound => "NOT_FOUND",
+        Refusal::StaleRev => "STALE_REV",
+        Refusal::Forbidden => "FORBIDDEN",
+        Refusal::Expired => "EXPIRED",
+        Refusal::RetainedRefused => "RETAINED_REFUSED",
+        Refusal::UnknownVerb => "UNKNOWN_VERB",
+        Refusal::BadRequest => "BAD_REQUEST",
+    }
+}
+
+/// `response/1`. An empty `request_id` (a command that named none) is left out.
+pub fn response(origin: &Origin, answer: &Response) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        schema: &'static str,
+        #[serde(serialize_with = "instant")]
+        ts: Timestamp,
+        ts_ms: i64,
+        boot: &'a str,
+        site: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        request_id: &'a str,
+        verb: &'a str,
+        status: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        alert: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        alert_state: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rev: Option<u64>,
+    }
+    compact(&Document {
+        schema: "response/1",
+        ts: answer.at,
+        ts_ms: answer.at.ms(),
+        boot: &origin.boot,
+        site: &origin.site,
+        request_id: &answer.request_id,
+        verb: &answer.verb,
+        status: if answer.refusal.is_none() { "ok" } else { "rejected" },
+        code: answer.refusal.map(refusal_code),
+        alert: answer.alert.as_deref(),
+        alert_state: answer.alert_state.as_deref(),
+        rev: answer.rev,
+    })
+}
+
+/// Topic of an answer, relative to `{root}/v1/{site}/`, where the command named none.
+pub fn response_topic(user: &str, request_id: &str) -> String {
+    format!("rsp/{user}/{request_id}")
+}
+
+/// Why a command did not pass the door, and the request it would have answered, as far as that could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub refusal: Refusal,
+    pub request_id: Option<String>,
+}
+
+/// Letters, digits, `-` and `_`, 1 to `max` of them.
+pub fn is_slug(text: &str, max: usize) -> bool {
+    !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// `A-` + 12 hex digits + `-` + `YYYYMMDDThhmmssmmmZ`.
+pub fn is_alert_id(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 34
+        && bytes.starts_with(b"A-")
+        && bytes[2..14].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        && bytes[14] == b'-'
+        && bytes[15..23].iter().all(u8::is_ascii_digit)
+        && bytes[23] == b'T'
+        && bytes[24..33].iter().all(u8::is_ascii_digit)
+        && bytes[33] == b'Z'
+}
+
+/// The members a command may have. Closed: an unknown member refuses the command.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(default)]
+    #[allow(dead_code)]
+    schema: Option<String>,
+    request_id: String,
+    #[serde(default)]
+    alert: Option<String>,
+    #[serde(default)]
+    rev: Option<u64>,
+    #[serde(default)]
+    comment: Option<String>,
+    #[serde(default)]
+    expires: Option<String>,
+    /// Accepted, not proven: no key is configured for commands.
+    #[serde(default)]
+    #[allow(dead_code)]
+    sig: Option<String>,
+}
+
+/// Reads a command: `user` and `verb` are the last two segments of its topic (or the logged-in user and the path).
+/// `retained` says that the broker had kept it: it would run again at each reconnect, and is refused.
+pub fn parse_command(user: &str, verb: &str, payload: &[u8], retained: bool, via: Via) -> Result<Command, Refused> {
+    let refused = |refusal, request_id: Option<String>| Refused { refusal, request_id };
+    if payload.len() > COMMAND_BYTES_MAX {
+        return Err(refused(Refusal::BadRequest, None));
+    }
+    // The request id first: also a refusal should reach the one who asked.
+    let request_id = request_id_of(payload);
+    if retained {
+        return Err(refused(Refusal::RetainedRefused, request_id));
+    }
+    if !is_slug(user, 32) {
+        return Err(refused(Refusal::Forbidden, request_id));
+    }
+    if !matches!(verb, "ack" | "comment") {
+        return Err(refused(Refusal::UnknownVerb, request_id));
+    }
+    let bad = || refused(Refusal::BadRequest, request_id.clone());
+    let body: Body = serde_json::from_slice(payload).map_err(|_| bad())?;
+    if !is_slug(&body.request_id, REQUEST_ID_CHARS_MAX) {
+        return Err(bad());
+    }
+    let alert = body.alert.filter(|a| is_alert_id(a)).ok_or_else(bad)?;
+    if let Some(comment) = &body.comment
+        && (comment.chars().count() > COMMENT_CHARS_MAX || comment.chars().any(|c| c.is_control() && c != '\n'))
+    {
+        return Err(bad());
+    }
+    let expires = match body.expires {
+        None => None,
+        Some(text) => {
+            let at: jiff::Timestamp = text.parse().map_err(|_| bad())?;
+            Some(Timestamp::from_ms(at.as_millisecond()))
+        }
+    };
+    let verb = match verb {
+        "ack" => Verb::Ack { alert, rev: body.rev, comment: body.comment },
+        _ => {
+            let comment = body.comment.filter(|c| !c.trim().is_empty()).ok_or_else(bad)?;
+            if body.rev.is_some() {
+                return Err(bad());
+            }
+            Verb::Comment { alert, comment }
+        }
+    };
+    Ok(Command { request_id: body.request_id, user: user.to_owned(), via, expires, verb })
+}
+
+/// The request id of a payload that need not be a good command.
+fn request_id_of(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Only {
+        request_id: String,
+    }
+    let only: Only = serde_json::from_slice(payload).ok()?;
+    Some(only.request_id).filter(|id| is_slug(id, REQUEST_ID_CHARS_MAX))
+}
+
+/// What can be read of any of our documents without knowing its kind: `schema` and `boot`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Mark {
+    pub schema: String,
+    #[serde(default)]
+    pub boot: Option<String>,
+    #[serde(default)]
+    pub state: Option<serde_json::Value>,
+}
+
+impl Mark {
+    /// `None`: not one of ours.
+    pub fn of(payload: &[u8]) -> Option<Mark> {
+        serde_json::from_slice(payload).ok()
+    }
+    /// Whether it is one of the state documents that this program keeps retained.
+    pub fn is_retained_kind(&self) -> bool {
+        matches!(self.schema.as_str(), "bed-state/1" | "ward-state/1" | "feed-status/1" | "sys-info/1" | "sys-status/1")
+    }
+}
+
+/// The keyed signature of a document, its last member: `hmac-sha256:{key id}:{64 hex}` over the bytes before it and a closing
+/// brace. `document` is compact JSON, an object.
+pub fn sign(document: &[u8], key_id: &str, key: &[u8]) -> Option<Vec<u8>> {
+    use hmac::Mac;
+    let body = document.strip_suffix(b"}")?;
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(key).ok()?;
+    mac.update(document);
+    let mut signed = Vec::with_capacity(document.len() + 96);
+    signed.extend_from_slice(body);
+    signed.extend_from_slice(format!(",\"sig\":\"hmac-sha256:{key_id}:").as_bytes());
+    for byte in mac.finalize().into_bytes() {
+        signed.extend_from_slice(format!("{byte:02x}").as_bytes());
+    }
+    signed.extend_from_slice(b"\"}");
+    Some(signed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Origin {
+        Origin { boot: "01a20385-57bb-7c31-9f0a-2b7d5e81c604".into(), site: "hsp1".into() }
+    }
+    fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).expect("JSON is UTF-8")
+    }
+    const ALERT: &str = "A-53ee76904a86-20261122T182326412Z";
+
+    #[test]
+    fn documents_have_the_members_of_the_contract_in_its_order() {
+        let at = Timestamp::from_ms(1_795_355_400_123);
+        assert_eq!(
+            text(sys_status(&origin(), at, true)),
+            r#"{"schema":"sys-status/1","ts":"2026-11-22T13:50:00.123Z","ts_ms":1795355400123,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","site":"hsp1","state":"online"}"#
+        );
+        let pulse = Pulse {
+            beds: TrustCounts { plausible: 1, untrusted: 1, off: 1, ..TrustCounts::default() },
+            alerts: PriorityCounts { high: 1, ..PriorityCounts::default() },
+            lag_ms: Some(LagMs { p50: 18.0, p99: 74.0 }),
+        };
+        assert_eq!(
+            text(heartbeat(&origin(), Timestamp::from_ms(1_795_371_850_000), 3297, &pulse, 0, &Dropped::default())),
+            r#"{"schema":"heartbeat/1","ts":"2026-11-22T18:24:10.000Z","ts_ms":1795371850000,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","rev":3297,"site":"hsp1","beds":{"plausible":1,"learning":0,"questioned":0,"untrusted":1,"stale":0,"nofeed":0,"off":1},"alerts":{"high":1,"medium":0,"low":0,"info":0},"lag_ms":{"p50":18,"p99":74},"outbox":0,"dropped":{"vitals":0,"flat":0,"ward":0,"event":0}}"#
+        );
+        let status = FeedStatus {
+            feed: "icu-gw1".into(),
+            state: FeedState::Up,
+            peer: Some("p-7be1".into()),
+            rate_per_s: 2.0,
+            last_message_ts: Some(Timestamp::from_ms(1_795_371_846_990)),
+            skew_ms: Some(-1400),
+            counts: FeedCounts { received: 395_211, aa: 395_204, ae: 4, ar: 3, duplicates: 12, out_of_order: 0 },
+            wards: vec!["icu".into()],
+        };
+        assert_eq!(
+            text(feed_status(&origin(), Timestamp::from_ms(1_795_371_847_000), 77, &status)),
+            r#"{"schema":"feed-status/1","ts":"2026-11-22T18:24:07.000Z","ts_ms":1795371847000,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","rev":77,"valid_until":"2026-11-22T18:26:37.000Z","site":"hsp1","feed":"icu-gw1","state":"up","peer":"p-7be1","rate_per_s":2.0,"last_message_ts":"2026-11-22T18:24:06.990Z","skew_ms":-1400,"counts":{"received":395211,"aa":395204,"ae":4,"ar":3,"duplicates":12,"out_of_order":0},"wards":["icu"]}"#
+        );
+        let answer = Response {
+            request_id: "r-20261122-0417".into(),
+            user: "nurse7".into(),
+            verb: "ack".into(),
+            refusal: None,
+            alert: Some(ALERT.into()),
+            alert_state: Some("acknowledged".into()),
+            rev: Some(8813),
+            at: Timestamp::from_ms(1_795_371_902_120),
+        };
+        assert_eq!(
+            text(response(&origin(), &answer)),
+            r#"{"schema":"response/1","ts":"2026-11-22T18:25:02.120Z","ts_ms":1795371902120,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","site":"hsp1","request_id":"r-20261122-0417","verb":"ack","status":"ok","alert":"A-53ee76904a86-20261122T182326412Z","alert_state":"acknowledged","rev":8813}"#
+        );
+    }
+
+    #[test]
+    fn sys_info_keeps_the_order_through_its_flattened_part() {
+        let info = SysInfo {
+            version: "1.0.0".into(),
+            build: "3f9c1d2".into(),
+            config: "sha256:b7d0c1a2e4f59680".into(),
+            model: "sha256:9f".into(),
+            checks: "sha256:51".into(),
+            languages: vec!["en".into(), "it".into()],
+            schemas: "/api/v1/schemas".into(),
+            asyncapi: "/api/v1/asyncapi.json".into(),
+            retained: RetainedBudget { limit: 1000, expected: 10 },
+            journal: JournalHead { records: 184_213, head: "sha256:77".into() },
+            wards: vec![WardInfo { ward: "icu".into(), beds: 3, parts: 1 }],
+            removed: vec![Removed {
+                topic: "vitalguard/v1/hsp1/ward/icu/bed/A21/state".into(),
+                ts: Timestamp::from_ms(1_795_355_400_130),
+            }],
+        };
+        assert_eq!(
+            text(sys_info(&origin(), Timestamp::from_ms(1_795_355_400_130), 1, &info)),
+            r#"{"schema":"sys-info/1","ts":"2026-11-22T13:50:00.130Z","ts_ms":1795355400130,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","rev":1,"site":"hsp1","version":"1.0.0","build":"3f9c1d2","config":"sha256:b7d0c1a2e4f59680","model":"sha256:9f","checks":"sha256:51","languages":["en","it"],"schemas":"/api/v1/schemas","asyncapi":"/api/v1/asyncapi.json","retained":{"limit":1000,"expected":10},"journal":{"records":184213,"head":"sha256:77"},"wards":[{"ward":"icu","beds":3,"parts":1}],"removed":[{"topic":"vitalguard/v1/hsp1/ward/icu/bed/A21/state","ts":"2026-11-22T13:50:00.130Z"}]}"#
+        );
+    }
+
+    #[test]
+    fn a_signature_is_the_last_member_and_matches_the_published_vector() {
+        let document = br#"{"schema":"sys-status/1","ts":"2026-11-22T18:24:07.412Z","ts_ms":1795371847412,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","site":"hsp1","state":"online"}"#;
+        let signed = text(sign(document, "k1", b"vitalguard-test-key-0123456789ab").expect("an object is signed"));
+        assert!(
+            signed.ends_with(r#","sig":"hmac-sha256:k1:13d7dbfd7104df7448b42572b17a4bada62b8dcf65f491579e7c36db16617556"}"#),
+            "{signed}"
+        );
+    }
+
+    #[test]
+    fn a_good_command_is_read() {
+        let payload = format!(
+            r#"{{"request_id":"r1","alert":"{ALERT}","rev":8812,"comment":"probe off, replaced","expires":"2026-11-22T18:26:00Z"}}"#
+        );
+        let command = parse_command("nurse7", "ack", payload.as_bytes(), false, Via::Mqtt).expect("a command of the contract");
+        assert_eq!(command.expires, Some(Timestamp::from_ms(1_795_371_960_000)));
+        assert_eq!(command.verb, Verb::Ack { alert: ALERT.into(), rev: Some(8812), comment: Some("probe off, replaced".into()) });
+    }
+
+    #[test]
+    fn a_command_outside_the_contract_is_refused_with_its_reason() {
+        let refusal = |user: &str, verb: &str, payload: &str, retained| {
+            parse_command(user, verb, payload.as_bytes(), retained, Via::Mqtt).expect_err("refused")
+        };
+        let good = format!(r#"{{"request_id":"r1","alert":"{ALERT}"}}"#);
+        assert_eq!(refusal("n", "ack", &good, true).refusal, Refusal::RetainedRefused);
+        assert_eq!(refusal("n", "selfdestruct", &good, false).refusal, Refusal::UnknownVerb);
+        assert_eq!(refusal("n", "comment", &good, false).refusal, Refusal::BadRequest);
+        let unknown = good.replace("}", r#","surprise":1}"#);
+        let refused = refusal("n", "ack", &unknown, false);
+        assert_eq!(refused, Refused { refusal: Refusal::BadRequest, request_id: Some("r1".into()) });
+        for bad in [
+            "",
+            "[]",
+            "null",
+            "{}",
+            "\u{0}",
+            r#"{"request_id":"a b","alert":"A-53ee76904a86-20261122T182326412Z"}"#,
+            r#"{"request_id":"r1","alert":"A-x"}"#,
+            r#"{"request_id":"r1","alert":"A-53ee76904a86-20261122T182326412Z","expires":"tomorrow"}"#,
+            r#"{"request_id":"r1","request_id":"r2","alert":"A-53ee76904a86-20261122T182326412Z"}"#,
+            r#"{"request_id":"r1","alert":"A-53ee76904a86-20261122T182326412Z","rev":-1}"#,
+        ] {
+            assert_eq!(refusal("n", "ack", bad, false).refusal, Refusal::BadRequest, "{bad}");
+        }
+        let long = format!(r#"{{"request_id":"r1","alert":"{ALERT}","comment":"{}"}}"#, "x".repeat(501));
+        assert_eq!(refusal("n", "ack", &long, false).refusal, Refusal::BadRequest);
+        let huge = format!(r#"{{"request_id":"r1","alert":"{ALERT}","comment":"{}"}}"#, "x".repeat(COMMAND_BYTES_MAX));
+        assert_eq!(refusal("n", "ack", &huge, false), Refused { refusal: Refusal::BadRequest, request_id: None });
+    }
+}

@@ -1,0 +1,208 @@
+//! Who may read and write which topic at the embedded broker (outgoing contract, section 11).
+//!
+//! One contract: a user reads the system, the feeds, the devices, the stations, its wards and its own answers; it writes its own
+//! commands (the verbs that it has) and its own station status. Pure: no socket, no library type.
+//!
+//! A subscription is allowed as soon as it could match something that may be read, and each delivery is checked again, as mosquitto
+//! does it: `vitalguard/#` is a legal wish that brings only what is allowed.
+
+use crate::config::User;
+use crate::document::COMMAND_BYTES_MAX;
+
+/// Longest filter or topic that is looked at, bytes.
+pub const FILTER_BYTES_MAX: usize = 512;
+/// Largest station status, bytes.
+const STATION_BYTES_MAX: usize = 4_096;
+
+/// Somebody who is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who<'a> {
+    /// Our own publisher: everything below the root.
+    Internal,
+    /// A client on loopback while no users are configured: reads everything, commands as `local`.
+    Local,
+    User(&'a User),
+}
+
+/// The rules of one broker.
+#[derive(Debug, Clone)]
+pub struct Access {
+    root: String,
+}
+
+impl Access {
+    /// `root`: `{P}`.
+    pub fn new(root: &str) -> Access {
+        Access { root: root.to_owned() }
+    }
+
+    /// The filters that may be read.
+    fn readable(&self, who: Who<'_>) -> Vec<String> {
+        let root = &self.root;
+        let user = match who {
+            Who::Internal | Who::Local => return vec![format!("{root}/#")],
+            Who::User(user) => user,
+        };
+        let mut filters = Vec::new();
+        // A replay is the same tree below its own root.
+        for tree in [format!("{root}/v1/+"), format!("{root}/replay/+/v1/+")] {
+            for part in ["sys/#", "feed/#", "station/+/status"] {
+                filters.push(format!("{tree}/{part}"));
+            }
+            if user.wards.is_empty() {
+                filters.push(format!("{tree}/ward/#"));
+                filters.push(format!("{tree}/device/#"));
+            } else {
+                filters.push(format!("{tree}/ward/_site/#"));
+                for ward in &user.wards {
+                    filters.push(format!("{tree}/ward/{ward}/#"));
+                }
+            }
+            filters.push(format!("{tree}/rsp/{}/#", user.name));
+        }
+        filters
+    }
+
+    /// Whether a subscription to `filter` can bring anything that `who` may read.
+    pub fn may_subscribe(&self, who: Who<'_>, filter: &str) -> bool {
+        // `$share/…` and `$SYS/…` are not part of the contract.
+        filter.len() <= FILTER_BYTES_MAX
+            && !filter.starts_with('$')
+            && self.readable(who).iter().any(|allowed| overlaps(allowed, filter))
+    }
+
+    /// Whether `who` may read `topic`.
+    pub fn may_read(&self, who: Who<'_>, topic: &str) -> bool {
+        self.readable(who).iter().any(|allowed| matches(allowed, topic))
+    }
+
+    /// Whether `who` may publish this.
+    pub fn may_publish(&self, who: Who<'_>, topic: &str, bytes: usize, retain: bool) -> bool {
+        if topic.len() > FILTER_BYTES_MAX {
+            return false;
+        }
+        let Some(rest) = topic.strip_prefix(&self.root).and_then(|t| t.strip_prefix('/')) else { return false };
+        let (name, verbs) = match who {
+            Who::Internal => return true,
+            Who::Local => ("local", None),
+            Who::User(user) => (user.name.as_str(), Some(user.verbs.as_slice())),
+        };
+        let levels: Vec<&str> = rest.split('/').collect();
+        match levels.as_slice() {
+            // A retained command would run again at every reconnect.
+            ["v1", _, "cmd", user, verb] => {
+                *user == name
+                    && !retain
+                    && bytes <= COMMAND_BYTES_MAX
+                    && verbs.is_none_or(|verbs| verbs.iter().any(|allowed| allowed == verb))
+            }
+            ["v1", _, "station", user, "status"] => *user == name && bytes <= STATION_BYTES_MAX,
+            _ => false,
+        }
+    }
+}
+
+/// Whether a filter matches a topic (MQTT 5, 4.7; `#` also matches its parent).
+pub fn matches(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && !filter.starts_with('$') {
+        return false;
+    }
+    let mut filter = filter.split('/');
+    let mut topic = topic.split('/');
+    loop {
+        match (filter.next(), topic.next()) {
+            (Some("#"), _) => return true,
+            (Some("+"), Some(_)) => {}
+            (Some(wanted), Some(level)) if wanted == level => {}
+            (None, None) => return true,
+            _ => return false,
+        }
+    }
+}
+
+/// Whether two filters have a topic in common.
+pub fn overlaps(one: &str, other: &str) -> bool {
+    let mut one = one.split('/');
+    let mut other = other.split('/');
+    loop {
+        match (one.next(), other.next()) {
+            (Some("#"), _) | (_, Some("#")) => return true,
+            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+            (Some(a), Some(b)) if a == b => {}
+            (None, None) => return true,
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(wards: &[&str], verbs: &[&str]) -> User {
+        User {
+            name: "nurse7".into(),
+            password_sha256: None,
+            wards: wards.iter().map(|w| (*w).to_owned()).collect(),
+            verbs: verbs.iter().map(|v| (*v).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_user_of_one_ward_reads_that_ward_and_the_system() {
+        let access = Access::new("vitalguard");
+        let nurse = user(&["icu"], &["ack"]);
+        let who = Who::User(&nurse);
+        for topic in [
+            "vitalguard/v1/hsp1/ward/icu/state",
+            "vitalguard/v1/hsp1/ward/icu/bed/A03/event/high",
+            "vitalguard/v1/hsp1/ward/_site/bed/_site/state",
+            "vitalguard/v1/hsp1/sys/heartbeat",
+            "vitalguard/v1/hsp1/rsp/nurse7/r1",
+        ] {
+            assert!(access.may_read(who, topic), "{topic}");
+        }
+        for topic in [
+            "vitalguard/v1/hsp1/ward/er/state",
+            "vitalguard/v1/hsp1/rsp/nurse8/r1",
+            "vitalguard/v1/hsp1/cmd/nurse7/ack",
+            "vitalguard/v1/hsp1/device/dev-1/event",
+            "other/topic",
+            "$SYS/broker",
+        ] {
+            assert!(!access.may_read(who, topic), "{topic}");
+        }
+        assert!(access.may_subscribe(who, "vitalguard/#"), "a wide wish brings what is allowed");
+        assert!(access.may_subscribe(who, "vitalguard/v1/+/ward/+/state/#"));
+        assert!(!access.may_subscribe(who, "vitalguard/v1/hsp1/ward/er/#"));
+        assert!(!access.may_subscribe(who, "vitalguard/v1/hsp1/cmd/#"));
+        assert!(!access.may_subscribe(who, "$share/g/vitalguard/#"));
+    }
+
+    #[test]
+    fn a_user_writes_its_own_commands_and_nothing_else() {
+        let access = Access::new("vitalguard");
+        let nurse = user(&[], &["ack"]);
+        let who = Who::User(&nurse);
+        assert!(access.may_publish(who, "vitalguard/v1/hsp1/cmd/nurse7/ack", 100, false));
+        assert!(!access.may_publish(who, "vitalguard/v1/hsp1/cmd/nurse7/ack", 100, true), "not retained");
+        assert!(!access.may_publish(who, "vitalguard/v1/hsp1/cmd/nurse7/comment", 100, false), "a verb it lacks");
+        assert!(!access.may_publish(who, "vitalguard/v1/hsp1/cmd/nurse8/ack", 100, false));
+        assert!(!access.may_publish(who, "vitalguard/v1/hsp1/ward/icu/state", 100, true));
+        assert!(!access.may_publish(who, "vitalguard/v1/hsp1/cmd/nurse7/ack", 1 << 20, false));
+        assert!(access.may_publish(who, "vitalguard/v1/hsp1/station/nurse7/status", 100, true));
+        assert!(!access.may_publish(Who::Local, "vitalguard/v1/hsp1/sys/status", 1, true));
+        assert!(access.may_publish(Who::Local, "vitalguard/v1/hsp1/cmd/local/ack", 1, false));
+        assert!(access.may_publish(Who::Internal, "vitalguard/v1/hsp1/sys/status", 1, true));
+    }
+
+    #[test]
+    fn filters_match_as_mqtt_says() {
+        assert!(matches("a/#", "a"));
+        assert!(matches("a/+/c", "a/b/c"));
+        assert!(!matches("a/+", "a/b/c"));
+        assert!(!matches("#", "$SYS/x"));
+        assert!(overlaps("a/+/c", "a/b/+"));
+        assert!(!overlaps("a/b", "a/b/c"));
+    }
+}

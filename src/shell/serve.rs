@@ -1,0 +1,366 @@
+//! Starting and stopping: every part in its order, and back.
+//!
+//! Up: key, store, journal, recovery, state documents, broker, publisher, HTTP, judging thread, and only then the listeners, so
+//! that nothing is acknowledged that could not be judged. Down: listeners first (what is in flight is acknowledged), then the
+//! journal, the judging thread (commit, snapshot), the publisher (what the broker takes), broker and HTTP.
+
+use crate::config::Config;
+use crate::document::{Origin, Pulse};
+use crate::monitor::Settings;
+use crate::shell::engine::{Engine, EngineError, Parts};
+use crate::shell::journal::{Journal, JournalError, JournalHandle, Options as JournalOptions, Record};
+use crate::shell::key::{self, KeyError};
+use crate::shell::link::Link;
+use crate::shell::listener::{self, ListenError};
+use crate::shell::metrics;
+use crate::shell::publisher::{Inbound, Options as PublisherOptions, Publisher, PublisherError};
+use crate::shell::retained::Retained;
+use crate::shell::station::{Station, StationError, StationState};
+use crate::shell::store::{Store, StoreError};
+use crate::shell::tls::{Reloader, ServerTls, TlsError};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Commands that wait for the journal at most; further ones get no answer and are sent again by whoever asked.
+const COMMANDS_MAX: usize = 1_024;
+/// So long the broker may take the rest of the outbox at the end.
+const PUBLISH_LAST: Duration = Duration::from_secs(5);
+
+/// What a start may be told beyond the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct ServeOptions {}
+
+/// Why the service did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("the data folder {path}: {source}")]
+    Data { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[cfg(feature = "broker")]
+    #[error(transparent)]
+    Broker(#[from] crate::shell::broker::BrokerError),
+    #[error("the embedded broker did not start")]
+    BrokerEnded,
+    #[error("this program was built without the embedded broker: give mqtt.url")]
+    NoBroker,
+    #[error(transparent)]
+    Publisher(#[from] PublisherError),
+    #[error(transparent)]
+    Station(#[from] StationError),
+    #[error("metrics: {0}")]
+    Metrics(String),
+    #[error("no thread for {what}: {source}")]
+    Thread { what: &'static str, source: std::io::Error },
+    #[error("the judging thread ended; the service stops, a restart reads the journal again")]
+    EngineEnded,
+}
+
+/// Which broker is used.
+#[derive(Debug, Clone)]
+pub enum Broker {
+    Embedded(SocketAddr),
+    External(String),
+}
+
+/// The running service and where it listens.
+pub struct Running {
+    /// Feed and address of each MLLP listener.
+    pub mllp: Vec<(String, SocketAddr)>,
+    pub mqtt: Broker,
+    pub http: SocketAddr,
+    stop: watch::Sender<bool>,
+    parts: Option<RunningParts>,
+}
+
+struct RunningParts {
+    listeners: JoinSet<()>,
+    drain: CancellationToken,
+    journal: Journal,
+    engine: std::thread::JoinHandle<()>,
+    publisher: Publisher,
+    #[cfg(feature = "broker")]
+    broker: Option<crate::shell::broker::Broker>,
+    station: Station,
+    reloader: Reloader,
+}
+
+/// Ends the service from elsewhere.
+#[derive(Debug, Clone)]
+pub struct StopHandle(watch::Sender<bool>);
+
+impl StopHandle {
+    pub fn stop(&self) {
+        let _ = self.0.send(true);
+    }
+}
+
+/// Starts everything.
+pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, ServeError> {
+    let folder = config.data.clone();
+    make_folder(&folder).map_err(|source| ServeError::Data { path: folder.clone(), source })?;
+    let site_key = key::read_or_make(&config)?;
+    let boot = uuid::Uuid::now_v7().to_string();
+    let origin = Origin { boot: boot.clone(), site: config.site.clone() };
+    let recorder = metrics::install().map_err(|e| ServeError::Metrics(e.to_string()))?;
+
+    // What can be wrong with addresses and certificates is found before anything is written.
+    let mut watched: Vec<Arc<ServerTls>> = Vec::new();
+    let mut bound = Vec::new();
+    for mllp in &config.mllp {
+        let listener = listener::bind(mllp)?;
+        watched.extend(listener.tls.clone());
+        bound.push(listener);
+    }
+    #[cfg(feature = "broker")]
+    let broker = match &config.mqtt.url {
+        // It starts a runtime of its own, which must not be done from within ours.
+        None => {
+            let config = config.clone();
+            let started = tokio::task::spawn_blocking(move || crate::shell::broker::Broker::start(&config)).await;
+            Some(started.map_err(|_| ServeError::BrokerEnded)??)
+        }
+        Some(_) => None,
+    };
+    #[cfg(feature = "broker")]
+    let embedded = broker.as_ref().map(crate::shell::broker::Broker::internal);
+    #[cfg(not(feature = "broker"))]
+    let embedded = match &config.mqtt.url {
+        Some(_) => None,
+        None => return Err(ServeError::NoBroker),
+    };
+    let mqtt = match &config.mqtt.url {
+        Some(url) => Broker::External(url.clone()),
+        #[cfg(feature = "broker")]
+        None => Broker::Embedded(broker.as_ref().map_or(config.mqtt.listen, crate::shell::broker::Broker::address)),
+        #[cfg(not(feature = "broker"))]
+        None => return Err(ServeError::NoBroker),
+    };
+    let publishing = PublisherOptions::from_config(&config, origin.clone(), embedded)?;
+
+    let store_path = folder.join("store.sqlite");
+    let mut store = Store::open(&store_path, config.mqtt.outbox_max)?;
+    store.set_boot(&boot)?;
+    let outbox = store.outbox_reader()?;
+    let mut journal_options = JournalOptions::new(&config.journal, &boot);
+    journal_options.key = Some(site_key.clone().into());
+    let (journal, feed) = Journal::open(&folder.join("journal"), journal_options)?;
+    if let Some(torn) = &journal.recovered().torn {
+        tracing::warn!(
+            segment = torn.segment,
+            offset = torn.offset,
+            bytes = torn.bytes,
+            "the end of the journal was torn and was cut: it was never acknowledged"
+        );
+    }
+
+    let retained = Arc::new(Retained::default());
+    let link = Arc::new(Link::new(Some(store.gauge())));
+    let pulse = Arc::new(Mutex::new(Pulse::default()));
+    let writable = Arc::new(AtomicBool::new(true));
+    let (conditions, seen_conditions) = std::sync::mpsc::channel();
+    let feeds = bound.iter().map(|listener| Arc::clone(&listener.stats)).collect();
+    let parts = Parts {
+        folder: folder.clone(),
+        settings: Settings::new(&config, &site_key),
+        origin: origin.clone(),
+        store,
+        retained: Arc::clone(&retained),
+        link: Arc::clone(&link),
+        journal: journal.handle(),
+        feeds,
+        conditions: seen_conditions,
+        pulse: Arc::clone(&pulse),
+        writable: Arc::clone(&writable),
+        snapshot_s: config.journal.snapshot_s,
+        vitals: publishing.vitals,
+        flat: publishing.flat,
+        config_hash: config_hash(&config),
+    };
+    let (engine, feed) = tokio::task::spawn_blocking(move || Engine::recover(parts).map(|engine| (engine, feed)))
+        .await
+        .map_err(|_| ServeError::EngineEnded)??;
+    let applied_until = engine.applied_until();
+    let engine = std::thread::Builder::new()
+        .name("judge".into())
+        .spawn(move || engine.run(&feed))
+        .map_err(|source| ServeError::Thread { what: "judging", source })?;
+    // On a disk that is full from the start there is no such record; the service runs and says so.
+    let _ = journal.handle().submit(Record::Start { boot, applied_until }).await;
+
+    let (inbound, from_broker) = mpsc::channel(COMMANDS_MAX);
+    let beat = Arc::clone(&pulse);
+    let publisher =
+        Publisher::start(publishing, Arc::clone(&retained), link.clone(), Some(outbox), Box::new(move || *beat.lock()), inbound)?;
+    tokio::spawn(take_inbound(from_broker, journal.handle(), conditions));
+
+    let listeners_bound = Arc::new(AtomicBool::new(false));
+    let station = Station::start(
+        &config.http,
+        StationState {
+            origin,
+            version: env!("CARGO_PKG_VERSION").into(),
+            retained,
+            store: store_path,
+            link: Some(link),
+            metrics: Some(recorder),
+            journal_writable: writable,
+            listeners_bound: Arc::clone(&listeners_bound),
+        },
+    )
+    .await?;
+    watched.extend(station.tls());
+
+    let mut mllp = Vec::new();
+    let drain = CancellationToken::new();
+    let mut listeners = JoinSet::new();
+    for listener in bound {
+        mllp.push((listener.stats.feed.clone(), listener.local_addr));
+        listeners.spawn(listener.serve(journal.handle(), drain.clone()));
+    }
+    listeners_bound.store(true, std::sync::atomic::Ordering::Relaxed);
+    let reloader = Reloader::start(watched);
+    let (stop, _) = watch::channel(false);
+    Ok(Running {
+        mllp,
+        mqtt,
+        http: station.address(),
+        stop,
+        parts: Some(RunningParts {
+            listeners,
+            drain,
+            journal,
+            engine,
+            publisher,
+            #[cfg(feature = "broker")]
+            broker,
+            station,
+            reloader,
+        }),
+    })
+}
+
+impl Running {
+    /// A way to end it.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle(self.stop.clone())
+    }
+
+    /// Runs until it is told to stop (or the judging thread ends), then stops in order. SIGHUP reads the certificates again.
+    pub async fn wait(mut self) -> Result<(), ServeError> {
+        let Some(parts) = self.parts.take() else { return Ok(()) };
+        let mut stop = self.stop.subscribe();
+        let mut alive = tokio::time::interval(Duration::from_millis(500));
+        let mut hangup = hangup();
+        let mut ended = false;
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                _ = alive.tick() => if parts.engine.is_finished() {
+                    ended = true;
+                    break;
+                },
+                () = hangup.next() => {
+                    tracing::info!("reading certificates again");
+                    parts.reloader.now();
+                }
+            }
+        }
+        parts.stop().await;
+        if ended { Err(ServeError::EngineEnded) } else { Ok(()) }
+    }
+}
+
+impl RunningParts {
+    async fn stop(mut self) {
+        self.drain.cancel();
+        while self.listeners.join_next().await.is_some() {}
+        let (journal, engine, publisher) = (self.journal, self.engine, self.publisher);
+        let _ = tokio::task::spawn_blocking(move || {
+            journal.close();
+            let _ = engine.join();
+            publisher.stop(PUBLISH_LAST);
+        })
+        .await;
+        #[cfg(feature = "broker")]
+        if let Some(broker) = self.broker {
+            let _ = tokio::task::spawn_blocking(move || broker.stop()).await;
+        }
+        self.station.stop().await;
+    }
+}
+
+/// What came over MQTT: commands into the journal, conditions to the judging thread.
+async fn take_inbound(
+    mut inbound: mpsc::Receiver<Inbound>,
+    journal: JournalHandle,
+    conditions: std::sync::mpsc::Sender<crate::monitor::SiteCondition>,
+) {
+    while let Some(input) = inbound.recv().await {
+        match input {
+            Inbound::Command(command) => {
+                if let Err(error) = journal.submit(Record::Command(command)).await {
+                    tracing::warn!(%error, "a command could not be stored and was not carried out");
+                }
+            }
+            Inbound::Condition(condition) => {
+                let _ = conditions.send(condition);
+            }
+            Inbound::Station { .. } => {}
+        }
+    }
+}
+
+fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// `sha256:` and 16 hex digits over the effective configuration.
+fn config_hash(config: &Config) -> String {
+    let text = toml::to_string(config).unwrap_or_default();
+    format!("sha256:{}", &key::hex(&Sha256::digest(text.as_bytes()))[..16])
+}
+
+/// SIGHUP, where there is one.
+struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+
+fn hangup() -> Hangup {
+    #[cfg(unix)]
+    return Hangup(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok());
+    #[cfg(not(unix))]
+    Hangup()
+}
+
+impl Hangup {
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}

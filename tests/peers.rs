@@ -1,0 +1,279 @@
+//! The real binary against programs that we did not write: mosquitto, mosquitto_sub, mosquitto_rr and `mllp_send`.
+//! `./test` installs them and turns the feature on.
+#![cfg(feature = "peers")]
+
+mod common;
+
+use common::{BPM, Client, HR, Mosquitto, PR, Served, Subscriber, pcd01, wait_for};
+use std::collections::HashSet;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn vitals(bed: &str, id: &str, hr: u64) -> Vec<u8> {
+    let hr_text = hr.to_string();
+    pcd01("GW", "ICU", bed, id, &common::now_hl7(), &[(HR, &hr_text, BPM), (PR, &hr_text, BPM)])
+}
+
+/// Makes the monitor raise: one id, two bodies.
+fn reuse(client: &mut Client, bed: &str, id: &str) {
+    assert_eq!(client.ask(&vitals(bed, id, 70)).unwrap().0, "CA");
+    assert_eq!(client.ask(&vitals(bed, id, 91)).unwrap().0, "CA");
+}
+
+/// A sender's ids are believed to be ids after 50 messages.
+fn warm_up(client: &mut Client, bed: &str) {
+    for n in 0..60 {
+        assert_eq!(client.ask(&vitals(bed, &format!("w-{bed}-{n}"), 70 + n % 5)).unwrap().0, "CA");
+    }
+}
+
+#[test]
+fn mosquitto_sub_sees_the_documents_on_the_embedded_broker() {
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start(data.path(), &["--site", "hsp"]);
+    let port = served.mqtt.expect("embedded broker").port();
+    let subscriber = Subscriber::start(port, &["vitalguard/#"], &[]);
+    let mut client = Client::connect(served.mllp);
+    warm_up(&mut client, "A1");
+    reuse(&mut client, "A1", "x1");
+    let event = wait_for("an event", || subscriber.payloads("/event/").into_iter().next());
+    assert_eq!(event["schema"], "alert-event/1");
+    assert_eq!(event["event"], "raised");
+    let state = wait_for("an active alert in the bed state", || {
+        subscriber.payloads("/bed/A1/state").into_iter().find(|s| !s["active"].as_array().unwrap().is_empty())
+    });
+    assert_eq!(state["schema"], "bed-state/1");
+    assert_eq!(state["active"][0]["id"], event["alert"]["id"]);
+    for part in ["/sys/status", "/sys/info", "/sys/heartbeat", "/feed/", "/ward/ICU/state", "/bed/A1/vitals"] {
+        wait_for(part, || subscriber.payloads(part).into_iter().next());
+    }
+    // A late joiner is told the truth by retained documents, in MQTT 5 and in 3.1.1.
+    for version in ["mqttv5", "mqttv311"] {
+        let late = Subscriber::start(port, &["vitalguard/v1/+/ward/+/bed/+/state"], &["-V", version, "--retained-only"]);
+        let state = wait_for("the retained state", || late.payloads("/bed/A1/state").into_iter().next());
+        assert_eq!(state["active"][0]["id"], event["alert"]["id"], "{version}");
+    }
+    // Acknowledge, and wait for the answer.
+    let id = event["alert"]["id"].as_str().unwrap();
+    let out = Command::new("mosquitto_rr")
+        .args(["-V", "mqttv5", "-q", "1", "-W", "20", "-h", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-t", "vitalguard/v1/hsp/cmd/local/ack", "-e", "vitalguard/v1/hsp/rsp/local/r1"])
+        .args(["-m", &format!("{{\"request_id\":\"r1\",\"alert\":\"{id}\"}}")])
+        .output()
+        .expect("mosquitto_rr is installed");
+    let answer: serde_json::Value = serde_json::from_slice(&out.stdout).expect("an answer");
+    assert_eq!((&answer["status"], &answer["alert_state"]), (&"ok".into(), &"acknowledged".into()), "{answer}");
+    let acknowledged =
+        wait_for("the event", || subscriber.payloads("/event/").into_iter().find(|e| e["event"] == "acknowledged"));
+    assert_eq!(acknowledged["by"]["user"], "local");
+}
+
+#[test]
+fn a_broker_that_dies_under_load_loses_no_event() {
+    let data = tempfile::tempdir().unwrap();
+    let store = tempfile::tempdir().unwrap();
+    let persistence =
+        format!("persistence true\npersistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 200", store.path().display());
+    let mut broker = Mosquitto::start(&persistence);
+    let port = broker.port;
+    let served = Served::start(data.path(), &["--mqtt-url", &broker.url()]);
+    // A durable subscriber: what the broker acknowledged, it delivers.
+    let subscriber = Subscriber::start(port, &["vitalguard/v1/+/ward/+/bed/+/event/#"], &["-c", "-i", "collector"]);
+    wait_for("the publisher", || (served.get("/ready").0 == 200).then_some(()));
+    let address = served.mllp;
+    let load = std::thread::spawn(move || {
+        let mut client = Client::connect(address);
+        for bed in 0..40 {
+            let bed = format!("L{bed}");
+            warm_up(&mut client, &bed);
+            reuse(&mut client, &bed, &format!("x-{bed}"));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_secs(1));
+        // A clean end writes the broker's own store; a crash of the broker's disk is not ours to answer for.
+        common::signal(broker.pid(), "TERM");
+        std::thread::sleep(Duration::from_millis(700));
+        broker.kill();
+        broker = Mosquitto::start_on(port, &persistence);
+    }
+    load.join().unwrap();
+    let kept = || {
+        let (_, body) = served.get("/api/v1/alerts?format=jsonl&limit=10000");
+        body.lines()
+            .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap())
+            .map(|e| (e["alert"]["id"].as_str().unwrap().to_owned(), e["seq"].as_u64().unwrap()))
+            .collect::<HashSet<_>>()
+    };
+    wait_for("every event that the store holds", || {
+        let seen: HashSet<_> = subscriber
+            .payloads("/event/")
+            .into_iter()
+            .map(|e| (e["alert"]["id"].as_str().unwrap().to_owned(), e["seq"].as_u64().unwrap()))
+            .collect();
+        let kept = kept();
+        (kept.len() >= 40 && kept.is_subset(&seen)).then_some(())
+    });
+}
+
+#[test]
+fn a_full_disk_answers_ae_says_so_and_recovers() {
+    let mount = tempfile::tempdir().unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"])
+        .arg(mount.path())
+        .status()
+        .is_ok_and(|s| s.success());
+    assert!(mounted, "this test mounts a small tmpfs and needs the right to (root)");
+    struct Unmount(std::path::PathBuf);
+    impl Drop for Unmount {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        }
+    }
+    let _unmount = Unmount(mount.path().to_owned());
+    let mut served = Served::start_with(
+        &mount.path().join("data"),
+        &[],
+        &[("VITALGUARD_JOURNAL__SEGMENT_BYTES", "2097152"), ("VITALGUARD_JOURNAL__RETAIN_DAYS", "30")],
+    );
+    let port = served.mqtt.expect("embedded broker").port();
+    let subscriber = Subscriber::start(port, &["vitalguard/#"], &[]);
+    let mut client = Client::connect(served.mllp);
+    warm_up(&mut client, "D1");
+    assert_eq!(served.get("/ready").0, 200);
+    // Somebody else fills the disk.
+    let filler = mount.path().join("filler");
+    let _ = Command::new("dd").arg("if=/dev/zero").arg(format!("of={}", filler.display())).arg("bs=1M").stderr(Stdio::null()).status();
+    let padding = "X".repeat(200_000);
+    let mut last = String::new();
+    for n in 0..400 {
+        let mut message = vitals("D1", &format!("f{n}"), 70);
+        message.extend_from_slice(format!("ZPD|{padding}\r").as_bytes());
+        last = client.ask(&message).unwrap().0;
+        if last != "CA" {
+            break;
+        }
+    }
+    assert_eq!(last, "CE", "a full disk is answered with an error");
+    let (status, body) = wait_for("/ready to say so", || {
+        let (status, body) = served.get("/ready");
+        (status == 503).then_some((status, body))
+    });
+    assert!(body.contains("journal"), "{status} {body}");
+    wait_for("MQTT to say so", || {
+        subscriber.payloads("/bed/_site/state").into_iter().find(|s| s.to_string().contains("S01 journal_failed"))
+    });
+    std::fs::remove_file(&filler).unwrap();
+    wait_for("the journal to take messages again", || {
+        (client.ask(&vitals("D1", "again", 71)).unwrap().0 == "CA").then_some(())
+    });
+    wait_for("readiness", || (served.get("/ready").0 == 200).then_some(()));
+    wait_for("the condition to end", || {
+        subscriber
+            .payloads("/event/")
+            .into_iter()
+            .find(|e| e["alert"]["condition"] == "S01 journal_failed" && e["event"] == "cleared")
+    });
+    assert!(served.terminate().success());
+}
+
+/// What `mllp_send --loose` got for a file: MSA-1 of each answer, `-` where none came.
+fn send_loose(program: &str, port: u16, file: &std::path::Path) -> String {
+    let mut child = Command::new(program)
+        .args(["--loose", "--port", &port.to_string(), "--file"])
+        .arg(file)
+        .arg("127.0.0.1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("mllp_send is installed (./test installs it)");
+    let mut out = child.stdout.take().expect("piped");
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = out.read_to_end(&mut bytes);
+        bytes
+    });
+    // It waits for an answer for ever, also where none is due.
+    let deadline = Instant::now() + Duration::from_secs(3);
+    let mut waited = false;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            waited = true;
+            let _ = child.kill();
+            let _ = child.wait();
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let bytes = reader.join().unwrap();
+    let mut codes: Vec<String> = String::from_utf8_lossy(&bytes)
+        .split(['\r', '\n'])
+        .filter(|s| s.starts_with("MSA"))
+        .map(|s| s.chars().skip(4).take(2).collect())
+        .collect();
+    if waited {
+        codes.push("-".into());
+    }
+    codes.join(" ")
+}
+
+#[test]
+fn mllp_send_gets_the_prescribed_answer_for_each_message() {
+    let Some(folder) = common::shared("hl7") else { return };
+    let program = std::env::var("VITALGUARD_TEST_MLLP_SEND").unwrap_or_else(|_| "mllp_send".into());
+    let expected_path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/expect/mllp_send.tsv");
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            files.extend(std::fs::read_dir(entry.path()).unwrap().flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "hl7")));
+        }
+    }
+    files.sort();
+    // Several at a time: where no answer is due, mllp_send must be given time to wait for it.
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let results = std::sync::Mutex::new(vec![String::new(); files.len()]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let Some(file) = files.get(n) else { break };
+                    let codes = send_loose(&program, served.mllp.port(), file);
+                    results.lock().unwrap()[n] = codes;
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap();
+    let mut actual = String::from("# file\tMSA-1 of each answer to `mllp_send --loose`, in order; `-`: none was due\n");
+    for (file, codes) in files.iter().zip(&results) {
+        actual.push_str(&format!("{}\t{codes}\n", file.strip_prefix(&folder).unwrap().display()));
+    }
+    if std::env::var_os("VITALGUARD_BLESS").is_some() {
+        std::fs::write(&expected_path, &actual).unwrap();
+    }
+    let expected = std::fs::read_to_string(&expected_path).expect("the committed table");
+    for (n, (e, a)) in expected.lines().zip(actual.lines()).enumerate() {
+        assert_eq!(e, a, "line {}", n + 1);
+    }
+    assert_eq!(expected.lines().count(), actual.lines().count());
+    // And it is still there.
+    assert_eq!(Client::connect(served.mllp).ask(&vitals("Z9", "after", 70)).unwrap(), ("CA".into(), "after".into()));
+}
+
+#[test]
+fn the_demo_catches_what_it_plays() {
+    let out = Command::new(env!("CARGO_BIN_EXE_vitalguard"))
+        .args(["demo", "--for", "150", "--mllp", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{text}");
+    assert!(text.contains("P02"), "{text}");
+    assert!(text.contains("P01"), "{text}");
+}

@@ -1,0 +1,218 @@
+//! The real binary over real sockets, with nothing else on the machine.
+
+mod common;
+
+use common::{BPM, Client, HR, PERCENT, PR, SPO2, Served, pcd01, wait_for};
+use std::collections::HashSet;
+use std::process::Command;
+
+/// A steady patient of four values; `n` makes them move.
+fn values(n: u64) -> [String; 3] {
+    let hr = 70 + (n * 7 % 5);
+    [hr.to_string(), (hr + n % 2).to_string(), (96 + n % 3).to_string()]
+}
+
+fn vitals(application: &str, bed: &str, id: &str, n: u64) -> Vec<u8> {
+    let [hr, pr, spo2] = values(n);
+    pcd01(application, "ICU", bed, id, &common::now_hl7(), &[(HR, &hr, BPM), (PR, &pr, BPM), (SPO2, &spo2, PERCENT)])
+}
+
+/// Alert events as the service kept them, one JSON document a line.
+fn events(served: &Served) -> Vec<serde_json::Value> {
+    let (status, body) = served.get("/api/v1/alerts?format=jsonl&limit=10000");
+    assert_eq!(status, 200, "{body}");
+    body.lines().map(|l| serde_json::from_str(l).expect("a JSON document a line")).collect()
+}
+
+/// Without what may differ between a live run and a replay of its journal.
+fn comparable(mut event: serde_json::Value) -> serde_json::Value {
+    if let Some(object) = event.as_object_mut() {
+        object.remove("boot");
+        object.remove("replay");
+        object.remove("sig");
+        if let Some(alert) = object.get_mut("alert").and_then(|a| a.as_object_mut()) {
+            alert.remove("href");
+        }
+    }
+    event
+}
+
+fn replay_journal(data: &std::path::Path) -> Vec<serde_json::Value> {
+    let out = Command::new(env!("CARGO_BIN_EXE_vitalguard"))
+        .args(["replay", "--alerts", "-", "--data"])
+        .arg(data)
+        .arg(data.join("journal"))
+        .output()
+        .expect("the binary was built by cargo");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+#[test]
+fn a_reused_control_id_stands_in_the_alerts_within_seconds() {
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let mut client = Client::connect(served.mllp);
+    for n in 0..60 {
+        let (code, id) = client.ask(&vitals("GW", "B1", &format!("m{n}"), n)).unwrap();
+        assert_eq!((code.as_str(), id), ("CA", format!("m{n}")));
+    }
+    client.ask(&vitals("GW", "B1", "m59", 1000)).unwrap();
+    let raised = wait_for("the alert", || events(&served).into_iter().find(|e| e["event"] == "raised"));
+    assert_eq!(raised["schema"], "alert-event/1");
+    assert_eq!(raised["alert"]["condition"], "P01 control_id_reuse");
+    assert_eq!(raised["alert"]["assessment"], "tamper");
+    assert_eq!((&raised["ward"], &raised["bed"]), (&"ICU".into(), &"B1".into()));
+    let (status, state) = served.get("/api/v1/state/ICU/B1");
+    assert_eq!(status, 200, "{state}");
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["active"][0]["id"], raised["alert"]["id"]);
+}
+
+#[test]
+fn live_replayed_and_recovered_are_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    let mut acknowledged = HashSet::new();
+    let mut sent = 0u64;
+    // Three lives, each ended by kill -9 while a sender is in the middle of it.
+    for life in 0..3u64 {
+        let mut served = Served::start(data.path(), &[]);
+        let address = served.mllp;
+        let sender = std::thread::spawn(move || {
+            let mut acknowledged = Vec::new();
+            let mut client = Client::connect(address);
+            for n in 0..100_000u64 {
+                let bed = format!("B{}", n % 4);
+                // Every 40th message reuses an id with another body.
+                let id = if n % 40 == 39 { format!("l{life}-{}", n - 4) } else { format!("l{life}-{n}") };
+                match client.ask(&vitals("GW", &bed, &id, n)) {
+                    Ok((code, _)) => {
+                        assert_eq!(code, "CA");
+                        acknowledged.push(n);
+                    }
+                    Err(_) => break,
+                }
+            }
+            acknowledged
+        });
+        std::thread::sleep(std::time::Duration::from_millis(1500 + 400 * life));
+        served.kill();
+        let numbers = sender.join().unwrap();
+        assert!(numbers.len() > 20, "only {} messages in life {life}", numbers.len());
+        sent += numbers.len() as u64;
+        acknowledged.extend(numbers.into_iter().map(|n| (life, n)));
+    }
+    let mut served = Served::start(data.path(), &[]);
+    wait_for("readiness", || (served.get("/ready").0 == 200).then_some(()));
+    let live = events(&served);
+    assert!(served.terminate().success());
+    assert!(!live.is_empty());
+
+    // None doubled: every (alert, seq) once, every seq gapless.
+    let mut seen = HashSet::new();
+    for event in &live {
+        let key = (event["alert"]["id"].as_str().unwrap().to_owned(), event["seq"].as_u64().unwrap());
+        assert!(seen.insert(key.clone()), "doubled: {key:?}");
+        assert!(key.1 == 1 || seen.contains(&(key.0.clone(), key.1 - 1)), "gap before {key:?}");
+    }
+    // None lost, and the same: the journal, replayed, says what the live service said.
+    let replayed = replay_journal(data.path());
+    let live: Vec<_> = live.into_iter().map(comparable).collect();
+    let replayed: Vec<_> = replayed.into_iter().map(comparable).collect();
+    assert_eq!(replayed.len(), live.len(), "live {} events, replayed {}", live.len(), replayed.len());
+    for (n, (l, r)) in live.iter().zip(&replayed).enumerate() {
+        assert_eq!(serde_json::to_string(l).unwrap(), serde_json::to_string(r).unwrap(), "event {n}");
+    }
+    // Whatever was acknowledged is in the journal.
+    let out = Command::new(env!("CARGO_BIN_EXE_vitalguard"))
+        .args(["replay", "--data"])
+        .arg(data.path())
+        .arg(data.path().join("journal"))
+        .output()
+        .unwrap();
+    let summary = String::from_utf8_lossy(&out.stderr).into_owned();
+    let messages = summary
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .collect::<Vec<_>>()
+        .windows(2)
+        .find_map(|w| (w[1] == "messages").then(|| w[0].parse::<u64>().ok()).flatten())
+        .unwrap_or_else(|| panic!("no count of messages in: {summary}"));
+    assert!(messages >= sent, "{sent} acknowledged, {messages} in the journal");
+    assert!(acknowledged.len() as u64 == sent);
+}
+
+#[test]
+fn a_thousand_connections_are_served() {
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let mut clients: Vec<Client> = (0..1000).map(|_| Client::connect(served.mllp)).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.send(&vitals("GW", &format!("C{n}"), &format!("c{n}"), n as u64)).unwrap();
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(common::msa(&client.receive().unwrap()), ("CA".into(), format!("c{n}")));
+    }
+    wait_for("1000 beds", || {
+        let (_, body) = served.get("/api/v1/state");
+        (body.matches("\"bed-state/1\"").count() >= 1000).then_some(())
+    });
+}
+
+#[test]
+fn sigterm_drains_and_loses_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let mut served = Served::start(data.path(), &[]);
+    let mut client = Client::connect(served.mllp);
+    for n in 0..200 {
+        client.ask(&vitals("GW", "B1", &format!("s{n}"), n)).unwrap();
+    }
+    client.ask(&vitals("GW", "B1", "s199", 5000)).unwrap();
+    let status = served.terminate();
+    assert!(status.success(), "{status}:\n{}", served.log.lock().unwrap());
+    let served = Served::start(data.path(), &[]);
+    let found = wait_for("the alert of the life before", || {
+        events(&served).into_iter().find(|e| e["alert"]["condition"] == "P01 control_id_reuse")
+    });
+    assert_eq!(found["seq"], 1);
+}
+
+#[test]
+fn a_plain_listener_beyond_loopback_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_vitalguard"))
+        .args(["serve", "--mllp", "0.0.0.0:0", "--data"])
+        .arg(data.path())
+        .output()
+        .unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&out.stderr);
+    assert!(text.contains("plaintext"), "{text}");
+}
+
+#[test]
+fn no_patient_token_leaves() {
+    let data = tempfile::tempdir().unwrap();
+    let mut served = Served::start_with(data.path(), &[], &[("RUST_LOG", "info")]);
+    let mut client = Client::connect(served.mllp);
+    let marked = |id: &str, n: u64| {
+        let text = String::from_utf8(vitals("GW", "B1", id, n)).unwrap();
+        let text = text.replace("P-B1", "TOKENPID3").replace("Invented^B1", "TOKENNAME^TOKENGIVEN").replace("19500101", "19510203");
+        (text + "NTE|1||TOKENNOTE\r").into_bytes()
+    };
+    for n in 0..80 {
+        client.ask(&marked(&format!("t{n}"), n)).unwrap();
+    }
+    client.ask(&marked("t79", 3)).unwrap();
+    client.ask(b"MSH|^~\\&|TOKENAPP").unwrap();
+    client.send(b"not hl7 TOKENNOTE").unwrap();
+    wait_for("an alert", || (!events(&served).is_empty()).then_some(()));
+    let mut everything = String::new();
+    for path in ["/api/v1/state", "/api/v1/alerts?format=jsonl", "/api/v1/alerts", "/api/v1/feeds", "/metrics", "/ready", "/health"] {
+        everything.push_str(&served.get(path).1);
+    }
+    served.terminate();
+    everything.push_str(&served.log.lock().unwrap());
+    for token in ["TOKENPID3", "TOKENNAME", "TOKENGIVEN", "TOKENNOTE", "19510203"] {
+        assert!(!everything.contains(token), "{token} left the house");
+    }
+}

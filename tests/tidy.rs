@@ -1,0 +1,160 @@
+//! Holds the architecture: modules look downwards only, the core has no clock, socket or file, no file is dead, and the
+//! project speaks of itself alone.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Modules from the ground up: a module may use itself and what stands before it.
+const ORDER: &[&str] = &[
+    "time", "vital", "observation", "charset", "mllp", "hl7", "stats", "population", "profile", "bed", "check", "config", "command",
+    "alert", "text", "document", "fusion", "episode", "fleet", "monitor", "eval", "shell", "cli",
+];
+
+/// Modules that may touch clocks, sockets, files, threads and the async runtime.
+const SHELL: &[&str] = &["shell", "cli"];
+
+/// What the core must not name.
+/// (`std::net::SocketAddr` is a value and may be named.)
+const FORBIDDEN: &[&str] = &[
+    "std::fs", "TcpStream", "TcpListener", "UdpSocket", "ToSocketAddrs", "std::thread", "std::process", "std::env", "SystemTime", "std::time::Instant", "Instant::now",
+    "tokio::", "rumqttc", "rusqlite", "axum", "Timestamp::now", "Zoned::now", "thread_rng", "rand::rng",
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, ending: &str, out: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files(&path, ending, out);
+        } else if path.extension().is_some_and(|e| e == ending) {
+            out.push(path);
+        }
+    }
+    out.sort();
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut list = Vec::new();
+    files(&root().join("src"), "rs", &mut list);
+    list.into_iter().map(|p| (p.strip_prefix(root()).unwrap().to_path_buf(), std::fs::read_to_string(&p).unwrap())).collect()
+}
+
+/// The first module of a path under `src`: `src/hl7/ack.rs` is `hl7`.
+fn module(path: &Path) -> String {
+    let inner = path.strip_prefix("src").unwrap();
+    let first = inner.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.strip_suffix(".rs").unwrap_or(&first).to_owned()
+}
+
+/// The code of a file without its tests and comments.
+fn code(text: &str) -> String {
+    let body = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    body.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn modules_look_downwards_only() {
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        let from = module(&path);
+        if from == "lib" || from == "main" {
+            continue;
+        }
+        let Some(rank) = ORDER.iter().position(|m| *m == from) else {
+            faults.push(format!("{}: module `{from}` has no place in the order", path.display()));
+            continue;
+        };
+        let code = code(&text);
+        for (at, _) in code.match_indices("crate::") {
+            let rest = &code[at + 7..];
+            let to: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if let Some(other) = ORDER.iter().position(|m| *m == to)
+                && other > rank
+            {
+                faults.push(format!("{}: `{from}` looks up to `{to}`", path.display()));
+            }
+        }
+    }
+    faults.dedup();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_core_has_no_clock_socket_or_file() {
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        let name = module(&path);
+        if SHELL.contains(&name.as_str()) || name == "main" {
+            continue;
+        }
+        let code = code(&text);
+        for word in FORBIDDEN {
+            if code.contains(word) {
+                faults.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn no_source_file_is_dead() {
+    let all = sources();
+    let mut declared = BTreeSet::new();
+    for (path, text) in &all {
+        let folder = match path.file_name().and_then(|n| n.to_str()) {
+            Some("mod.rs" | "lib.rs" | "main.rs") => path.parent().unwrap().to_path_buf(),
+            _ => path.with_extension(""),
+        };
+        for line in text.lines() {
+            let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            if let Some(name) = line.strip_prefix("mod ").and_then(|l| l.strip_suffix(';')) {
+                declared.insert(folder.join(format!("{name}.rs")));
+                declared.insert(folder.join(name).join("mod.rs"));
+            }
+        }
+        // The catalogue declares its files by a list of words.
+        if path.ends_with("check/mod.rs") {
+            let list = text.rsplit("catalogue! {").next().unwrap_or_default();
+            for word in list.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()) {
+                declared.insert(folder.join(format!("{word}.rs")));
+            }
+        }
+    }
+    let dead: Vec<_> = all
+        .iter()
+        .map(|(path, _)| path)
+        .filter(|p| !p.ends_with("src/lib.rs") && !p.ends_with("src/main.rs") && !declared.contains(*p))
+        .collect();
+    assert!(dead.is_empty(), "declared by nobody: {dead:?}");
+}
+
+#[test]
+fn the_project_speaks_of_itself_alone() {
+    // Words of a workshop, not of the product. Written in pieces, so that this list does not find itself.
+    let words =
+        [concat!("../sha", "red/design"), concat!("house", ".md"), concat!("engineering", ".md"), concat!("/wo", "rk/"), concat!("issue", " #")];
+    let mut list = Vec::new();
+    for folder in ["src", "models", "data", "tests", "benches"] {
+        for ending in ["rs", "toml", "md"] {
+            files(&root().join(folder), ending, &mut list);
+        }
+    }
+    for name in ["README.md", "DECISIONS.md", "CHANGELOG.md", "SECURITY.md", "CHECKS.md", "vitalguard.example.toml"] {
+        list.push(root().join(name));
+    }
+    let mut faults = Vec::new();
+    for path in list {
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        for word in words {
+            if text.contains(word) {
+                faults.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
