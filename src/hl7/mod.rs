@@ -24,6 +24,7 @@ pub mod place;
 pub mod show;
 pub mod time;
 pub mod tree;
+pub mod unit;
 pub mod value;
 
 pub use batch::{Batch, is_batch, split_batch};
