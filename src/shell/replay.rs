@@ -216,7 +216,7 @@ impl<'a, W: Wall> Driver<'a, W> {
             })
             .collect();
         let mut merged = Merged::new(inputs, zone, bytes_max, progress);
-        while let Some(due) = merged.next() {
+        while let Some(due) = merged.next_due() {
             self.take(due)?;
         }
         // A recording that names no time at all happened at the beginning of time.

@@ -94,8 +94,7 @@ impl<'a> Merged<'a> {
     }
 
     /// The next message in time.
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Option<Due> {
+    pub fn next_due(&mut self) -> Option<Due> {
         let Reverse((at, input)) = self.queue.pop()?;
         if self.open[input].is_none() {
             self.start(input);
@@ -116,7 +115,7 @@ impl<'a> Merged<'a> {
 
 impl Open {
     fn advance(&mut self) {
-        self.head = self.reader.next().map(|piece| (self.clock.of(&piece), piece));
+        self.head = self.reader.next_piece().map(|piece| (self.clock.of(&piece), piece));
     }
     fn outcome(&self) -> Outcome {
         Outcome {

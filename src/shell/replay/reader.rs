@@ -94,11 +94,11 @@ impl Reader {
     }
 
     /// The next message. Read errors end the recording and stand in [`Faults::broken`].
-    pub fn next(&mut self) -> Option<Piece> {
+    pub fn next_piece(&mut self) -> Option<Piece> {
         loop {
             match &mut self.scanner {
                 Scanner::Done(..) => return None,
-                Scanner::Text(text) => match text.next() {
+                Scanner::Text(text) => match text.next_found() {
                     Ok(Some(Found::Message(piece))) => {
                         self.faults.messages += 1;
                         return Some(piece);
@@ -114,7 +114,7 @@ impl Reader {
                     Ok(None) => self.end(None),
                     Err(error) => self.end(Some(error)),
                 },
-                Scanner::Framed(framed) => match framed.next(&mut self.faults) {
+                Scanner::Framed(framed) => match framed.next_piece(&mut self.faults) {
                     Ok(Some(piece)) => {
                         self.faults.messages += 1;
                         return Some(piece);
@@ -172,7 +172,7 @@ impl Reader {
 }
 
 impl Framed {
-    fn next(&mut self, faults: &mut Faults) -> io::Result<Option<Piece>> {
+    fn next_piece(&mut self, faults: &mut Faults) -> io::Result<Option<Piece>> {
         loop {
             if let Some(piece) = self.queue.pop_front() {
                 return Ok(Some(piece));

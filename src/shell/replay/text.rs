@@ -119,7 +119,7 @@ impl<R: BufRead> Text<R> {
 
     /// The next message or fault; `None` at the end. A read error (a cut archive, a bad disk) is told once, after what came
     /// before it.
-    pub fn next(&mut self) -> io::Result<Option<Found>> {
+    pub fn next_found(&mut self) -> io::Result<Option<Found>> {
         loop {
             if let Some(found) = self.ready.pop_front() {
                 return Ok(Some(found));
@@ -506,7 +506,7 @@ mod tests {
         // A tiny buffer: every border falls somewhere.
         let mut scanner = Text::new(io::BufReader::with_capacity(7, text.as_ref()), 1 << 20);
         let mut list = Vec::new();
-        while let Some(found) = scanner.next().unwrap() {
+        while let Some(found) = scanner.next_found().unwrap() {
             list.push(found);
         }
         (list, scanner.habits)
@@ -597,7 +597,7 @@ mod tests {
         let text = format!("{A}{huge}{B}");
         let mut scanner = Text::new(io::BufReader::with_capacity(64, text.as_bytes()), 2000);
         let mut kinds = Vec::new();
-        while let Some(found) = scanner.next().unwrap() {
+        while let Some(found) = scanner.next_found().unwrap() {
             kinds.push(matches!(found, Found::Message(_)));
         }
         assert_eq!(kinds, [true, false, true]);

@@ -73,7 +73,7 @@ impl RecordedClock {
     /// The time of the next message; `None` while nothing has named a time.
     pub fn of(&mut self, piece: &Piece) -> Option<Timestamp> {
         let sent = sent(&piece.payload, &self.zone);
-        let year = sent.or(self.last).map_or(1970, |at| year(at));
+        let year = sent.or(self.last).map_or(1970, year);
         let at = piece.arrived.and_then(|stamp| stamp.instant(year, &self.zone)).or(sent);
         self.last = self.last.max(at);
         self.last
