@@ -320,7 +320,7 @@ impl Engine {
             match output {
                 Output::Alert(event) => {
                     metrics::alert_event(event.event.as_str(), event.alert.priority.as_str());
-                    let row = event_row(&event, &self.envelope);
+                    let row = EventRow::of(&event, &self.envelope);
                     self.pending.events.push(row);
                 }
                 Output::BedChanged(bed) => {
@@ -447,7 +447,7 @@ impl Engine {
                 by: None,
                 cause: Cause::Config,
             };
-            let row = event_row(&event, &self.envelope);
+            let row = EventRow::of(&event, &self.envelope);
             self.pending.events.push(row);
         }
         self.flush();
@@ -706,31 +706,6 @@ impl Engine {
 fn save_snapshot(folder: &Path, sequence: u64, state: &[u8]) {
     if let Err(error) = write_snapshot(folder, sequence, state) {
         tracing::warn!(%error, "a snapshot was not written: the next start reads more of the journal");
-    }
-}
-
-fn event_row(event: &AlertEvent, envelope: &Envelope) -> EventRow {
-    let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let alert = &event.alert;
-    let priority = |p: crate::check::Priority| word(serde_json::json!(p));
-    EventRow {
-        alert: alert.id.clone(),
-        seq: event.seq,
-        event: event.event.as_str().to_owned(),
-        at: event.ts,
-        json: event.to_json(envelope).into_bytes(),
-        alert_json: alert.to_json(envelope).into_bytes(),
-        reference: alert.reference.clone(),
-        ward: alert.ward.clone(),
-        bed: alert.bed.clone(),
-        condition: alert.condition.clone(),
-        assessment: word(serde_json::json!(alert.assessment)),
-        priority: priority(alert.priority),
-        previous_priority: event.topics().1.map(priority),
-        state: word(serde_json::json!(alert.state)),
-        onset: alert.onset,
-        raised: alert.raised,
-        open: alert.state != AlertState::Cleared,
     }
 }
 

@@ -258,7 +258,7 @@ impl Mosquitto {
     pub fn start_on(port: u16, extra: &str) -> Mosquitto {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("mosquitto.conf");
-        std::fs::write(&config, format!("listener {port} 127.0.0.1\nallow_anonymous true\n{extra}\n")).unwrap();
+        std::fs::write(&config, format!("user root\nlistener {port} 127.0.0.1\nallow_anonymous true\n{extra}\n")).unwrap();
         let child = Command::new("mosquitto")
             .arg("-c")
             .arg(&config)
