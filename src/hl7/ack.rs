@@ -282,7 +282,10 @@ fn characters(delimiters: super::Delimiters) -> [u8; 4] {
 fn to_utf16(message: &[u8], big: bool, mark: bool) -> Vec<u8> {
     let text = String::from_utf8_lossy(message);
     let mark = mark.then_some(0xFEFF);
-    mark.into_iter().chain(text.encode_utf16()).flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+    mark.into_iter()
+        .chain(text.encode_utf16())
+        .flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() })
+        .collect()
 }
 
 #[cfg(test)]

@@ -164,7 +164,10 @@ fn the_id_comes_back_byte_for_byte() {
     let text = &answer.messages[0];
     assert!(memchr::memmem::find(text, b"|M\xFCller|").is_some());
     assert!(text.ends_with(b"\rMSA|AA|a&b~c\\X41\\ \xE9 \r"));
-    assert_eq!(answers("MSH|^~\\&|A||||2026||ORU^R01||P|2.4\r", Outcome::Stored, AckMode::Auto)[0].split('/').nth(1), Some("MSA|AA|"));
+    assert_eq!(
+        answers("MSH|^~\\&|A||||2026||ORU^R01||P|2.4\r", Outcome::Stored, AckMode::Auto)[0].split('/').nth(1),
+        Some("MSA|AA|")
+    );
 }
 
 #[test]
@@ -200,7 +203,8 @@ fn utf_16_is_answered_in_utf_16() {
 
 #[test]
 fn a_batch_is_answered_message_by_message() {
-    let batch = "FHS|^~\\&|X\rBHS|^~\\&|X\rMSH|^~\\&|A||||2026||ORU^R01|1|P|2.6\rPID|1\rMSH|^~\\&|A||||2026||ORU^R01|2|P|2.6\rBTS|2\r";
+    let batch =
+        "FHS|^~\\&|X\rBHS|^~\\&|X\rMSH|^~\\&|A||||2026||ORU^R01|1|P|2.6\rPID|1\rMSH|^~\\&|A||||2026||ORU^R01|2|P|2.6\rBTS|2\r";
     let found = answers(batch, Outcome::Stored, AckMode::Auto);
     assert_eq!(found.len(), 2);
     assert!(found[0].ends_with("|VGZZZ|P|2.6/MSA|AA|1/") && found[1].ends_with("|VGZZZ-2|P|2.6/MSA|AA|2/"), "{found:?}");

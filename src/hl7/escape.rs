@@ -72,7 +72,7 @@ fn formatting(command: &[u8], out: &mut Vec<u8>) -> bool {
     let number = number.strip_prefix(b"+").unwrap_or(number);
     let count = match number {
         b"" => 1,
-        [digits @ ..] if digits.len() <= 2 && digits.iter().all(u8::is_ascii_digit) => {
+        digits if digits.len() <= 2 && digits.iter().all(u8::is_ascii_digit) => {
             digits.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))
         }
         _ => return false,
@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn unknown_escapes_stay_as_sent() {
-        for raw in [r"\Z99\", r"\C2842\", r"\X4\", r"\X4G\", r"\X\", r"\é\", r"a\", r"\", r"\\", r"a\F", r"\.in\", r"\.sp1000\"] {
+        for raw in [r"\Z99\", r"\C2842\", r"\X4\", r"\X4G\", r"\X\", r"\é\", r"a\", r"\", r"\\", r"a\F", r"\.in\", r"\.sp1000\"]
+        {
             assert_eq!(text(raw), raw);
         }
         assert_eq!(text(r"\unknown\F\"), r"\unknown|", "what closes an unknown escape may open a known one");

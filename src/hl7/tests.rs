@@ -190,7 +190,10 @@ fn a_shifted_header_is_read_where_it_stands() {
     let mut scratch = Scratch::default();
     let message = Message::read(&latin, &mut scratch).unwrap();
     assert_eq!(message.flags().names().collect::<Vec<_>>(), ["msh_shifted"]);
-    assert_eq!((message.msh(3).text(), message.msh(9).component(2).text(), message.msh(10).text()), ("MON".into(), "R01".into(), "17".into()));
+    assert_eq!(
+        (message.msh(3).text(), message.msh(9).component(2).text(), message.msh(10).text()),
+        ("MON".into(), "R01".into(), "17".into())
+    );
     assert_eq!(message.first(b"NTE").unwrap().field(3).text(), "é");
     assert_eq!(message.header().field(10).raw(), b"ORU^R01^ORU_R01", "the segment itself stays as sent");
 }

@@ -188,17 +188,8 @@ impl Cursor<'_> {
     }
 
     fn dtm(&mut self) -> Result<Dtm, DtmFault> {
-        let mut dtm = Dtm {
-            year: 0,
-            month: 1,
-            day: 1,
-            hour: 0,
-            minute: 0,
-            second: 0,
-            ms: 0,
-            offset_min: None,
-            precision: Precision::Year,
-        };
+        let mut dtm =
+            Dtm { year: 0, month: 1, day: 1, hour: 0, minute: 0, second: 0, ms: 0, offset_min: None, precision: Precision::Year };
         let glued = self.run();
         // Eight digits of which the first four are a year; 17 are milliseconds glued on.
         if !matches!(glued, 4 | 6 | 8 | 10 | 12 | 14 | 17) {
@@ -206,7 +197,9 @@ impl Cursor<'_> {
         }
         dtm.year = self.number(4)? as i16;
         // `2025-01` and `2025-01-15` are dates, `2025-0500` is a year with an offset.
-        let iso = glued == 4 && self.peek() == Some(b'-') && self.bytes[self.at + 1..].iter().take_while(|b| b.is_ascii_digit()).count() == 2;
+        let iso = glued == 4
+            && self.peek() == Some(b'-')
+            && self.bytes[self.at + 1..].iter().take_while(|b| b.is_ascii_digit()).count() == 2;
         self.at += usize::from(iso);
         if self.run() >= 2 {
             dtm.month = self.number(2)? as u8;

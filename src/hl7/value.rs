@@ -154,11 +154,8 @@ fn comparator(text: &[u8]) -> IResult<&[u8], Comparator> {
 
 /// `72`, `-0.5`, `+37.2`, `.5`, `5.`
 fn decimal(text: &[u8]) -> IResult<&[u8], &[u8]> {
-    recognize((
-        opt(one_of("+-")),
-        alt((recognize((digit1, opt(pair(char('.'), digit0)))), recognize((char('.'), digit1)))),
-    ))
-    .parse(text)
+    recognize((opt(one_of("+-")), alt((recognize((digit1, opt(pair(char('.'), digit0)))), recognize((char('.'), digit1))))))
+        .parse(text)
 }
 
 /// A unit behind a number: begins with a letter, a percent or a degree sign; one word.
@@ -238,7 +235,9 @@ pub fn limits(field: Field<'_>) -> (f64, f64) {
         return NONE;
     }
     match number(text, escape) {
-        Value::Number { value, comparator: Some(Comparator::Greater | Comparator::GreaterOrEqual), .. } => return (value, f64::NAN),
+        Value::Number { value, comparator: Some(Comparator::Greater | Comparator::GreaterOrEqual), .. } => {
+            return (value, f64::NAN);
+        }
         Value::Number { value, comparator: Some(_), .. } => return (f64::NAN, value),
         _ => {}
     }
