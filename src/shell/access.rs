@@ -97,6 +97,8 @@ impl Access {
                     && verbs.is_none_or(|verbs| verbs.iter().any(|allowed| allowed == verb))
             }
             ["v1", _, "station", user, "status"] => *user == name && bytes <= STATION_BYTES_MAX,
+            // `vitalguard replay --to mqtt` on this machine: a sandbox of its own, nothing of it retained.
+            ["replay", _, "v1", _, "ward", ..] => matches!(who, Who::Local) && !retain,
             _ => false,
         }
     }
