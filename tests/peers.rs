@@ -101,7 +101,7 @@ fn a_broker_that_dies_under_load_loses_no_event() {
     }
     load.join().unwrap();
     let kept = || {
-        let (_, body) = served.get("/api/v1/alerts?format=jsonl&limit=10000");
+        let (_, body) = served.get("/api/v1/alerts?format=jsonl&limit=1000");
         body.lines()
             .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap())
             .map(|e| (e["alert"]["id"].as_str().unwrap().to_owned(), e["seq"].as_u64().unwrap()))

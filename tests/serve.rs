@@ -19,7 +19,7 @@ fn vitals(application: &str, bed: &str, id: &str, n: u64) -> Vec<u8> {
 
 /// Alert events as the service kept them, one JSON document a line.
 fn events(served: &Served) -> Vec<serde_json::Value> {
-    let (status, body) = served.get("/api/v1/alerts?format=jsonl&limit=10000");
+    let (status, body) = served.get("/api/v1/alerts?format=jsonl&limit=1000");
     assert_eq!(status, 200, "{body}");
     body.lines().map(|l| serde_json::from_str(l).expect("a JSON document a line")).collect()
 }

@@ -189,12 +189,16 @@ pub(crate) async fn alerts(
         }
         "jsonl" => {
             with_store(&shared, move |store| {
-                let mut body = Vec::new();
+                // In the order in which they happened, as a replay writes them.
+                let mut events = Vec::new();
                 for row in store.list(&filter, limit)? {
-                    for event in store.events(&row.id)? {
-                        body.extend_from_slice(&event);
-                        body.push(b'\n');
-                    }
+                    events.append(&mut store.numbered_events(&row.id)?);
+                }
+                events.sort_unstable_by_key(|(number, _)| *number);
+                let mut body = Vec::new();
+                for (_, event) in &events {
+                    body.extend_from_slice(event);
+                    body.push(b'\n');
                 }
                 Ok(([(header::CONTENT_TYPE, "application/jsonl")], body).into_response())
             })

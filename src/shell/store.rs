@@ -266,12 +266,13 @@ CREATE INDEX alerts_open ON alerts(open) WHERE open = 1;
 CREATE INDEX alerts_raised ON alerts(raised_ms, number);
 CREATE INDEX alerts_reference ON alerts(reference);
 CREATE TABLE events (
+    number INTEGER PRIMARY KEY,
     alert TEXT NOT NULL,
     seq INTEGER NOT NULL,
     at_ms INTEGER NOT NULL,
     json BLOB NOT NULL,
-    PRIMARY KEY (alert, seq)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (alert, seq)
+) STRICT;
 CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     kind INTEGER NOT NULL,

@@ -75,8 +75,13 @@ impl AlertReader {
 
     /// The events of an alert in order, each a complete `alert-event/1` document.
     pub fn events(&self, id: &str) -> Result<Vec<Vec<u8>>, StoreError> {
-        let mut select = self.connection.prepare_cached("SELECT json FROM events WHERE alert = ?1 ORDER BY seq")?;
-        let rows = select.query_map([id], |row| row.get(0))?;
+        Ok(self.numbered_events(id)?.into_iter().map(|(_, json)| json).collect())
+    }
+
+    /// The same, each with its place among the events of all alerts.
+    pub fn numbered_events(&self, id: &str) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let mut select = self.connection.prepare_cached("SELECT number, json FROM events WHERE alert = ?1 ORDER BY seq")?;
+        let rows = select.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
