@@ -63,10 +63,11 @@ fn a_reused_control_id_stands_in_the_alerts_within_seconds() {
     assert_eq!(raised["alert"]["condition"], "P01 control_id_reuse");
     assert_eq!(raised["alert"]["assessment"], "tamper");
     assert_eq!((&raised["ward"], &raised["bed"]), (&"ICU".into(), &"B1".into()));
-    let (status, state) = served.get("/api/v1/state/ICU/B1");
-    assert_eq!(status, 200, "{state}");
-    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-    assert_eq!(state["active"][0]["id"], raised["alert"]["id"]);
+    wait_for("the alert in the bed's state", || {
+        let (status, state) = served.get("/api/v1/state/ICU/B1");
+        assert_eq!(status, 200, "{state}");
+        state.contains(raised["alert"]["id"].as_str().unwrap()).then_some(())
+    });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::load::{Overrides, load};
 use super::{Global, Usage, start_logging};
+use crate::shell::key;
 use crate::shell::replay::input::{Progress, gather, run_id};
 use crate::shell::replay::mllp::{Answers, Sender};
 use crate::shell::replay::mqtt::Publisher;
@@ -57,6 +58,10 @@ struct ReplayOverrides {
     /// Configuration file (TOML).
     #[arg(long, env = "VITALGUARD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Data folder of a service: hash devices and peers under its key, so that alerts read as they did there (default: a fixed
+    /// key, the same on any machine).
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Slug of the installation.
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
@@ -90,6 +95,7 @@ fn speed(text: &str) -> Result<Speed, String> {
 pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let overrides = Overrides {
         config: args.overrides.config,
+        data: args.overrides.data.clone(),
         site: args.overrides.site,
         mqtt_url: args.overrides.mqtt_url,
         ..Overrides::default()
@@ -155,7 +161,11 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     );
     let zone = jiff::tz::TimeZone::get(&config.zone).context("the site's time zone")?;
     let bytes_max = config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
-    let options = Options { run: run.clone(), feed: args.feed, feed_each: args.feed_each, shift_to, judge };
+    let site_key = match (&args.overrides.data, &config.privacy.key_file) {
+        (None, None) => None,
+        _ => Some(key::read(&key::path(&config))?),
+    };
+    let options = Options { run: run.clone(), feed: args.feed, feed_each: args.feed_each, shift_to, judge, site_key };
     let progress = Progress::default();
     let bar = Bar::start(args.quiet, inputs.iter().map(|input| input.bytes()).sum(), progress.clone());
     let began = Instant::now();

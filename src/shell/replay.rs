@@ -51,6 +51,8 @@ pub struct Options {
     pub shift_to: Option<Timestamp>,
     /// Judge the messages; off when they are only sent on.
     pub judge: bool,
+    /// The site's key for the hashes of devices and peers; without one a fixed key gives the same bytes on any machine.
+    pub site_key: Option<Vec<u8>>,
 }
 
 /// Why a replay stopped early.
@@ -175,7 +177,7 @@ impl<'a, W: Wall> Driver<'a, W> {
             href: false,
         };
         Driver {
-            monitor: Monitor::new(Settings::new(config, FIXED_KEY)),
+            monitor: Monitor::new(Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY))),
             envelope,
             pace,
             sinks,
