@@ -9,6 +9,7 @@
 //!
 //! Limits: one frame of `frame_bytes_max` in memory, 64 bytes of junk, one kilobyte of a frame that was too large.
 
+mod marks;
 mod state;
 #[cfg(test)]
 mod tests;

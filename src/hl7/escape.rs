@@ -72,7 +72,7 @@ fn formatting(command: &[u8], out: &mut Vec<u8>) -> bool {
     let number = number.strip_prefix(b"+").unwrap_or(number);
     let count = match number {
         b"" => 1,
-        [digits @ ..] if digits.len() <= 2 && digits.iter().all(u8::is_ascii_digit) => {
+        digits if digits.len() <= 2 && digits.iter().all(u8::is_ascii_digit) => {
             digits.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))
         }
         _ => return false,

@@ -35,22 +35,17 @@ impl<'a> Header<'a> {
         }
         let mut spans = [(0u32, 0u32); FIELDS];
         spans[1] = (3, 4);
-        let (mut count, mut from, mut end) = (1, 4usize, bytes.len());
-        for (at, &byte) in bytes.iter().enumerate().skip(4) {
-            if byte == field {
-                if count + 1 < FIELDS {
-                    count += 1;
-                    spans[count] = (from as u32, at as u32);
-                }
-                from = at + 1;
-            } else if byte == b'\r' || byte == b'\n' {
-                end = at;
-                break;
-            }
-        }
+        let end = memchr::memchr2(b'\r', b'\n', &bytes[4..]).map_or(bytes.len(), |len| 4 + len);
+        let (mut count, mut from) = (1, 4);
+        super::scan::each(&bytes[4..end], field, |at| {
+            count += 1;
+            spans[count] = (from, at as u32 + 4);
+            from = at as u32 + 5;
+            count + 1 < FIELDS
+        });
         if count + 1 < FIELDS {
             count += 1;
-            spans[count] = (from as u32, end as u32);
+            spans[count] = (from, end as u32);
         }
         let (delimiters, unusual) = delimiters(field, &bytes[spans[2].0 as usize..spans[2].1 as usize]);
         let mut header = Header { text: &bytes[..end], delimiters, unusual, shift: 0, inserted_first: false, spans, count };
@@ -174,14 +169,28 @@ pub fn front(mut bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether a byte can separate fields at all.
+/// Whether a byte can be a delimiter at all: no letter or digit, nothing that numbers, times, nulls (`""`) and framing need.
 fn usable(byte: u8) -> bool {
-    byte.is_ascii() && !byte.is_ascii_alphanumeric() && !matches!(byte, 0 | b' ' | b'\r' | b'\n')
+    let taken = b"\0 \r\n.+-_\"'\x0B\x1C";
+    byte.is_ascii() && !byte.is_ascii_alphanumeric() && !taken.contains(&byte)
+}
+
+/// Gives every delimiter a meaning of its own: one that repeats another is replaced by a usual one that is free.
+fn distinct(mut read: Delimiters) -> Delimiters {
+    let mut used = [read.field, 0, 0, 0, 0];
+    let places = [&mut read.component, &mut read.repetition, &mut read.escape, &mut read.subcomponent];
+    for (n, place) in places.into_iter().enumerate() {
+        if used.contains(place) {
+            *place = b"^~\\&|#".iter().copied().find(|free| !used.contains(free)).unwrap_or(*place);
+        }
+        used[n + 1] = *place;
+    }
+    read
 }
 
 /// Reads MSH-2: two to five characters, the missing ones by default; the second value says that it was unusual.
 fn delimiters(field: u8, sent: &[u8]) -> (Delimiters, bool) {
-    let standard = Delimiters { field, ..Delimiters::default() };
+    let standard = distinct(Delimiters { field, ..Delimiters::default() });
     if field == b'|' && sent == b"^~\\&" {
         return (standard, false);
     }
@@ -210,7 +219,7 @@ fn delimiters(field: u8, sent: &[u8]) -> (Delimiters, bool) {
         }
         place += 1;
     }
-    (read, true)
+    (distinct(read), true)
 }
 
 #[cfg(test)]
@@ -237,6 +246,9 @@ mod tests {
         assert_eq!(set(r"MSH^~|\&^A"), *br"~|\&");
         assert_eq!(set(r"MSH|$%!?|A"), *b"$%!?");
         assert_eq!(set("MSH|:;|A"), *br":;\&", "two characters, the others by default");
+        assert_eq!(set(r"MSH|^^\&|A"), *br"^~\&", "no character means two things");
+        assert_eq!(set("MSH|&:|A"), *br"&:\^");
+        assert_eq!(set("MSH&APP&A"), *br"^~\|");
     }
 
     #[test]
@@ -275,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_is_no_header_is_none() {
-        for line in ["", "MSH", "MSHA^~", "PID|1", "MSH\r", "MSH |", "msh|^~"] {
+        for line in ["", "MSH", "MSHA^~", "PID|1", "MSH\r", "MSH |", "msh|^~", "MSH.x", "MSH-x"] {
             assert!(Header::read(line.as_bytes()).is_none(), "{line:?}");
         }
     }

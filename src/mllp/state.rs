@@ -1,6 +1,7 @@
 //! The decoder of one connection: outside a frame, inside one, skipping one that was too large.
 
-use super::{Event, FS, Foreign, FrameFaults, HEAD_BYTES, JUNK_HEAD_BYTES, JUNK_RUN_BYTES_MAX, VT};
+use super::marks::{Start, foreign, message_start};
+use super::{Event, FS, FrameFaults, HEAD_BYTES, JUNK_HEAD_BYTES, JUNK_RUN_BYTES_MAX, VT};
 
 /// Memory kept for the next frames; more is given back when it is no longer needed, bytes.
 const BUFFER_KEPT_BYTES: usize = 256 << 10;
@@ -40,56 +41,6 @@ pub struct Decoder {
     /// The frame was taken to be complete without its CR: that CR may still come.
     late_cr: bool,
     closed: bool,
-}
-
-/// What stands at a place where a header might.
-#[derive(PartialEq)]
-enum Start {
-    Yes,
-    No,
-    /// More bytes will tell.
-    Open,
-}
-
-/// Whether a message (or a batch) begins here: `MSH|`, `FHS|`, `BHS|`.
-fn message_start(bytes: &[u8], closed: bool) -> Start {
-    let name = &bytes[..bytes.len().min(3)];
-    if ![b"MSH", b"FHS", b"BHS"].iter().any(|header| header.starts_with(name)) {
-        return Start::No;
-    }
-    match bytes.get(3) {
-        // A letter would make it another word; NUL is the half of a UTF-16 character.
-        Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'\r' | b'\n' | 0) => Start::No,
-        Some(_) => Start::Yes,
-        None if closed => Start::No,
-        None => Start::Open,
-    }
-}
-
-/// Another protocol by its first bytes; `Err` while they do not tell yet.
-fn foreign(bytes: &[u8]) -> Result<Option<Foreign>, ()> {
-    const MARKS: [(&[u8], Foreign); 12] = [
-        (b"\x16\x03", Foreign::Tls),
-        (b"SSH-", Foreign::Ssh),
-        (b"GET ", Foreign::Http),
-        (b"HEAD ", Foreign::Http),
-        (b"POST ", Foreign::Http),
-        (b"PUT ", Foreign::Http),
-        (b"DELETE ", Foreign::Http),
-        (b"OPTIONS ", Foreign::Http),
-        (b"PATCH ", Foreign::Http),
-        (b"TRACE ", Foreign::Http),
-        (b"CONNECT ", Foreign::Http),
-        (b"PRI * ", Foreign::Http),
-    ];
-    let mut open = false;
-    for (mark, protocol) in MARKS {
-        if bytes.starts_with(mark) {
-            return Ok(Some(protocol));
-        }
-        open |= mark.starts_with(bytes);
-    }
-    if open { Err(()) } else { Ok(None) }
 }
 
 impl Decoder {
