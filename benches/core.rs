@@ -4,35 +4,18 @@
 //! one run on one core: ratios, not absolutes. Then the cost for 10, 1 000 and 10 000 beds, and the bytes of a bed. Everything is
 //! made by a seeded generator; nothing is random.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use vitalguard::monitor::{Monitor, Output, Settings};
 use vitalguard::observation::Source;
 use vitalguard::time::Timestamp;
 
-/// Counts what is allocated.
-struct Counting;
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-static LIVE: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is handed to the system's allocator unchanged; only counters are kept beside it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        LIVE.fetch_add(layout.size() as u64, Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as u64, Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
+/// Memory of this process that is resident, bytes; 0 where the system does not say.
+fn resident_bytes() -> f64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<f64>().ok());
+    pages.unwrap_or(0.0) * 4096.0
 }
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const CODES: [(&str, &str, f64, u64); 12] = [
     ("147842^MDC_ECG_HEART_RATE^MDC", "264864^MDC_DIM_BEAT_PER_MIN^MDC", 70.0, 7),
@@ -73,8 +56,9 @@ fn frame(bed: usize, number: u64, at: Timestamp, noise: &mut Noise) -> Vec<u8> {
 
 struct Run {
     us: f64,
-    allocations: f64,
-    bytes_a_bed: f64,
+    /// Resident memory that came with the beds, and the size of the snapshot.
+    resident_a_bed: f64,
+    snapshot_a_bed: f64,
     alerts: usize,
 }
 
@@ -83,12 +67,11 @@ fn core(beds: usize, warm: usize, measured: usize) -> Run {
     let source =
         Source { feed: "gw".into(), peer: "192.0.2.1".into(), connection: 1, ward: "main".into(), dialect: None, zone_min: None };
     let mut noise = Noise(11);
-    let before = LIVE.load(Relaxed);
+    let before = resident_bytes();
     let mut monitor = Monitor::new(Settings::default());
     let (mut number, mut alerts) = (0u64, 0);
     let mut at = Timestamp::from_ms(1_795_371_600_000);
     let mut seconds = 0.0;
-    let mut allocations = 0;
     for second in 0..warm + measured {
         let frames: Vec<Vec<u8>> = (0..beds)
             .map(|bed| {
@@ -96,7 +79,7 @@ fn core(beds: usize, warm: usize, measured: usize) -> Run {
                 frame(bed, number, at, &mut noise)
             })
             .collect();
-        let (begin, counted) = (Instant::now(), ALLOCATIONS.load(Relaxed));
+        let begin = Instant::now();
         for bytes in &frames {
             monitor.handle_frame(&source, number, bytes, at);
             while let Some(output) = monitor.poll_output() {
@@ -105,7 +88,6 @@ fn core(beds: usize, warm: usize, measured: usize) -> Run {
         }
         if second >= warm {
             seconds += begin.elapsed().as_secs_f64();
-            allocations += ALLOCATIONS.load(Relaxed) - counted;
         }
         drop(frames);
         at = at.plus_ms(1000);
@@ -113,8 +95,8 @@ fn core(beds: usize, warm: usize, measured: usize) -> Run {
     let messages = (beds * measured) as f64;
     Run {
         us: seconds * 1e6 / messages,
-        allocations: allocations as f64 / messages,
-        bytes_a_bed: (LIVE.load(Relaxed).saturating_sub(before)) as f64 / beds as f64,
+        resident_a_bed: (resident_bytes() - before) / beds as f64,
+        snapshot_a_bed: monitor.snapshot().len() as f64 / beds as f64,
         alerts,
     }
 }
@@ -139,11 +121,11 @@ fn main() {
     for (beds, warm, measured) in [(10, 2000, 2000), (1000, 60, 40), (10_000, 12, 8)] {
         let run = core(beds, warm, measured);
         println!(
-            "core, {beds:6} beds              {:8.2} us a message, {:5.1}x of the parser, {:.2} allocations a message, {:.0} bytes a bed, {} events",
+            "core, {beds:6} beds              {:8.2} us a message, {:5.1}x of the parser, {:.0} resident bytes a bed, {:.0} in the snapshot, {} events",
             run.us,
             parse_us / run.us,
-            run.allocations,
-            run.bytes_a_bed,
+            run.resident_a_bed,
+            run.snapshot_a_bed,
             run.alerts
         );
     }
