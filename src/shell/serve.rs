@@ -109,7 +109,8 @@ pub struct StopHandle(watch::Sender<bool>);
 
 impl StopHandle {
     pub fn stop(&self) {
-        let _ = self.0.send(true);
+        // `send` forgets the value where nobody listens yet: a stop before `wait` would be lost.
+        self.0.send_replace(true);
     }
 }
 
