@@ -73,8 +73,10 @@ fn mosquitto_sub_sees_the_documents_on_the_embedded_broker() {
 fn a_broker_that_dies_under_load_loses_no_event() {
     let data = tempfile::tempdir().unwrap();
     let store = tempfile::tempdir().unwrap();
-    let persistence =
-        format!("persistence true\npersistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 200", store.path().display());
+    let persistence = format!(
+        "persistence true\npersistence_location {}/\nmax_queued_messages 0\nmax_inflight_messages 200",
+        store.path().display()
+    );
     let mut broker = Mosquitto::start(&persistence);
     let port = broker.port;
     let served = Served::start(data.path(), &["--mqtt-url", &broker.url()]);
@@ -146,7 +148,12 @@ fn a_full_disk_answers_ae_says_so_and_recovers() {
     assert_eq!(served.get("/ready").0, 200);
     // Somebody else fills the disk.
     let filler = mount.path().join("filler");
-    let _ = Command::new("dd").arg("if=/dev/zero").arg(format!("of={}", filler.display())).arg("bs=1M").stderr(Stdio::null()).status();
+    let _ = Command::new("dd")
+        .arg("if=/dev/zero")
+        .arg(format!("of={}", filler.display()))
+        .arg("bs=1M")
+        .stderr(Stdio::null())
+        .status();
     let padding = "X".repeat(200_000);
     let mut last = String::new();
     for n in 0..400 {
@@ -167,9 +174,7 @@ fn a_full_disk_answers_ae_says_so_and_recovers() {
         subscriber.payloads("/bed/_site/state").into_iter().find(|s| s.to_string().contains("S01 journal_failed"))
     });
     std::fs::remove_file(&filler).unwrap();
-    wait_for("the journal to take messages again", || {
-        (client.ask(&vitals("D1", "again", 71)).unwrap().0 == "CA").then_some(())
-    });
+    wait_for("the journal to take messages again", || (client.ask(&vitals("D1", "again", 71)).unwrap().0 == "CA").then_some(()));
     wait_for("readiness", || (served.get("/ready").0 == 200).then_some(()));
     wait_for("the condition to end", || {
         subscriber
@@ -230,7 +235,13 @@ fn mllp_send_gets_the_prescribed_answer_for_each_message() {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(&folder).unwrap().flatten() {
         if entry.path().is_dir() {
-            files.extend(std::fs::read_dir(entry.path()).unwrap().flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "hl7")));
+            files.extend(
+                std::fs::read_dir(entry.path())
+                    .unwrap()
+                    .flatten()
+                    .map(|e| e.path())
+                    .filter(|p| p.extension().is_some_and(|e| e == "hl7")),
+            );
         }
     }
     files.sort();

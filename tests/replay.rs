@@ -58,7 +58,8 @@ impl vitalguard::shell::replay::Sink for Messages {
 fn messages(file: &Path) -> (Vec<Vec<u8>>, vitalguard::shell::replay::Summary) {
     use vitalguard::shell::replay::pace::{Machine, Pace};
     use vitalguard::shell::replay::{Driver, Options, input};
-    let options = Options { run: "r".into(), feed: "replay".into(), feed_each: false, shift_to: None, judge: false, site_key: None };
+    let options =
+        Options { run: "r".into(), feed: "replay".into(), feed_each: false, shift_to: None, judge: false, site_key: None };
     let sink = Messages::default();
     let list = sink.0.clone();
     let config = vitalguard::config::Config::default();

@@ -197,7 +197,8 @@ fn no_patient_token_leaves() {
     let mut client = Client::connect(served.mllp);
     let marked = |id: &str, n: u64| {
         let text = String::from_utf8(vitals("GW", "B1", id, n)).unwrap();
-        let text = text.replace("P-B1", "TOKENPID3").replace("Invented^B1", "TOKENNAME^TOKENGIVEN").replace("19500101", "19510203");
+        let text =
+            text.replace("P-B1", "TOKENPID3").replace("Invented^B1", "TOKENNAME^TOKENGIVEN").replace("19500101", "19510203");
         (text + "NTE|1||TOKENNOTE\r").into_bytes()
     };
     for n in 0..80 {
@@ -208,7 +209,9 @@ fn no_patient_token_leaves() {
     client.send(b"not hl7 TOKENNOTE").unwrap();
     wait_for("an alert", || (!events(&served).is_empty()).then_some(()));
     let mut everything = String::new();
-    for path in ["/api/v1/state", "/api/v1/alerts?format=jsonl", "/api/v1/alerts", "/api/v1/feeds", "/metrics", "/ready", "/health"] {
+    for path in
+        ["/api/v1/state", "/api/v1/alerts?format=jsonl", "/api/v1/alerts", "/api/v1/feeds", "/metrics", "/ready", "/health"]
+    {
         everything.push_str(&served.get(path).1);
     }
     served.terminate();

@@ -6,8 +6,29 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the ground up: a module may use itself and what stands before it.
 const ORDER: &[&str] = &[
-    "time", "vital", "observation", "charset", "mllp", "hl7", "stats", "population", "profile", "bed", "check", "config", "command",
-    "alert", "text", "document", "fusion", "episode", "fleet", "monitor", "eval", "shell", "cli",
+    "time",
+    "vital",
+    "observation",
+    "charset",
+    "mllp",
+    "hl7",
+    "stats",
+    "population",
+    "profile",
+    "bed",
+    "check",
+    "config",
+    "command",
+    "alert",
+    "text",
+    "document",
+    "fusion",
+    "episode",
+    "fleet",
+    "monitor",
+    "eval",
+    "shell",
+    "cli",
 ];
 
 /// Modules that may touch clocks, sockets, files, threads and the async runtime.
@@ -16,8 +37,25 @@ const SHELL: &[&str] = &["shell", "cli"];
 /// What the core must not name.
 /// (`std::net::SocketAddr` is a value and may be named.)
 const FORBIDDEN: &[&str] = &[
-    "std::fs", "TcpStream", "TcpListener", "UdpSocket", "ToSocketAddrs", "std::thread", "std::process", "std::env", "SystemTime", "std::time::Instant", "Instant::now",
-    "tokio::", "rumqttc", "rusqlite", "axum", "Timestamp::now", "Zoned::now", "thread_rng", "rand::rng",
+    "std::fs",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
+    "std::thread",
+    "std::process",
+    "std::env",
+    "SystemTime",
+    "std::time::Instant",
+    "Instant::now",
+    "tokio::",
+    "rumqttc",
+    "rusqlite",
+    "axum",
+    "Timestamp::now",
+    "Zoned::now",
+    "thread_rng",
+    "rand::rng",
 ];
 
 fn root() -> PathBuf {
@@ -136,8 +174,13 @@ fn no_source_file_is_dead() {
 #[test]
 fn the_project_speaks_of_itself_alone() {
     // Words of a workshop, not of the product. Written in pieces, so that this list does not find itself.
-    let words =
-        [concat!("../sha", "red/design"), concat!("house", ".md"), concat!("engineering", ".md"), concat!("/wo", "rk/"), concat!("issue", " #")];
+    let words = [
+        concat!("../sha", "red/design"),
+        concat!("house", ".md"),
+        concat!("engineering", ".md"),
+        concat!("/wo", "rk/"),
+        concat!("issue", " #"),
+    ];
     let mut list = Vec::new();
     for folder in ["src", "models", "data", "tests", "benches"] {
         for ending in ["rs", "toml", "md"] {

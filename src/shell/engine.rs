@@ -152,8 +152,7 @@ impl Engine {
             None if other_model => (Monitor::new(parts.settings.clone()), last + 1),
             None => (Monitor::new(parts.settings.clone()), 0),
         };
-        let envelope =
-            Envelope { site: parts.origin.site.clone(), boot: parts.origin.boot.clone(), replay: None, href: true };
+        let envelope = Envelope { site: parts.origin.site.clone(), boot: parts.origin.boot.clone(), replay: None, href: true };
         let applied_sequence = applied.as_ref().map_or(0, |a| a.sequence);
         let reserve = parts.folder.join("reserve");
         let mut engine = Engine {
@@ -427,8 +426,14 @@ impl Engine {
 
     /// Alerts that the store holds open and the monitor does not know: another model decided then.
     fn close_strays(&mut self) -> Result<(), EngineError> {
-        let strays: Vec<_> =
-            self.parts.store.alert_reader()?.open_alerts()?.into_iter().filter(|row| self.monitor.alert(&row.id).is_none()).collect();
+        let strays: Vec<_> = self
+            .parts
+            .store
+            .alert_reader()?
+            .open_alerts()?
+            .into_iter()
+            .filter(|row| self.monitor.alert(&row.id).is_none())
+            .collect();
         let at = self.pending.applied_until.max(self.parts.journal.stats().at);
         for row in strays {
             let Ok(mut alert) = serde_json::from_slice::<crate::alert::Alert>(&row.json) else { continue };
@@ -579,7 +584,10 @@ impl Engine {
     fn put(&mut self, topic: &str, kind: Kind, json: String) {
         if self.parts.retained.get(topic).is_none() && self.parts.retained.len() >= RETAINED_MAX && !self.overfull_said {
             self.overfull_said = true;
-            tracing::warn!(limit = RETAINED_MAX, "more state documents than a broker should retain: further beds stand in ward documents and HTTP only");
+            tracing::warn!(
+                limit = RETAINED_MAX,
+                "more state documents than a broker should retain: further beds stand in ward documents and HTTP only"
+            );
         }
         self.parts.retained.put(topic, kind, json.into());
     }

@@ -107,7 +107,8 @@ impl Options {
             (None, None) => return Err(PublisherError::Url("no external broker is configured".into())),
             (None, Some(url)) => {
                 let (secure, host, port) = parse_url(url)?;
-                let wire = if secure { Some(Arc::new(tls::client_config(mqtt.ca.as_deref(), mqtt.client.as_ref())?)) } else { None };
+                let wire =
+                    if secure { Some(Arc::new(tls::client_config(mqtt.ca.as_deref(), mqtt.client.as_ref())?)) } else { None };
                 let password = mqtt.password_file.as_deref().map(first_line).transpose().map_err(PublisherError::Password)?;
                 (host, port, wire, mqtt.username.clone(), password)
             }

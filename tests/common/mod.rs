@@ -62,8 +62,7 @@ impl Served {
                 }
             });
         }
-        let mut served =
-            Served { child, mllp: ([0, 0, 0, 0], 0).into(), mqtt: None, http: ([0, 0, 0, 0], 0).into(), log };
+        let mut served = Served { child, mllp: ([0, 0, 0, 0], 0).into(), mqtt: None, http: ([0, 0, 0, 0], 0).into(), log };
         let deadline = Instant::now() + PATIENCE;
         loop {
             let text = served.log.lock().unwrap().clone();
@@ -227,8 +226,7 @@ pub const PERCENT: &str = "262688^MDC_DIM_PERCENT";
 
 /// Now as `YYYYMMDDhhmmss.mmm` in UTC.
 pub fn now_hl7() -> String {
-    let text = jiff::Timestamp::now().strftime("%Y%m%d%H%M%S%.3f").to_string();
-    text
+    jiff::Timestamp::now().strftime("%Y%m%d%H%M%S%.3f").to_string()
 }
 
 /// Waits until `condition` gives something.

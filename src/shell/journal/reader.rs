@@ -146,7 +146,8 @@ impl Reader {
         {
             // A live folder may have grown meanwhile.
             let seen = self.loaded;
-            self.files = list(&self.folder)?.into_iter().filter(|f| f.first_sequence >= next && Some(f.first_sequence) != seen).collect();
+            self.files =
+                list(&self.folder)?.into_iter().filter(|f| f.first_sequence >= next && Some(f.first_sequence) != seen).collect();
         }
         let Some(mut file) = self.files.pop_front() else { return Ok(false) };
         self.loaded = Some(file.first_sequence);
