@@ -987,5 +987,4 @@ impl DeviceEvent {
 }
 
 #[cfg(test)]
-#[path = "alert_tests.rs"]
 mod tests;

@@ -819,5 +819,4 @@ fn write(episode: &Episode, findings: &Findings, now: Timestamp, desk: &Desk<'_>
 }
 
 #[cfg(test)]
-#[path = "episode_tests.rs"]
 mod tests;

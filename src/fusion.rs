@@ -477,5 +477,4 @@ pub fn priority(
 }
 
 #[cfg(test)]
-#[path = "fusion_tests.rs"]
 mod tests;

@@ -20,6 +20,7 @@
 
 pub mod alert;
 pub mod bed;
+pub mod charset;
 pub mod check;
 pub mod cli;
 pub mod command;

@@ -67,7 +67,7 @@ fn a_late_joiner_gets_the_whole_retained_set_byte_for_byte_in_both_protocols() {
         client.with(|heard| {
             let got: BTreeMap<&str, &[u8]> =
                 heard.messages.iter().filter(|m| m.retain).map(|m| (m.topic.as_str(), &m.payload[..])).collect();
-            for (topic, document) in retained.all().0 {
+            for (topic, document) in retained.all() {
                 assert_eq!(got.get(format!("{BASE}/{topic}").as_str()), Some(&&document.payload[..]), "{topic}");
             }
             let status = got.get(format!("{BASE}/sys/status").as_str()).expect("a birth");

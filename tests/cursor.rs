@@ -170,7 +170,7 @@ proptest! {
             let answer = answer(&bytes, outcomes[kind], mode, unique, Timestamp::from_ms(0));
             prop_assert!(mode != AckMode::Never || answer.messages.is_empty());
             for message in &answer.messages {
-                let plain = vitalguard::hl7::charset::utf16(message).is_none();
+                let plain = vitalguard::charset::utf16(message).is_none();
                 prop_assert!(!plain || !message.iter().any(|byte| matches!(byte, 0 | 0x0B | 0x1C)));
                 // What we say must itself be readable: a header and an MSA with a code.
                 let mut scratch = Scratch::default();

@@ -156,7 +156,7 @@ fn after_a_killed_mosquitto_the_retained_set_is_that_of_the_house_again() {
         let text = broker.subscribe(&["-V", version, "-q", "1", "-t", &format!("{BASE}/#"), "-F", "%r %t %p", "-W", "2"]);
         let got: BTreeMap<&str, &str> =
             text.lines().filter_map(|l| l.strip_prefix("1 ")).filter_map(|l| l.split_once(' ')).collect();
-        let all = retained.all().0;
+        let all = retained.all();
         for (topic, document) in &all {
             let payload = got.get(format!("{BASE}/{topic}").as_str()).copied();
             assert_eq!(payload.map(str::as_bytes), Some(&document.payload[..]), "{version} {topic}");

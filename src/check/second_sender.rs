@@ -55,15 +55,16 @@ impl Judge for Check {
 
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let Some(report) = view.report else { return };
-        if report.kind != MessageKind::Vitals || view.fresh_set().is_empty() {
+        // What it reports, new or not: who copies the times of the other one is a second sender all the same.
+        let reported: ParamSet = report.observations.iter().filter(|o| o.validity.usable()).map(|o| o.parameter).collect();
+        if report.kind != MessageKind::Vitals || reported.is_empty() {
             return;
         }
-        let fresh = view.fresh_set();
         // The usual case: the one sender of this bed.
         if let [only] = &mut state.senders[..]
             && only.key == view.sender
         {
-            only.params = only.params.union(fresh);
+            only.params = only.params.union(reported);
             only.last_at = view.now;
             only.messages = only.messages.saturating_add(1);
             state.last = view.sender;
@@ -87,7 +88,7 @@ impl Judge for Check {
         state.last = view.sender;
         let me = {
             let me = &mut state.senders[position];
-            me.params = me.params.union(fresh);
+            me.params = me.params.union(reported);
             me.last_at = now;
             me.messages = me.messages.saturating_add(1);
             me.turns = me.turns.saturating_add(u32::from(other_spoke));
@@ -148,6 +149,23 @@ mod tests {
         assert_eq!(from(&mut s, "aaaaabababab", &[Hr]), "PPPPP..FFFFF");
         let verdict = s.found.unwrap();
         assert!(verdict.hard && verdict.text == "interleaved");
+    }
+
+    #[test]
+    fn one_that_copies_the_times_of_the_other_is_found_too() {
+        let mut s = Story::<Check>::of(&[]);
+        from(&mut s, "aaaa", &[Hr]);
+        let mut flags = String::new();
+        for _ in 0..3 {
+            let at = s.now.plus_s(1.0);
+            for sender in ['a', 'b'] {
+                s.now = s.now.plus_s(0.5);
+                s.sender = sender as u64;
+                let report = s.report(vec![observation(Hr, 72.0, at)]);
+                flags.push(s.send(&report));
+            }
+        }
+        assert_eq!(flags, "P.FFFF");
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //! Limits: of MSH-3 to 6 the first 512 bytes are echoed, of MSH-10 the first 4 096.
 
 use super::batch::{is_batch, split_batch};
-use super::charset;
 use super::header::{Header, MessageClass, front};
+use crate::charset;
 use crate::time::Timestamp;
 
 /// Bytes echoed of one of MSH-3 to 6, 9, 11, 12 and 18.
@@ -289,5 +289,4 @@ fn to_utf16(message: &[u8], big: bool, mark: bool) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "ack_tests.rs"]
 mod tests;

@@ -10,7 +10,6 @@
 
 pub mod ack;
 pub mod batch;
-pub mod charset;
 pub mod decode;
 pub mod dialect;
 pub mod escape;

@@ -1,7 +1,7 @@
 //! From the bytes of a frame to UTF-8 that begins with MSH and holds no NUL: what has to be done to a payload that is not plain.
 
-use super::charset::{self, Declared};
 use super::{Header, Unreadable};
+use crate::charset::{self, Declared};
 use crate::observation::MessageFlags;
 
 /// Whether every byte is printable ASCII or CR.

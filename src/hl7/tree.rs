@@ -257,5 +257,4 @@ pub fn display(field: &Field<'_>) -> String {
 }
 
 #[cfg(test)]
-#[path = "tree_tests.rs"]
 mod tests;

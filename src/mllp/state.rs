@@ -333,7 +333,7 @@ impl Decoder {
             faults.set(FrameFaults::BOM);
             payload = rest;
         }
-        if crate::hl7::charset::utf16(payload).is_none() {
+        if crate::charset::utf16(payload).is_none() {
             let kept = payload.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
             if kept < payload.len() {
                 faults.set(FrameFaults::NUL_PADDING);

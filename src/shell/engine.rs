@@ -13,7 +13,7 @@ use crate::shell::journal::{Feed, JournalHandle, Reader, Record, Stamped, latest
 use crate::shell::link::{Link, Transient};
 use crate::shell::listener::FeedStats;
 use crate::shell::metrics;
-use crate::shell::retained::{Kind, Retained};
+use crate::shell::retained::{Kind, RETAINED_MAX, Retained};
 use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Store, StoreError};
 use crate::time::Timestamp;
 use parking_lot::Mutex;
@@ -41,8 +41,6 @@ const FEED_AT_LEAST_MS: i64 = 55_000;
 const INFO_EVERY_MS: i64 = 3_600_000;
 /// Records between two snapshots at most.
 const SNAPSHOT_RECORDS: u64 = 2_000_000;
-/// Retained documents at most: brokers cut large retained sets silently.
-pub const RETAINED_MAX: usize = 1_000;
 /// Size of the reserve that is given up so that the trouble of a full disk can still be written down, bytes.
 const RESERVE_BYTES: usize = 8 << 20;
 /// Outbox fuller than this share: S02.
@@ -475,6 +473,7 @@ impl Engine {
         if self.lag_ms.len() >= LAG_SAMPLES_MAX {
             self.lag_ms.pop_front();
         }
+        metrics::lag(lag / 1000.0);
         self.lag_ms.push_back((now, lag));
     }
 
@@ -582,14 +581,11 @@ impl Engine {
     }
 
     fn put(&mut self, topic: &str, kind: Kind, json: String) {
-        if self.parts.retained.get(topic).is_none() && self.parts.retained.len() >= RETAINED_MAX && !self.overfull_said {
-            self.overfull_said = true;
-            tracing::warn!(
-                limit = RETAINED_MAX,
-                "more state documents than a broker should retain: further beds stand in ward documents and HTTP only"
-            );
-        }
         self.parts.retained.put(topic, kind, json.into());
+        if !self.overfull_said && self.parts.retained.counts().1 > 0 {
+            self.overfull_said = true;
+            tracing::warn!(limit = RETAINED_MAX, "further beds stand in ward documents and on HTTP only");
+        }
     }
 
     fn publish_feeds(&mut self, now: Timestamp) {
@@ -607,6 +603,9 @@ impl Engine {
                 _ => 0.0,
             };
             let core = self.monitor.feeds().find(|c| c.feed == feed);
+            if let Some(counts) = core {
+                metrics::feed(counts);
+            }
             let state = if connections == 0 {
                 FeedState::Down
             } else if !self.parts.writable.load(Ordering::Relaxed) {
@@ -674,7 +673,8 @@ impl Engine {
             asyncapi: "/api/v1/asyncapi.json".into(),
             retained: document::RetainedBudget {
                 limit: RETAINED_MAX as u32,
-                expected: (self.parts.retained.len() as u32 + 2).min(RETAINED_MAX as u32),
+                // Two more: this document and `sys/status`.
+                expected: (self.parts.retained.counts().0 as u32 + 2).min(RETAINED_MAX as u32),
             },
             journal: document::JournalHead {
                 records: stats.records,

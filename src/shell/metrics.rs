@@ -6,15 +6,25 @@
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
 
-/// Messages received, by feed.
+/// Messages received by a listener, by feed.
+pub const RECEIVED: &str = "vitalguard_messages_received_total";
+/// Answers sent, by feed and code (a commit code counts with its application code).
+pub const ANSWERS: &str = "vitalguard_answers_total";
+/// Wire faults survived, by feed and fault.
+pub const WIRE_FAULTS: &str = "vitalguard_wire_faults_total";
+/// Bytes received, by feed.
+pub const RECEIVED_BYTES: &str = "vitalguard_received_bytes_total";
+/// Message read to answer written, seconds, by feed.
+pub const ACK_SECONDS: &str = "vitalguard_ack_seconds";
+/// Messages judged, by feed and kind.
 pub const MESSAGES: &str = "vitalguard_messages_total";
-/// Acknowledgements sent, by feed and code.
-pub const ACKS: &str = "vitalguard_acks_total";
-/// Received to durable, seconds, by feed.
-pub const DURABLE_SECONDS: &str = "vitalguard_durable_seconds";
-/// Received to judged, seconds, by feed.
+/// Messages with a mark (duplicate, charset_mismatch, …), by feed and mark.
+pub const MARKED: &str = "vitalguard_messages_marked_total";
+/// Values understood, by feed.
+pub const OBSERVATIONS: &str = "vitalguard_observations_total";
+/// Journal to judgement, seconds.
 pub const LAG_SECONDS: &str = "vitalguard_lag_seconds";
-/// Rows that did not become observations, by reason.
+/// Rows that did not become observations, by feed and reason.
 pub const REJECTS: &str = "vitalguard_rejects_total";
 /// Open connections, by feed.
 pub const CONNECTIONS: &str = "vitalguard_connections";
@@ -65,11 +75,16 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_counter!(MESSAGES, "HL7 messages received, by feed");
-    describe_counter!(ACKS, "Acknowledgements sent, by feed and code");
-    describe_histogram!(DURABLE_SECONDS, Unit::Seconds, "Time from a complete frame to its place on disk, by feed");
-    describe_histogram!(LAG_SECONDS, Unit::Seconds, "Time from a complete frame to its judgement, by feed");
-    describe_counter!(REJECTS, "OBX rows that did not become observations, by reason");
+    describe_counter!(RECEIVED, "HL7 messages received, by feed");
+    describe_counter!(ANSWERS, "Answers sent, by feed and MSA-1 (CA counts as AA)");
+    describe_counter!(WIRE_FAULTS, "Wire faults survived, by feed and fault");
+    describe_counter!(RECEIVED_BYTES, Unit::Bytes, "Bytes received, by feed");
+    describe_histogram!(ACK_SECONDS, Unit::Seconds, "Time from a message read to its answer written, by feed");
+    describe_counter!(MESSAGES, "HL7 messages judged, by feed and kind");
+    describe_counter!(MARKED, "HL7 messages with a mark, by feed and mark");
+    describe_counter!(OBSERVATIONS, "Values understood, by feed");
+    describe_histogram!(LAG_SECONDS, Unit::Seconds, "Time from the journal to the judgement");
+    describe_counter!(REJECTS, "OBX rows that did not become observations, by feed and reason");
     describe_gauge!(CONNECTIONS, "Open MLLP connections, by feed");
     describe_gauge!(BEDS, "Beds, by trust");
     describe_gauge!(ALERTS_OPEN, "Open alerts, by priority");
@@ -85,29 +100,40 @@ fn describe() {
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by route and status class");
 }
 
-/// One received message.
-pub fn message(feed: &str) {
-    metrics::counter!(MESSAGES, "feed" => feed.to_owned()).increment(1);
+/// What the core has counted of one feed.
+pub fn feed(counts: &crate::monitor::FeedCounts) {
+    let feed = counts.feed.as_str();
+    let kinds = [
+        ("vitals", counts.vitals),
+        ("waveform", counts.waveforms),
+        ("alarm", counts.alarms),
+        ("adt", counts.adt),
+        ("keep_alive", counts.keep_alive),
+        ("other", counts.other),
+    ];
+    for (kind, count) in kinds {
+        metrics::counter!(MESSAGES, "feed" => feed.to_owned(), "kind" => kind).absolute(count);
+    }
+    for (what, count) in [
+        ("duplicate", counts.duplicates),
+        ("out_of_order", counts.out_of_order),
+        ("unreadable", counts.unreadable),
+        ("test", counts.test),
+    ] {
+        metrics::counter!(MARKED, "feed" => feed.to_owned(), "mark" => what).absolute(count);
+    }
+    for (mark, count) in &counts.marks {
+        metrics::counter!(MARKED, "feed" => feed.to_owned(), "mark" => mark.clone()).absolute(*count);
+    }
+    metrics::counter!(OBSERVATIONS, "feed" => feed.to_owned()).absolute(counts.observations);
+    for (reason, count) in &counts.rejects {
+        metrics::counter!(REJECTS, "feed" => feed.to_owned(), "reason" => reason.clone()).absolute(*count);
+    }
 }
 
-/// One acknowledgement.
-pub fn ack(feed: &str, code: &'static str) {
-    metrics::counter!(ACKS, "feed" => feed.to_owned(), "code" => code).increment(1);
-}
-
-/// Time from frame to judgement, seconds.
-pub fn lag(feed: &str, seconds: f64) {
-    metrics::histogram!(LAG_SECONDS, "feed" => feed.to_owned()).record(seconds);
-}
-
-/// Time from frame to disk, seconds.
-pub fn durable(feed: &str, seconds: f64) {
-    metrics::histogram!(DURABLE_SECONDS, "feed" => feed.to_owned()).record(seconds);
-}
-
-/// Rows that became no observation.
-pub fn reject(reason: &'static str, count: u64) {
-    metrics::counter!(REJECTS, "reason" => reason).increment(count);
+/// Time from the journal to the end of the judgement, seconds, of the last record of a group.
+pub fn lag(seconds: f64) {
+    metrics::histogram!(LAG_SECONDS).record(seconds);
 }
 
 /// Documents dropped.
@@ -172,12 +198,14 @@ mod tests {
     #[test]
     fn what_is_counted_is_rendered_with_its_description() {
         let handle = install().expect("the recorder installs once a process");
-        message("icu-gw1");
-        lag("icu-gw1", 0.004);
+        let mut counts = crate::monitor::FeedCounts::default();
+        (counts.feed, counts.vitals) = ("icu-gw1".into(), 7);
+        feed(&counts);
+        lag(0.004);
         let text = handle.render();
-        assert!(text.contains("vitalguard_messages_total{feed=\"icu-gw1\"} "), "{text}");
-        assert!(text.contains("# HELP vitalguard_messages_total HL7 messages received, by feed"), "{text}");
-        assert!(text.contains("vitalguard_lag_seconds_bucket{feed=\"icu-gw1\",le=\"0.005\"} "), "{text}");
+        assert!(text.contains("vitalguard_messages_total{feed=\"icu-gw1\",kind=\"vitals\"} 7"), "{text}");
+        assert!(text.contains("# HELP vitalguard_messages_total HL7 messages judged, by feed and kind"), "{text}");
+        assert!(text.contains("vitalguard_lag_seconds_bucket{le=\"0.005\"} "), "{text}");
         assert!(install().is_ok(), "a second call gives the same handle");
     }
 }

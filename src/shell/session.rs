@@ -201,7 +201,7 @@ impl Session {
                     packet_bytes_max.map_or(crate::shell::mqtt::PACKET_BYTES_MAX as usize, |max| max as usize);
                 self.birth_due = !shared.replay;
                 self.subscribe_due = !shared.replay;
-                let (all, version) = shared.retained.all();
+                let (all, version) = shared.retained.for_broker();
                 self.resync = all.into_iter().map(|(topic, _)| topic).collect();
                 self.retained_version = version;
                 self.resync_at = Instant::now();
@@ -368,9 +368,7 @@ impl Session {
         self.heartbeat_at = Some(Instant::now());
         shared.heartbeat_rev += 1;
         let pulse = (shared.pulse)();
-        metrics::pulse(&pulse);
         let depth = shared.link.outbox_depth();
-        ::metrics::gauge!(metrics::OUTBOX).set(depth as f64);
         let payload = document::heartbeat(&shared.origin, now(), shared.heartbeat_rev, &pulse, depth, &shared.link.dropped());
         let message = Message {
             topic: format!("{}/sys/heartbeat", shared.base),

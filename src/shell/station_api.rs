@@ -60,7 +60,7 @@ pub fn state_hash<'a>(documents: impl Iterator<Item = (&'a str, &'a [u8])>) -> S
 
 /// `{"documents":[{"topic":…,"payload":…}],"hash":…}`; the payloads byte for byte as published.
 fn state(shared: &Shared, wanted: impl Fn(&str, &Document) -> bool) -> Response {
-    let (all, _) = shared.state.retained.all();
+    let all = shared.state.retained.all();
     let chosen: Vec<_> = all.iter().filter(|(topic, d)| !d.payload.is_empty() && wanted(topic, d)).collect();
     if chosen.is_empty() {
         return problem(StatusCode::NOT_FOUND, "nothing is known under this name");
@@ -77,7 +77,7 @@ fn state(shared: &Shared, wanted: impl Fn(&str, &Document) -> bool) -> Response 
 }
 
 pub(crate) async fn state_all(State(shared): State<Shared>) -> Response {
-    let (all, _) = shared.state.retained.all();
+    let all = shared.state.retained.all();
     if all.is_empty() {
         return json(StatusCode::OK, format!("{{\"documents\":[],\"hash\":\"{}\"}}", state_hash(std::iter::empty())));
     }
@@ -101,7 +101,7 @@ pub(crate) async fn state_bed(State(shared): State<Shared>, Path((ward, bed)): P
 }
 
 pub(crate) async fn feeds(State(shared): State<Shared>) -> Response {
-    let (all, _) = shared.state.retained.all();
+    let all = shared.state.retained.all();
     let feeds: Vec<String> = all
         .iter()
         .filter(|(_, d)| d.kind == Kind::Feed && !d.payload.is_empty())

@@ -4,6 +4,7 @@
 
 use super::histogram::Histogram;
 use crate::mllp::{Foreign, FrameFaults};
+use crate::shell::metrics as names;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Everything that can be wrong on the wire, by name.
@@ -170,17 +171,16 @@ pub(super) struct Meters {
 impl Meters {
     fn new(feed: &str) -> Meters {
         let feed = feed.to_owned();
-        let answer = |code| metrics::counter!("vitalguard_answers_total", "feed" => feed.clone(), "code" => code);
-        let fault =
-            |f: &WireFault| metrics::counter!("vitalguard_wire_faults_total", "feed" => feed.clone(), "fault" => f.name());
+        let answer = |code| metrics::counter!(names::ANSWERS, "feed" => feed.clone(), "code" => code);
+        let fault = |f: &WireFault| metrics::counter!(names::WIRE_FAULTS, "feed" => feed.clone(), "fault" => f.name());
         Meters {
-            received: metrics::counter!("vitalguard_messages_received_total", "feed" => feed.clone()),
+            received: metrics::counter!(names::RECEIVED, "feed" => feed.clone()),
             aa: answer("AA"),
             ae: answer("AE"),
             ar: answer("AR"),
-            bytes_in: metrics::counter!("vitalguard_received_bytes_total", "feed" => feed.clone()),
-            connections: metrics::gauge!("vitalguard_connections", "feed" => feed.clone()),
-            ack_s: metrics::histogram!("vitalguard_ack_seconds", "feed" => feed.clone()),
+            bytes_in: metrics::counter!(names::RECEIVED_BYTES, "feed" => feed.clone()),
+            connections: metrics::gauge!(names::CONNECTIONS, "feed" => feed.clone()),
+            ack_s: metrics::histogram!(names::ACK_SECONDS, "feed" => feed.clone()),
             faults: WireFault::ALL.iter().map(fault).collect(),
         }
     }
