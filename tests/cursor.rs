@@ -279,10 +279,10 @@ fn lines_named(bytes: &[u8], name: &[u8]) -> usize {
 }
 
 /// Reads every message of a folder of samples: every OBX and PID line of a file is a segment of one of its messages. The folder is
-/// `VITALGUARD_SHARED/hl7`, or `../shared/hl7` beside this package.
+/// `VG_TEST_SHARED/hl7`, or `../shared/hl7` beside this package.
 #[test]
 fn every_sample_is_read_without_loss() {
-    let shared = std::env::var_os("VITALGUARD_SHARED")
+    let shared = std::env::var_os("VG_TEST_SHARED")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")), PathBuf::from);
     let folder = shared.join("hl7");
     let Ok(dialects) = std::fs::read_dir(&folder) else {

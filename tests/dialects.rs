@@ -1,6 +1,6 @@
 //! Every dialect table against its own samples, and the decoder against every message of the development set.
 //!
-//! `VITALGUARD_BLESS=1 cargo test --test dialects` writes the expected files anew; the difference is to be read.
+//! `VG_TEST_BLESS=1 cargo test --test dialects` writes the expected files anew; the difference is to be read.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ fn root() -> PathBuf {
 }
 
 fn blessing() -> bool {
-    std::env::var_os("VITALGUARD_BLESS").is_some()
+    std::env::var_os("VG_TEST_BLESS").is_some()
 }
 
 fn decoder() -> Decoder {
@@ -109,15 +109,15 @@ fn every_sample_says_what_is_expected_and_every_row_is_hit() {
             }
         }
     }
-    assert!(faults.is_empty(), "{}\n(VITALGUARD_BLESS=1 writes the expected files anew)", faults.join("\n"));
+    assert!(faults.is_empty(), "{}\n(VG_TEST_BLESS=1 writes the expected files anew)", faults.join("\n"));
 }
 
 /// One line a message of the development set: kind, dialect, observed, rejects by reason. No contents.
 #[test]
 fn every_message_of_the_development_set_is_understood_as_reviewed() {
-    let shared = std::env::var_os("VITALGUARD_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from).join("hl7");
+    let shared = std::env::var_os("VG_TEST_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from).join("hl7");
     if !shared.is_dir() {
-        println!("skipped: no development set at {} (set VITALGUARD_SHARED)", shared.display());
+        println!("skipped: no development set at {} (set VG_TEST_SHARED)", shared.display());
         return;
     }
     let mut folders: Vec<PathBuf> =

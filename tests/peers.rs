@@ -228,7 +228,7 @@ fn send_loose(program: &str, port: u16, file: &std::path::Path) -> String {
 #[test]
 fn mllp_send_gets_the_prescribed_answer_for_each_message() {
     let Some(folder) = common::shared("hl7") else { return };
-    let program = std::env::var("VITALGUARD_TEST_MLLP_SEND").unwrap_or_else(|_| "mllp_send".into());
+    let program = std::env::var("VG_TEST_MLLP_SEND").unwrap_or_else(|_| "mllp_send".into());
     let expected_path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/expect/mllp_send.tsv");
     let data = tempfile::tempdir().unwrap();
     let served = Served::start(data.path(), &[]);
@@ -265,7 +265,7 @@ fn mllp_send_gets_the_prescribed_answer_for_each_message() {
     for (file, codes) in files.iter().zip(&results) {
         actual.push_str(&format!("{}\t{codes}\n", file.strip_prefix(&folder).unwrap().display()));
     }
-    if std::env::var_os("VITALGUARD_BLESS").is_some() {
+    if std::env::var_os("VG_TEST_BLESS").is_some() {
         std::fs::write(&expected_path, &actual).unwrap();
     }
     let expected = std::fs::read_to_string(&expected_path).expect("the committed table");

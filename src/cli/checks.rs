@@ -253,7 +253,7 @@ mod tests {
     fn checks_md_is_what_the_checks_say() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CHECKS.md");
         let expected = markdown();
-        if std::env::var_os("VITALGUARD_BLESS").is_some() {
+        if std::env::var_os("VG_TEST_BLESS").is_some() {
             std::fs::write(&path, &expected).unwrap();
         }
         let found = std::fs::read_to_string(&path).unwrap_or_default();

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Prefix of our variables; `__` stands between the parts of a key.
 const PREFIX: &str = "VITALGUARD_";
-/// Variables that begin like ours and are no keys: the path of the file, and what only our own tests and scripts read.
-const NOT_KEYS: &[&str] = &["VITALGUARD_CONFIG", "VITALGUARD_SHARED"];
+/// Variables that begin like ours and are no keys: the path of the file.
+const NOT_KEYS: &[&str] = &["VITALGUARD_CONFIG"];
 /// Complaints about types are collected one by one; more than this are not helpful.
 const PROBLEMS_MAX: usize = 50;
 

@@ -13,8 +13,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The development data beside the project, if it is there; says so when it is not.
 pub fn shared(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("VITALGUARD_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let root =
+        std::env::var_os("VG_TEST_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let path = root.join(folder);
     if path.is_dir() {
         return Some(path);

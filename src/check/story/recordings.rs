@@ -159,8 +159,8 @@ fn a_quiet_patient_day_at_one_hertz_raises_nothing() {
 }
 
 fn folder() -> Option<PathBuf> {
-    let root = std::env::var_os("VITALGUARD_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let root =
+        std::env::var_os("VG_TEST_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let vitals = root.join("vitals");
     if vitals.is_dir() {
         return Some(vitals);
