@@ -740,9 +740,10 @@ struct WardStateDocument<'a> {
 }
 
 impl WardState {
-    /// The topic below `ward/{ward}/`: `state`, `state/1`, …
+    /// The topic below the site: `ward/{ward}/state`, `ward/{ward}/state/1`, …
     pub fn topic(&self) -> String {
-        if self.part == 0 { "state".to_owned() } else { format!("state/{}", self.part) }
+        let ward = &self.ward;
+        if self.part == 0 { format!("ward/{ward}/state") } else { format!("ward/{ward}/state/{}", self.part) }
     }
     /// Splits a ward into parts whose bed lists stay below [`WARD_BEDS_BYTES_MAX`].
     pub fn split(whole: WardState) -> Vec<WardState> {

@@ -86,7 +86,7 @@ fn a_ward_is_split_into_parts_of_bounded_size() {
         assert!(text.len() < 20_000);
         assert_eq!(WardState::from_json(&text).unwrap().0, *part);
     }
-    assert_eq!((parts[0].topic(), parts[1].topic()), ("state".into(), "state/1".into()));
+    assert_eq!((parts[0].topic(), parts[1].topic()), ("ward/icu/state".into(), "ward/icu/state/1".into()));
 }
 
 #[test]

@@ -37,6 +37,8 @@ const WARD_EVERY_MS: i64 = 1_000;
 const WARD_AT_LEAST_MS: i64 = 9_000;
 /// Feed status at least so often, ms.
 const FEED_AT_LEAST_MS: i64 = 55_000;
+/// A feed without a connection is up so long after its last message, ms.
+const FEED_QUIET_MS: i64 = 60_000;
 /// `sys/info` is renewed so often (its journal head bounds how much could be rewritten unnoticed), ms.
 const INFO_EVERY_MS: i64 = 3_600_000;
 /// Records between two snapshots at most.
@@ -606,7 +608,9 @@ impl Engine {
             if let Some(counts) = core {
                 metrics::feed(counts);
             }
-            let state = if connections == 0 {
+            // Some senders open a connection for each message.
+            let heard = core.and_then(|c| c.last_message_at).is_some_and(|at| now.since_ms(at) < FEED_QUIET_MS);
+            let state = if connections == 0 && !heard {
                 FeedState::Down
             } else if !self.parts.writable.load(Ordering::Relaxed) {
                 FeedState::Degraded
