@@ -30,6 +30,8 @@ const DRIFT_FREE_S: f64 = 1800.0;
 const CADENCE_NEEDED: u32 = 10;
 /// Values before the quantiles say what is expected.
 const BAND_NEEDED: u32 = 60;
+/// From then on the quantiles take a value at most so often, seconds: neighbouring values of one second say the same twice.
+const MARK_EVERY_S: f64 = 5.0;
 
 /// One accepted value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -129,6 +131,8 @@ pub struct Stream {
     pub p05: Quantile,
     pub p50: Quantile,
     pub p95: Quantile,
+    /// Own time of the value that the quantiles took last.
+    marked_at: Timestamp,
     /// How often the value changes.
     pub changes: ChangeRate,
     /// The last accepted values.
@@ -158,6 +162,7 @@ impl Stream {
             p05: Quantile::new(0.05),
             p50: Quantile::new(0.5),
             p95: Quantile::new(0.95),
+            marked_at: Timestamp::MIN,
             changes: ChangeRate::default(),
             recent: Recent::default(),
             late: None,
@@ -254,9 +259,12 @@ impl Stream {
             _ => f64::INFINITY,
         };
         self.slow.push_limited(o.value, dt_s, SLOW_S, step_max);
-        self.p05.push(o.value);
-        self.p50.push(o.value);
-        self.p95.push(o.value);
+        if self.p50.count() < BAND_NEEDED || o.effective_at.since_s(self.marked_at) >= MARK_EVERY_S {
+            self.marked_at = o.effective_at;
+            self.p05.push(o.value);
+            self.p50.push(o.value);
+            self.p95.push(o.value);
+        }
         if let Some(before) = before {
             self.changes.push(before.value != o.value, (HALF_LIFE_S / dt_s).max(120.0));
         }

@@ -216,12 +216,13 @@ impl Monitor {
     /// A monitor that has heard nothing. A zone that the configuration should have refused counts as UTC.
     pub fn new(settings: Settings) -> Monitor {
         let tables = Arc::new(Tables::embedded());
-        let decoder = Decoder::new(&settings.zone, Arc::clone(&tables))
+        let mut decoder = Decoder::new(&settings.zone, Arc::clone(&tables))
             .or_else(|_| Decoder::new("UTC", tables))
             .expect("UTC is a zone of every database");
         let (population, shelf) = (Population::default(), Shelf::default());
         let model = snapshot::model_hash(&settings, &population, &shelf);
         let keyed = Keyed::new(&settings.site_key);
+        decoder.set_body_key(keyed.body_key());
         let house = House {
             zone: jiff::tz::TimeZoneDatabase::bundled().get(&settings.zone).unwrap_or(jiff::tz::TimeZone::UTC),
             model_short: format!("sha256:{}", &model[..16]),

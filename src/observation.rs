@@ -424,7 +424,7 @@ pub struct Report {
     pub alarms: Vec<Alarm>,
     pub rejects: Vec<Reject>,
     pub flags: MessageFlags,
-    /// SHA-256 (first 16 bytes) of everything but MSH-7 and MSH-10.
+    /// Keyed hash of everything but MSH-7 and MSH-10: tells bodies apart, proves nothing.
     pub body_hash: [u8; 16],
     /// Hash of the set and order of OBX-3 codes.
     pub structure: Vec<u32>,

@@ -165,7 +165,7 @@ mod tests {
                 flags.push(s.send(&report));
             }
         }
-        assert_eq!(flags, "P.FFFF");
+        assert_eq!(flags, "P..FFF");
     }
 
     #[test]

@@ -21,10 +21,10 @@ use codes::{Memory, Outcome};
 use jiff::tz::TimeZoneDatabase;
 use rows::{Obx, Reading, When};
 use rustc_hash::FxHashMap;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use times::{Times, Told};
+use twox_hash::XxHash3_128;
 use validity::{Marks, Status};
 
 pub mod codes;
@@ -62,6 +62,8 @@ pub struct Decoder {
     /// Of every observation: its key, its place in the report, its OBX-4, its code.
     order: Vec<Stream>,
     hits: Option<BTreeSet<RowRef>>,
+    /// Seed of the body hash.
+    body_key: u64,
 }
 
 /// What tells the rows of one message apart.
@@ -96,7 +98,13 @@ impl Decoder {
             spare: Vec::new(),
             order: Vec::new(),
             hits: None,
+            body_key: 0,
         })
+    }
+
+    /// The site's own seed of the body hash: who does not know it cannot make two bodies that look the same.
+    pub fn set_body_key(&mut self, key: u64) {
+        self.body_key = key;
     }
 
     /// What has to be in a snapshot.
@@ -159,7 +167,7 @@ impl Decoder {
         if report.control_id.is_empty() {
             report.flags.set(MessageFlags::CONTROL_ID_MISSING);
         }
-        report.body_hash = body_hash(message, &header);
+        report.body_hash = body_hash(message, &header, self.body_key);
 
         let by_id = table.kinds.iter().find(|(id, _)| *id == report.control_id).map(|row| row.1);
         let base = match (base(report, message), by_id) {
@@ -403,26 +411,27 @@ fn detail(report: &mut Report, message: &Message<'_>, parts: &Parts<'_>, table: 
     }
 }
 
-/// SHA-256 (first half) of everything but MSH-7 and MSH-10.
-fn body_hash(message: &Message<'_>, header: &Header<'_>) -> [u8; 16] {
+/// XXH3-128 under the site's seed of everything but MSH-7 and MSH-10: tells bodies apart. Evidence is the journal's SHA-256.
+fn body_hash(message: &Message<'_>, header: &Header<'_>, key: u64) -> [u8; 16] {
     let text = message.text();
     let text = &text[..text.len() - message.rest().len()];
     let mut left_out = [header.time.span(), header.control_id.span()];
     left_out.sort_by_key(|span| span.start);
-    let mut sha = Sha256::new();
+    // Each piece is hashed under the result of the one before it; the first under the key.
+    let mut hash = u128::from(key);
     let mut from = 0;
+    let mut piece = |bytes: &[u8]| {
+        hash = XxHash3_128::oneshot_with_seed((hash >> 64) as u64 ^ hash as u64, bytes);
+    };
     for span in left_out {
         let (start, end) = (span.start as usize, (span.start + span.len) as usize);
         if start >= from && end <= text.len() {
-            sha.update(&text[from..start]);
+            piece(&text[from..start]);
             from = end;
         }
     }
-    sha.update(&text[from..]);
-    let hash = sha.finalize();
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash[..16]);
-    half
+    piece(&text[from..]);
+    hash.to_le_bytes()
 }
 
 /// One pass over the segments of a message.

@@ -57,6 +57,11 @@ impl Keyed {
         u64::from_be_bytes([d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]])
     }
 
+    /// The seed of the decoder's body hash.
+    pub fn body_key(&self) -> u64 {
+        self.number("body", &[])
+    }
+
     /// `{prefix}-` and 8 hex digits.
     pub fn short(&self, prefix: &str, parts: &[&str]) -> String {
         format!("{prefix}-{}", hex(&self.digest(prefix, parts)[..4]))
