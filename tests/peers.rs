@@ -288,3 +288,96 @@ fn the_demo_catches_what_it_plays() {
     assert!(text.contains("P02"), "{text}");
     assert!(text.contains("P01"), "{text}");
 }
+
+/// An authority, and certificates signed by it.
+struct Authority {
+    key: rcgen::KeyPair,
+    certificate: rcgen::Certificate,
+    params: rcgen::CertificateParams,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Authority { key, certificate, params }
+    }
+    /// Writes `{name}.pem` and `{name}.key`.
+    fn issue(&self, folder: &std::path::Path, name: &str, common_name: &str, serial: u64) {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+        params.serial_number = Some(serial.into());
+        params.subject_alt_names.push(rcgen::SanType::IpAddress("127.0.0.1".parse().unwrap()));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let issuer = rcgen::Issuer::from_params(&self.params, &self.key);
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        // As a renewing program does it: the key first, each in one step.
+        for (ending, text) in [("key", key.serialize_pem()), ("pem", certificate.pem())] {
+            let next = folder.join(format!("{name}.{ending}.next"));
+            std::fs::write(&next, text).unwrap();
+            std::fs::rename(&next, folder.join(format!("{name}.{ending}"))).unwrap();
+        }
+    }
+}
+
+/// Serial number of the certificate that a TLS port shows, by openssl.
+fn serial(port: u16, folder: &std::path::Path) -> String {
+    let shell = format!(
+        "openssl s_client -connect 127.0.0.1:{port} -CAfile {f}/ca.pem -cert {f}/client.pem -key {f}/client.key </dev/null 2>/dev/null \
+         | openssl x509 -noout -serial",
+        f = folder.display()
+    );
+    let out = Command::new("sh").args(["-c", &shell]).output().expect("openssl is on every Debian");
+    String::from_utf8_lossy(&out.stdout).trim().to_owned()
+}
+
+#[test]
+fn tls_on_all_three_with_client_certificates_renewed_without_dropping_anyone() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let authority = Authority::new();
+    std::fs::write(f.join("ca.pem"), authority.certificate.pem()).unwrap();
+    authority.issue(f, "server", "localhost", 0x1111);
+    authority.issue(f, "client", "icu-wall", 0x2222);
+    let tls = format!("certificate = \"{0}/server.pem\"\nkey = \"{0}/server.key\"\nclient_ca = \"{0}/ca.pem\"\n", f.display());
+    std::fs::write(
+        f.join("vitalguard.toml"),
+        format!(
+            "site = \"tls\"\n[[mllp]]\nlisten = \"127.0.0.1:0\"\n[mllp.tls]\n{tls}[mqtt]\nlisten = \"127.0.0.1:0\"\n[mqtt.tls]\n{tls}\
+             [[mqtt.users]]\nname = \"icu-wall\"\nverbs = [\"ack\"]\n[http]\nlisten = \"127.0.0.1:0\"\n[http.tls]\n{tls}"
+        ),
+    )
+    .unwrap();
+    let served = Served::start(&f.join("data"), &["--config", f.join("vitalguard.toml").to_str().unwrap()]);
+    let (mllp, mqtt, http) = (served.mllp.port(), served.mqtt.unwrap().port(), served.http.port());
+    for port in [mllp, mqtt, http] {
+        assert_eq!(serial(port, f), "serial=1111", "port {port}");
+    }
+    let path = |name: &str| f.join(name).to_str().unwrap().to_owned();
+    let with = ["--cafile", &path("ca.pem"), "--cert", &path("client.pem"), "--key", &path("client.key")].map(String::from);
+    let with: Vec<&str> = with.iter().map(String::as_str).collect();
+    let subscriber = Subscriber::start(mqtt, &["vitalguard/#"], &with);
+    wait_for("a heartbeat over TLS", || subscriber.payloads("/sys/heartbeat").into_iter().next());
+    // Without a certificate nobody is let in.
+    let refused = Command::new("mosquitto_sub")
+        .args(["-h", "127.0.0.1", "-p", &mqtt.to_string(), "-t", "#", "-W", "5", "--cafile", &path("ca.pem")])
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+
+    authority.issue(f, "server", "localhost", 0x3333);
+    common::signal(served.child.id(), "HUP");
+    for port in [mllp, mqtt, http] {
+        let name = [(mllp, "mllp"), (mqtt, "mqtt"), (http, "http")].into_iter().find(|(p, _)| *p == port).unwrap().1;
+        wait_for(&format!("the new certificate of {name}"), || (serial(port, f) == "serial=3333").then_some(()));
+    }
+    let before = subscriber.payloads("/sys/heartbeat").len();
+    wait_for("the old connection goes on", || (subscriber.payloads("/sys/heartbeat").len() > before).then_some(()));
+    let late = Subscriber::start(mqtt, &["vitalguard/#"], &with);
+    wait_for("a new connection", || late.payloads("/sys/status").into_iter().next());
+    // A subscriber that had been dropped would have been told the retained status again.
+    assert_eq!(subscriber.payloads("/sys/status").len(), 1);
+}
