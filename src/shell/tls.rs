@@ -220,6 +220,7 @@ impl std::fmt::Display for Identity {
 pub struct ServerTls {
     files: Tls,
     current: ArcSwap<ServerConfig>,
+    loaded: tokio::sync::watch::Sender<u64>,
     seen: parking_lot::Mutex<Vec<Option<SystemTime>>>,
 }
 
@@ -229,7 +230,8 @@ impl ServerTls {
         let seen = times(files);
         let config = server_config(files)?;
         let current = ArcSwap::from_pointee(config);
-        Ok(Arc::new(ServerTls { files: files.clone(), current, seen: parking_lot::Mutex::new(seen) }))
+        let (loaded, _) = tokio::sync::watch::channel(0);
+        Ok(Arc::new(ServerTls { files: files.clone(), current, loaded, seen: parking_lot::Mutex::new(seen) }))
     }
     /// The configuration for the next connection.
     pub fn config(&self) -> Arc<ServerConfig> {
@@ -243,7 +245,12 @@ impl ServerTls {
     pub fn reload(&self) -> Result<(), TlsError> {
         *self.seen.lock() = times(&self.files);
         self.current.store(Arc::new(server_config(&self.files)?));
+        self.loaded.send_modify(|times| *times += 1);
         Ok(())
+    }
+    /// Changes with each certificate that was loaded after the first; for a listener that cannot ask at each connection.
+    pub fn loaded(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.loaded.subscribe()
     }
     fn changed(&self) -> bool {
         *self.seen.lock() != times(&self.files)
