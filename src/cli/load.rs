@@ -170,7 +170,11 @@ pub fn merge(
         variables.filter(|(name, _)| name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str())).collect();
     variables.sort();
     for (name, text) in variables {
-        let key = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect::<Vec<_>>().join(".");
+        let mut key = name[PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect::<Vec<_>>().join(".");
+        // The first listener by its position is the only one by its name; of several none can be meant (below).
+        if let Some(rest) = key.strip_prefix("mllp.0.") {
+            key = format!("mllp.{rest}");
+        }
         // Numbers, booleans and lists as in TOML; everything else is text. This cannot fail.
         let value = text.parse::<Value>().unwrap_or_else(|never| match never {});
         above.push((Origin::Variable(name), key, value));
@@ -223,7 +227,7 @@ pub fn merge(
     find_unknown(&dict, &known, "", &mut unknown);
     for key in &unknown {
         remove(&mut dict, key);
-        let hint = hint(key, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let hint = hint(key, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_else(|| known_here(key, &known));
         problems.push(line(origin_of(&origins, key), key, &format!("unknown key{hint}")));
     }
     let config = loop {
@@ -309,7 +313,11 @@ fn hint(key: &str, known: &serde_json::Value) -> Option<String> {
         .as_object()?
         .keys()
         .map(|candidate| (strsim::damerau_levenshtein(leaf, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4 || candidate.starts_with(leaf) && leaf.len() > 2)
+        .filter(|(distance, candidate)| {
+            let part =
+                (candidate.starts_with(leaf) && leaf.len() > 2) || (leaf.starts_with(candidate.as_str()) && candidate.len() > 2);
+            *distance <= 1 + candidate.len() / 4 || part
+        })
         .min();
     if let Some((_, candidate)) = near {
         return Some(format!("{prefix}{candidate}"));
@@ -317,6 +325,24 @@ fn hint(key: &str, known: &serde_json::Value) -> Option<String> {
     let mut elsewhere = Vec::new();
     all_keys(known, "", &mut elsewhere);
     elsewhere.into_iter().find(|path| path.rsplit('.').next() == Some(leaf))
+}
+
+/// The keys of the table in which an unknown one stands, where none is near.
+fn known_here(key: &str, known: &serde_json::Value) -> String {
+    let parts: Vec<&str> = key.split('.').collect();
+    let mut at = known;
+    for part in &parts[..parts.len() - 1] {
+        let inner = match at {
+            serde_json::Value::Array(list) => list.first(),
+            _ => at.get(part),
+        };
+        match inner {
+            Some(inner) => at = inner,
+            None => return String::new(),
+        }
+    }
+    let names: Vec<&str> = at.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    if names.is_empty() { String::new() } else { format!("; known here: {}", names.join(", ")) }
 }
 
 fn all_keys(known: &serde_json::Value, at: &str, found: &mut Vec<String>) {
@@ -399,6 +425,17 @@ fn file_problems(config: &Config) -> Vec<crate::config::Problem> {
         if let Some(name) = &mllp.zone {
             zone(format!("mllp.{at}.zone"), name);
         }
+    }
+    let dialects = crate::hl7::dialect::Tables::embedded();
+    for (at, mllp) in config.mllp.iter().enumerate() {
+        if let Some(name) = mllp.dialect.as_ref().filter(|name| dialects.position(name).is_none()) {
+            let names: Vec<&str> = dialects.iter().map(|table| table.name).collect();
+            let message = format!("no dialect {name:?}; there are {}", names.join(", "));
+            problems.push(Problem { key: format!("mllp.{at}.dialect"), message });
+        }
+    }
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.filter) {
+        problems.push(Problem { key: "log.filter".into(), message: error.to_string() });
     }
     problems
 }

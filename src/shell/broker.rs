@@ -6,16 +6,20 @@
 //!
 //! Retained documents are held in memory; the publisher writes them anew at its start. Queued messages of absent clients are not
 //! promised: consumers connect with a clean session. Bounds: connections, packet sizes, queue lengths and subscriptions below.
+//!
+//! A renewed certificate opens the public listener anew (the library reads certificates only then): connections that are open stay
+//! as they are, and for some milliseconds a new one may be refused.
 
-use crate::config::{Config, User};
+use crate::config::{Config, Mqtt, User};
 use crate::shell::access::{Access, FILTER_BYTES_MAX, Who};
 use crate::shell::publisher::INTERNAL_USER;
+use crate::shell::tls::ServerTls;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rmqtt::codec::v5::SubscribeAckReason;
 use rmqtt::context::ServerContext;
 use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType, Type};
-use rmqtt::net::Builder;
+use rmqtt::net::{Builder, Listener};
 use rmqtt::retain::{DefaultRetainStorage, RetainStorage};
 use rmqtt::types::{AuthResult, ConnectInfo, PublishAclResult, Retain, SubscribeAclResult, TopicFilter, TopicName};
 use sha2::{Digest, Sha256};
@@ -38,6 +42,8 @@ const SUBSCRIPTIONS_MAX: usize = 128;
 const RETAINED_MAX: isize = 2_000;
 /// A wrong password costs so long.
 const REFUSAL_DELAY: Duration = Duration::from_millis(250);
+/// A port that was given back is asked for again so often.
+const BIND_AGAIN: Duration = Duration::from_millis(20);
 /// Listener ids of the library.
 const PUBLIC: u16 = 1;
 const INTERNAL: u16 = 2;
@@ -68,6 +74,7 @@ pub struct Broker {
     address: SocketAddr,
     internal: SocketAddr,
     password: String,
+    tls: Option<Arc<ServerTls>>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -81,6 +88,8 @@ impl Broker {
         }
         let certificates = mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         check_users(&mqtt.users, certificates)?;
+
+        let tls = mqtt.tls.as_ref().map(ServerTls::load).transpose().map_err(|e| BrokerError::Tls(e.to_string()))?;
 
         let password = random_password()?;
         let door = Arc::new(Door {
@@ -96,9 +105,13 @@ impl Broker {
             .enable_all()
             .build()
             .map_err(|e| BrokerError::Other(e.to_string()))?;
-        let (address, internal) = runtime.block_on(open(config, door))?;
+        let (address, internal) = runtime.block_on(open(config, door, tls.clone()))?;
         tracing::info!(%address, tls = mqtt.tls.is_some(), users = mqtt.users.len(), "mqtt: the embedded broker listens");
-        Ok(Broker { address, internal, password, runtime: Some(runtime) })
+        Ok(Broker { address, internal, password, tls, runtime: Some(runtime) })
+    }
+    /// Its certificate, for the [`Reloader`](crate::shell::tls::Reloader).
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.clone()
     }
     /// Where clients connect (the real port).
     pub fn address(&self) -> SocketAddr {
@@ -154,7 +167,7 @@ fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 /// Binds both listeners and serves them.
-async fn open(config: &Config, door: Arc<Door>) -> Result<(SocketAddr, SocketAddr), BrokerError> {
+async fn open(config: &Config, door: Arc<Door>, tls: Option<Arc<ServerTls>>) -> Result<(SocketAddr, SocketAddr), BrokerError> {
     let mqtt = &config.mqtt;
     let context = ServerContext::new()
         .busy_check_enable(false)
@@ -177,29 +190,55 @@ async fn open(config: &Config, door: Arc<Door>) -> Result<(SocketAddr, SocketAdd
     }
     register.start().await;
 
-    let common = |name: &str, address: SocketAddr, packet_bytes_max: u32| {
-        Builder::new()
-            .name(name)
-            .laddr(address)
-            .allow_anonymous(false)
-            .nodelay(true)
-            .reuseaddr(Some(true))
-            .max_connections(CONNECTIONS_MAX)
-            .max_handshaking_limit(1_024)
-            .handshake_timeout(Duration::from_secs(10))
-            .max_packet_size(packet_bytes_max)
-            .max_clientid_len(128)
-            .max_topic_levels(16)
-            .max_inflight(NonZeroU16::new(128).expect("128 is not zero"))
-            .max_mqueue_len(QUEUE_MAX)
-            .max_subscriptions(SUBSCRIPTIONS_MAX)
-            .session_expiry_interval(Duration::from_secs(300))
-            .max_session_expiry_interval(Duration::from_secs(3_600))
-            .message_expiry_interval(Duration::from_secs(3_600))
-    };
-    let bind_error = |address: SocketAddr| move |error: rmqtt::net::Error| BrokerError::Bind(address, error.to_string());
+    let (public, address) = public_listener(mqtt, mqtt.listen)?;
+    let inner = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let internal = common("mqtt-internal", inner, super::mqtt::PACKET_BYTES_MAX).bind().map_err(bind_error(inner))?;
+    let internal_address = internal.local_addr().map_err(bind_error(inner))?;
+    let internal = internal.tcp().map_err(bind_error(inner))?;
 
-    let mut public = common("mqtt", mqtt.listen, CLIENT_PACKET_BYTES_MAX);
+    let server = rmqtt::server::MqttServer::new(context.clone()).listener_by_id(internal, INTERNAL).build();
+    tokio::spawn(async move {
+        if let Err(error) = server.run().await {
+            tracing::error!(%error, "mqtt: the embedded broker ended");
+        }
+    });
+    let accepting = accept(&context, public);
+    if let Some(tls) = tls {
+        tokio::spawn(renew(context, mqtt.clone(), address, tls, accepting));
+    }
+    Ok((address, internal_address))
+}
+
+/// What both listeners have in common.
+fn common(name: &str, address: SocketAddr, packet_bytes_max: u32) -> Builder {
+    Builder::new()
+        .name(name)
+        .laddr(address)
+        .allow_anonymous(false)
+        .nodelay(true)
+        .reuseaddr(Some(true))
+        .max_connections(CONNECTIONS_MAX)
+        .max_handshaking_limit(1_024)
+        .handshake_timeout(Duration::from_secs(10))
+        .max_packet_size(packet_bytes_max)
+        .max_clientid_len(128)
+        .max_topic_levels(16)
+        .max_inflight(NonZeroU16::new(128).expect("128 is not zero"))
+        .max_mqueue_len(QUEUE_MAX)
+        .max_subscriptions(SUBSCRIPTIONS_MAX)
+        .session_expiry_interval(Duration::from_secs(300))
+        .max_session_expiry_interval(Duration::from_secs(3_600))
+        // Without an expiry of its own a document stays: the retained `sys/status` is written once, at the connection.
+        .message_expiry_interval(Duration::ZERO)
+}
+
+fn bind_error(address: SocketAddr) -> impl Fn(rmqtt::net::Error) -> BrokerError {
+    move |error| BrokerError::Bind(address, error.to_string())
+}
+
+/// The listener for everybody else, with the certificate as it is now, and its real address.
+fn public_listener(mqtt: &Mqtt, listen: SocketAddr) -> Result<(Listener, SocketAddr), BrokerError> {
+    let mut public = common("mqtt", listen, CLIENT_PACKET_BYTES_MAX);
     if let Some(tls) = &mqtt.tls {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         public = public.tls_cert(Some(text(&tls.certificate))).tls_key(Some(text(&tls.key)));
@@ -207,25 +246,58 @@ async fn open(config: &Config, door: Arc<Door>) -> Result<(SocketAddr, SocketAdd
             public = public.tls_cross_certificate(true).tls_client_ca_certs(Some(text(authority))).cert_cn_as_username(true);
         }
     }
-    let public = public.bind().map_err(bind_error(mqtt.listen))?;
-    let address = public.local_addr().map_err(bind_error(mqtt.listen))?;
+    let public = public.bind().map_err(bind_error(listen))?;
+    let address = public.local_addr().map_err(bind_error(listen))?;
     let public = match mqtt.tls {
         Some(_) => public.tls().map_err(|e| BrokerError::Tls(format!("{e:#}")))?,
-        None => public.tcp().map_err(bind_error(mqtt.listen))?,
+        None => public.tcp().map_err(bind_error(listen))?,
     };
-    let inner = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let internal = common("mqtt-internal", inner, super::mqtt::PACKET_BYTES_MAX).bind().map_err(bind_error(inner))?;
-    let internal_address = internal.local_addr().map_err(bind_error(inner))?;
-    let internal = internal.tcp().map_err(bind_error(inner))?;
+    Ok((public, address))
+}
 
-    let server =
-        rmqtt::server::MqttServer::new(context).listener_by_id(public, PUBLIC).listener_by_id(internal, INTERNAL).build();
+/// Takes connections until the task is aborted; those that are open go on after that.
+fn accept(context: &ServerContext, public: Listener) -> tokio::task::JoinHandle<()> {
+    context.listen_cfgs.remove(&PUBLIC);
+    let server = rmqtt::server::MqttServer::new(context.clone()).listener_by_id(public, PUBLIC).build();
     tokio::spawn(async move {
         if let Err(error) = server.run().await {
-            tracing::error!(%error, "mqtt: the embedded broker ended");
+            tracing::error!(%error, "mqtt: the embedded broker takes no further connection");
         }
-    });
-    Ok((address, internal_address))
+    })
+}
+
+/// Opens the public listener anew each time another certificate was loaded.
+async fn renew(
+    context: ServerContext,
+    mqtt: Mqtt,
+    address: SocketAddr,
+    tls: Arc<ServerTls>,
+    mut accepting: tokio::task::JoinHandle<()>,
+) {
+    let mut loaded = tls.loaded();
+    while loaded.changed().await.is_ok() {
+        // The library reads the files by itself: whether it can is found out on a port that nobody knows.
+        if let Err(error) = public_listener(&mqtt, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))) {
+            tracing::error!(%error, "mqtt: new certificate not taken, the old one stays");
+            continue;
+        }
+        accepting.abort();
+        let _ = accepting.await;
+        let mut said = false;
+        let public = loop {
+            match public_listener(&mqtt, address) {
+                Ok((public, _)) => break public,
+                Err(error) => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::error!(%error, "mqtt: cannot listen again, trying on");
+                    }
+                    tokio::time::sleep(BIND_AGAIN).await;
+                }
+            }
+        };
+        accepting = accept(&context, public);
+        tracing::info!(%address, "mqtt: listens with the new certificate");
+    }
 }
 
 /// What the hooks share.
@@ -365,7 +437,8 @@ impl RetainStorage for Memory {
                 return Ok(());
             }
         }
-        self.0.set_with_timeout(topic, retain, expiry).await
+        // The library says zero where it means never.
+        self.0.set_with_timeout(topic, retain, expiry.filter(|expiry| !expiry.is_zero())).await
     }
     async fn get(&self, filter: &TopicFilter) -> rmqtt::Result<Vec<(TopicName, Retain)>> {
         self.0.get_message(filter).await

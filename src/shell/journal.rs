@@ -34,6 +34,7 @@ mod writer;
 pub use clock::{Clock, Now, system_clock};
 pub use hold::{Hold, hold, holds, release};
 pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
+pub use recover::is_held;
 pub use snapshot::{latest_snapshots, read_snapshot, write_atomic, write_snapshot};
 
 use crate::command::Command;

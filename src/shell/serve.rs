@@ -142,6 +142,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         Some(_) => None,
     };
     #[cfg(feature = "broker")]
+    watched.extend(broker.as_ref().and_then(crate::shell::broker::Broker::tls));
+    #[cfg(feature = "broker")]
     let embedded = broker.as_ref().map(crate::shell::broker::Broker::internal);
     #[cfg(not(feature = "broker"))]
     let embedded = match &config.mqtt.url {

@@ -163,6 +163,68 @@ pub fn client_config(ca: Option<&Path>, identity: Option<&ClientIdentity>) -> Re
     }
 }
 
+/// The configuration towards a listener of our own: only the certificate in its files is accepted, whoever signed it and
+/// whatever name it carries. Where the listener wants a client's certificate, its own is shown.
+pub fn own_client_config(files: &Tls) -> Result<ClientConfig, TlsError> {
+    let chain = certificates(&files.certificate)?;
+    let pinned = Arc::new(Pinned { certificate: chain[0].clone(), provider: provider() });
+    let pair = |e: rustls::Error| {
+        let (certificate, key) = (files.certificate.clone(), files.key.clone());
+        TlsError::Pair { certificate, key, what: e.to_string() }
+    };
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(pair)?
+        .dangerous()
+        .with_custom_certificate_verifier(pinned);
+    match files.client_ca {
+        None => Ok(builder.with_no_client_auth()),
+        Some(_) => builder.with_client_auth_cert(chain, key(&files.key)?).map_err(pair),
+    }
+}
+
+/// Accepts one certificate and no other.
+#[derive(Debug)]
+struct Pinned {
+    certificate: CertificateDer<'static>,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+}
+
+impl rustls::client::danger::ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &rustls::pki_types::ServerName<'_>,
+        _ocsp: &[u8],
+        _now: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        if *shown == self.certificate {
+            return Ok(rustls::client::danger::ServerCertVerified::assertion());
+        }
+        Err(rustls::Error::General("another certificate is shown than the configured file holds".into()))
+    }
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
 /// When the first certificate of a PEM file ends.
 pub fn expires(path: &Path) -> Result<Timestamp, TlsError> {
     let list = certificates(path)?;
@@ -220,6 +282,7 @@ impl std::fmt::Display for Identity {
 pub struct ServerTls {
     files: Tls,
     current: ArcSwap<ServerConfig>,
+    loaded: tokio::sync::watch::Sender<u64>,
     seen: parking_lot::Mutex<Vec<Option<SystemTime>>>,
 }
 
@@ -229,7 +292,8 @@ impl ServerTls {
         let seen = times(files);
         let config = server_config(files)?;
         let current = ArcSwap::from_pointee(config);
-        Ok(Arc::new(ServerTls { files: files.clone(), current, seen: parking_lot::Mutex::new(seen) }))
+        let (loaded, _) = tokio::sync::watch::channel(0);
+        Ok(Arc::new(ServerTls { files: files.clone(), current, loaded, seen: parking_lot::Mutex::new(seen) }))
     }
     /// The configuration for the next connection.
     pub fn config(&self) -> Arc<ServerConfig> {
@@ -243,7 +307,12 @@ impl ServerTls {
     pub fn reload(&self) -> Result<(), TlsError> {
         *self.seen.lock() = times(&self.files);
         self.current.store(Arc::new(server_config(&self.files)?));
+        self.loaded.send_modify(|times| *times += 1);
         Ok(())
+    }
+    /// Changes with each certificate that was loaded after the first; for a listener that cannot ask at each connection.
+    pub fn loaded(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.loaded.subscribe()
     }
     fn changed(&self) -> bool {
         *self.seen.lock() != times(&self.files)

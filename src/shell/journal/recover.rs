@@ -7,6 +7,12 @@ use crate::time::Timestamp;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
+/// Whether a running service holds the journal in `folder`.
+pub fn is_held(folder: &Path) -> bool {
+    let Ok(file) = File::open(folder.join("journal.lock")) else { return false };
+    matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))
+}
+
 /// Keeps a second process out for as long as the file is open.
 pub(super) fn lock(folder: &Path) -> Result<File, JournalError> {
     let path = folder.join("journal.lock");

@@ -344,6 +344,7 @@ impl Connection {
             }
             Event::TooLarge { head } => {
                 let reply = (trimmed(&head).starts_with(b"MSH")).then_some(Outcome::TooLarge);
+                self.received();
                 step.push(fragment(&self.source, WireFault::TooLarge, head), reply);
                 WireFault::TooLarge
             }
@@ -385,9 +386,13 @@ impl Connection {
         self.message(payload, step);
     }
 
-    fn message(&self, payload: Vec<u8>, step: &mut Step) {
+    fn received(&self) {
         self.stats().received.fetch_add(1, Ordering::Relaxed);
         self.stats().meters.received.increment(1);
+    }
+
+    fn message(&self, payload: Vec<u8>, step: &mut Step) {
+        self.received();
         let (fault, reply) = match class(&payload) {
             Class::Message => {
                 let record = Record::Frame { source: self.source.clone(), payload };

@@ -129,10 +129,12 @@ pub fn options(config: &Mqtt, client_id: &str) -> Result<(MqttOptions, String), 
         options.set_credentials(user, password);
     }
     if tls {
-        // Beside the embedded broker its own certificate is the anchor.
-        let anchor = config.ca.as_ref().or(config.tls.as_ref().map(|tls| &tls.certificate));
-        let tls = crate::shell::tls::client_config(anchor.map(|path| path.as_path()), config.client.as_ref())
-            .map_err(|error| MqttError::Credentials(error.to_string()))?;
+        // The embedded broker must show the very certificate that is configured.
+        let tls = match (&config.url, &config.tls) {
+            (None, Some(own)) => crate::shell::tls::own_client_config(own),
+            _ => crate::shell::tls::client_config(config.ca.as_deref(), config.client.as_ref()),
+        };
+        let tls = tls.map_err(|error| MqttError::Credentials(error.to_string()))?;
         options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(std::sync::Arc::new(tls))));
     }
     Ok((options, address))

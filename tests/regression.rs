@@ -1,0 +1,148 @@
+//! One short test for every fault that was found in the running program.
+
+mod common;
+
+use common::{Client, Served, wait_for};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+/// A self-signed certificate of localhost under a file name, and its key.
+fn certificate(folder: &Path, name: &str) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    std::fs::write(folder.join(format!("{name}.pem")), made.cert.pem()).unwrap();
+    std::fs::write(folder.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+}
+
+/// Whether the listener shows exactly the certificate in this file.
+fn shows(address: SocketAddr, certificate: &Path) -> bool {
+    let config = vitalguard::shell::tls::client_config(Some(certificate), None).unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    while tls.is_handshaking() {
+        if tls.complete_io(&mut stream).is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+fn tls_everywhere(folder: &Path) -> std::path::PathBuf {
+    let pair = format!("certificate = \"{0}/live.pem\"\nkey = \"{0}/live.key\"\n", folder.display());
+    let text = format!("[[mllp]]\n[mllp.tls]\n{pair}[mqtt.tls]\n{pair}[http.tls]\n{pair}");
+    let path = folder.join("tls.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_by_all_three_listeners() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "live");
+    certificate(folder.path(), "next");
+    let file = |name: &str| folder.path().join(name);
+    std::fs::copy(file("live.pem"), file("first.pem")).unwrap();
+    let config = tls_everywhere(folder.path());
+    let served = Served::start(&folder.path().join("data"), &["--config", config.to_str().unwrap()]);
+    let listeners = [served.mllp, served.mqtt.unwrap(), served.http];
+    for address in listeners {
+        assert!(shows(address, &file("first.pem")));
+    }
+    std::fs::copy(file("next.key"), file("live.key")).unwrap();
+    std::fs::copy(file("next.pem"), file("live.pem")).unwrap();
+    common::signal(served.child.id(), "HUP");
+    for address in listeners {
+        // The broker's port is closed for a moment.
+        wait_for("the new certificate", || {
+            (TcpStream::connect(address).is_ok() && shows(address, &file("next.pem"))).then_some(())
+        });
+    }
+    // What cannot be used does not replace what works.
+    std::fs::write(file("live.pem"), "broken").unwrap();
+    common::signal(served.child.id(), "HUP");
+    wait_for("the complaint", || served.log.lock().unwrap().contains("the old one stays").then_some(()));
+    for address in listeners {
+        assert!(shows(address, &file("next.pem")));
+    }
+}
+
+/// Runs a command of the binary; exit code and everything it said.
+fn said(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vitalguard"));
+    let out = command.args(arguments).envs(environment.iter().copied()).output().expect("the binary was built by cargo");
+    (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+}
+
+#[test]
+fn the_doctor_finds_a_service_whose_certificate_an_authority_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = parameters.self_signed(&key).unwrap();
+    let issuer = rcgen::Issuer::new(parameters, key);
+    let server_key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec!["vg.example".into()]).unwrap().signed_by(&server_key, &issuer).unwrap();
+    std::fs::write(file("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(file("live.pem"), server.pem()).unwrap();
+    std::fs::write(file("live.key"), server_key.serialize_pem()).unwrap();
+    let config = tls_everywhere(folder.path());
+    // HTTP and MLLP want a client's certificate as well.
+    let text = std::fs::read_to_string(&config).unwrap();
+    let authority = format!("client_ca = \"{}/ca.pem\"\n", folder.path().display());
+    let text = text.replace("[mqtt.tls]", &format!("{authority}[mqtt.tls]")) + &authority;
+    std::fs::write(&config, text).unwrap();
+    let (config, data) = (config.to_str().unwrap().to_owned(), file("data"));
+    let served = Served::start(&data, &["--config", &config]);
+    let address = |a: SocketAddr| a.to_string();
+    let (mllp, mqtt, http) = (address(served.mllp), address(served.mqtt.unwrap()), address(served.http));
+    let data = data.to_str().unwrap();
+    let mut arguments = vec!["doctor", "--config", &config, "--data", data, "--mllp", &mllp];
+    arguments.extend(["--mqtt-listen", &mqtt, "--http", &http]);
+    let (code, text) = said(&arguments, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    for found in ["is ready", "answered AA", "the message was judged", "heartbeat heard"] {
+        assert!(text.contains(found), "{found}:\n{text}");
+    }
+}
+
+#[test]
+fn a_configuration_is_told_what_is_known_where_nothing_is_near() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |text: &str| {
+        let path = folder.path().join("v.toml");
+        std::fs::write(&path, text).unwrap();
+        let (code, said) = said(&["config", "check", "--config", path.to_str().unwrap()], &[]);
+        assert_eq!(code, Some(2), "{said}");
+        said
+    };
+    assert!(check("[mqtt]\nlisten_addr = \"x\"\n").contains("did you mean mqtt.listen?"));
+    let text = check("[[mllp]]\nport = 3\n");
+    assert!(text.contains("mllp.0.port: unknown key; known here:") && text.contains("listen"), "{text}");
+    assert!(check("[checks.nope]\na = 3\n").contains("hr_vs_pr"));
+    let text = check("[[mllp]]\ndialect = \"philps\"\n");
+    assert!(text.contains("no dialect \"philps\"") && text.contains("philips_mdil"), "{text}");
+    assert!(check("[log]\nfilter = \"==\"\n").contains("log.filter"));
+}
+
+#[test]
+fn the_first_listener_can_be_named_by_its_position_in_the_environment() {
+    let (code, text) = said(&["config", "show"], &[("VITALGUARD_MLLP__0__FEED", "gw1"), ("VITALGUARD_MLLP__WARD", "icu")]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("feed = \"gw1\" # VITALGUARD_MLLP__0__FEED") && text.contains("ward = \"icu\""), "{text}");
+}
+
+#[test]
+fn a_frame_over_the_cap_is_received_and_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start_with(data.path(), &[], &[("VITALGUARD_MLLP__FRAME_BYTES_MAX", "2000")]);
+    let mut client = Client::connect(served.mllp);
+    let mut long = b"MSH|^~\\&|A|B|C|D|20260101000000||ORU^R01|m1|P|2.6\rNTE|1||".to_vec();
+    long.extend(std::iter::repeat_n(b'x', 5_000));
+    assert_eq!(client.ask(&long).unwrap(), ("AR".into(), "m1".into()));
+    let counted = served.get("/metrics").1;
+    assert!(counted.contains("vitalguard_messages_received_total{feed=\"mllp\"} 1"), "{counted}");
+}
