@@ -1,11 +1,11 @@
 //! The check mechanism: what a check is, what it sees, what it says, and the list of all of them.
 //!
-//! **A new check is one file and one word.** `src/check/<name>.rs` declares itself with [`declare_check!`] and implements
+//! **A new check is one file and one word.** `src/check/<name>.rs` declares itself with `declare_check!` and implements
 //! [`Judge`]; its name stands once in the `catalogue!` list below. The doc comment of the declaration is the rustdoc, the
 //! text of `vitalguard checks explain ID`, the entry in CHECKS.md and the station's help.
 //!
 //! A check sees a bed *as it was before* the message (judge before you learn) and never keeps anything but its own
-//! [`Judge::State`]. It says [`Verdicts::fail`] while its condition holds, [`Verdicts::pass`] when it looked and found
+//! [`Judge::State`]. It says [`Verdicts::push`] while its condition holds, [`Verdicts::pass`] when it looked and found
 //! nothing, and nothing at all when it could not look.
 
 use crate::bed::Bed;

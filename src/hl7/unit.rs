@@ -177,8 +177,8 @@ impl Line {
 impl Dimension {
     /// The way from this unit to `parameter`'s canonical one; `None` where the parameter cannot be written in it.
     ///
-    /// 1 kPa = 7.50062 mm[Hg], 1 cm[H2O] = 0.735559 mm[Hg] (arithmetic of the UCUM definitions; airway pressures stay in
-    /// cm[H2O]); ST deviation is converted by the usual gain of 10 mm/mV.
+    /// 1 kPa = 7.50062 `mm[Hg]`, 1 `cm[H2O]` = 0.735559 `mm[Hg]` (arithmetic of the UCUM definitions; airway pressures stay in
+    /// `cm[H2O]`); ST deviation is converted by the usual gain of 10 mm/mV.
     pub fn into_canonical(self, parameter: Parameter) -> Option<Line> {
         use Dimension as D;
         let line = match (parameter.unit(), self) {

@@ -1,6 +1,6 @@
 //! Metrics: their names, descriptions and units in one place, and the recorder whose text `/metrics` serves.
 //!
-//! One contract: every name that leaves stands in [`describe`], by the conventions of Prometheus (`vitalguard_` first, base units,
+//! One contract: every name that leaves stands in `describe`, by the conventions of Prometheus (`vitalguard_` first, base units,
 //! `_total` for counters). Labels are feeds, wards and closed word lists: never a bed, a person or a peer's address.
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};

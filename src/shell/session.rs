@@ -1,6 +1,6 @@
 //! What the publisher does within one connection: what is sent next, and what the acknowledgements mean.
 //!
-//! One contract: at most [`Session::window`] QoS 1 publishes are under way, in the order in which they were queued; an outbox row is
+//! One contract: at most `Session::window` QoS 1 publishes are under way, in the order in which they were queued; an outbox row is
 //! marked when the broker has acknowledged it, and never before. A session dies with its connection; nothing that it holds is
 //! needed afterwards, because documents live in `Retained` and in the outbox.
 
