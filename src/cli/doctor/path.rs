@@ -125,8 +125,8 @@ fn received(config: &Config) -> Option<u64> {
         return None;
     }
     let values = body.lines().filter(|line| line.starts_with("vitalguard_messages_total"));
-    let values: Vec<f64> = values.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() as u64)
+    // Before the first message there is none of them.
+    Some(values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64)
 }
 
 fn received_beyond(config: &Config, before: Option<u64>) -> Option<u64> {
