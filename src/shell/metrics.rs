@@ -110,13 +110,12 @@ pub fn feed(counts: &crate::monitor::FeedCounts) {
         ("adt", counts.adt),
         ("keep_alive", counts.keep_alive),
         ("other", counts.other),
-        ("test", counts.test),
         ("unreadable", counts.unreadable),
     ];
     for (kind, count) in kinds {
         metrics::counter!(MESSAGES, "feed" => feed.to_owned(), "kind" => kind).absolute(count);
     }
-    for (what, count) in [("duplicate", counts.duplicates), ("out_of_order", counts.out_of_order)] {
+    for (what, count) in [("duplicate", counts.duplicates), ("out_of_order", counts.out_of_order), ("test", counts.test)] {
         metrics::counter!(MARKED, "feed" => feed.to_owned(), "mark" => what).absolute(count);
     }
     for (mark, count) in &counts.marks {
