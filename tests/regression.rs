@@ -146,3 +146,123 @@ fn a_frame_over_the_cap_is_received_and_refused() {
     let counted = served.get("/metrics").1;
     assert!(counted.contains("vitalguard_messages_received_total{feed=\"mllp\"} 1"), "{counted}");
 }
+
+#[test]
+fn a_feed_whose_clock_is_days_ahead_or_that_is_refused_is_degraded() {
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let state = || {
+        let text = served.get("/api/v1/feeds").1;
+        let feeds: serde_json::Value = serde_json::from_str(&text).unwrap();
+        feeds["feeds"][0]["state"].as_str().map(str::to_owned)
+    };
+    let mut client = Client::connect(served.mllp);
+    let values = [(common::HR, "72", common::BPM)];
+    client.ask(&common::pcd01("GW", "ICU", "B1", "m1", &common::now_hl7(), &values)).unwrap();
+    wait_for("up", || (state()? == "up").then_some(()));
+    // What is not HL7 is refused: an error of this feed.
+    assert_eq!(client.ask(b"this is not hl7").unwrap().0, "AR");
+    wait_for("degraded by a refusal", || (state()? == "degraded").then_some(()));
+    drop(served);
+
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let mut client = Client::connect(served.mllp);
+    client.ask(&common::pcd01("GW", "ICU", "B1", "m1", "20990101000000", &values)).unwrap();
+    wait_for("degraded by the clock", || served.get("/api/v1/feeds").1.contains("\"state\":\"degraded\"").then_some(()));
+    let metrics = served.get("/metrics").1;
+    assert!(metrics.lines().any(|l| l.starts_with("vitalguard_feed_skew_seconds{feed=\"mllp\"} ")), "{metrics}");
+}
+
+/// Checks a document against a schema: the words that ours use (no formats, no patterns). Complaints go to `found`.
+fn validate(schema: &serde_json::Value, root: &serde_json::Value, value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    if let Some(name) = schema["$ref"].as_str() {
+        return validate(&root["$defs"][name.trim_start_matches("#/$defs/")], root, value, at, found);
+    }
+    if !schema["const"].is_null() && schema["const"] != *value {
+        found.push(format!("{at}: {value} is not {}", schema["const"]));
+    }
+    if let Some(words) = schema["enum"].as_array().filter(|words| !words.contains(value)) {
+        found.push(format!("{at}: {value} is none of {words:?}"));
+    }
+    let is = |kind: &str| match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        _ => value.is_null(),
+    };
+    let kinds: Vec<&str> = match &schema["type"] {
+        serde_json::Value::Array(kinds) => kinds.iter().filter_map(|kind| kind.as_str()).collect(),
+        kind => kind.as_str().into_iter().collect(),
+    };
+    if !kinds.is_empty() && !kinds.iter().any(|kind| is(kind)) {
+        found.push(format!("{at}: {value} is no {kinds:?}"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(|name| name.as_str()) {
+        if value.get(name).is_none() {
+            found.push(format!("{at}: {name} is missing"));
+        }
+    }
+    for (name, inner) in value.as_object().into_iter().flatten() {
+        let at = format!("{at}/{name}");
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (serde_json::Value::Null, serde_json::Value::Bool(false)) => found.push(format!("{at}: not in the schema")),
+            (serde_json::Value::Null, other @ serde_json::Value::Object(_)) => validate(other, root, inner, &at, found),
+            (known, _) => validate(known, root, inner, &at, found),
+        }
+    }
+    for (number, inner) in value.as_array().into_iter().flatten().enumerate() {
+        validate(&schema["items"], root, inner, &format!("{at}/{number}"), found);
+    }
+}
+
+#[test]
+fn every_document_fits_the_schema_that_is_served() {
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let mut client = Client::connect(served.mllp);
+    // A value that no monitor can measure: an alert after its annunciation delay.
+    for n in 0..3 {
+        let values = [(common::HR, "999", common::BPM), (common::SPO2, "97", common::PERCENT)];
+        client.ask(&common::pcd01("GW", "ICU", "B1", &format!("m{n}"), &common::now_hl7(), &values)).unwrap();
+    }
+    let events = wait_for("an alert", || {
+        let lines = served.get("/api/v1/alerts?format=jsonl").1;
+        (!lines.trim().is_empty()).then_some(lines)
+    });
+    let state: serde_json::Value = wait_for("the alert in the state", || {
+        let text = served.get("/api/v1/state").1;
+        text.contains("A01").then(|| serde_json::from_str(&text).unwrap())
+    });
+    let mut documents: Vec<serde_json::Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    documents.extend(state["documents"].as_array().unwrap().iter().map(|entry| entry["payload"].clone()));
+    let mut kinds = std::collections::BTreeSet::new();
+    for document in &documents {
+        let kind = document["schema"].as_str().expect("every document says what it is");
+        let (status, text) = served.get(&format!("/api/v1/schemas/{}.json", kind.replace('/', "-")));
+        assert_eq!(status, 200, "{kind}");
+        let schema: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut found = Vec::new();
+        validate(&schema, &schema, document, kind, &mut found);
+        assert!(found.is_empty(), "{found:#?}\n{document}");
+        kinds.insert(kind.to_owned());
+    }
+    for kind in ["alert-event/1", "bed-state/1", "ward-state/1", "feed-status/1", "sys-info/1"] {
+        assert!(kinds.contains(kind), "{kinds:?}");
+    }
+    // What the validator is worth: a member too many and one too few are found.
+    let schema: serde_json::Value = serde_json::from_str(&served.get("/api/v1/schemas/sys-status-1.json").1).unwrap();
+    let mut found = Vec::new();
+    validate(
+        &schema,
+        &schema,
+        &serde_json::json!({"schema":"sys-status/1","ts":"t","ts_ms":1,"boot":"b","state":"on","x":1}),
+        "",
+        &mut found,
+    );
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(served.get("/api/v1/asyncapi.json").0, 200);
+}

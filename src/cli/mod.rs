@@ -99,11 +99,20 @@ pub fn run(cli: Cli) -> ExitCode {
             // Nothing is left to be done where standard error is closed, too.
             let _ = match usage {
                 Some(usage) => usage.0.iter().try_for_each(|line| writeln!(stderr, "vitalguard: {line}")),
-                None => writeln!(stderr, "vitalguard: {error:#}"),
+                None => writeln!(stderr, "vitalguard: {}", sentence(&error)),
             };
             ExitCode::from(if usage.is_some() { 2 } else { 1 })
         }
     }
+}
+
+/// An error and its causes in one line; a cause that the words before it already tell is not told again.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told {
+        told if told.is_empty() => cause,
+        told if told.contains(&cause) => told,
+        told => format!("{told}: {cause}"),
+    })
 }
 
 /// A command's complaint about what it was given is a usage error, everything else is what it is.
@@ -171,6 +180,12 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("in use").context("cannot listen: in use").context("starting");
+        assert_eq!(sentence(&error), "starting: cannot listen: in use");
     }
 
     #[test]

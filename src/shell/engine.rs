@@ -39,6 +39,9 @@ const WARD_AT_LEAST_MS: i64 = 9_000;
 const FEED_AT_LEAST_MS: i64 = 55_000;
 /// A feed without a connection is up so long after its last message, ms.
 const FEED_QUIET_MS: i64 = 60_000;
+/// A sender's clock (median of MSH-7 minus our time) off by more than this makes its feed degraded, ms: beyond any delay of the
+/// transport, below the smallest error of a time zone (15 min). Smaller: an unsynchronised monitor is a daily sight.
+const FEED_SKEW_MS: i64 = 60_000;
 /// `sys/info` is renewed so often (its journal head bounds how much could be rewritten unnoticed), ms.
 const INFO_EVERY_MS: i64 = 3_600_000;
 /// Records between two snapshots at most.
@@ -97,7 +100,8 @@ pub struct Engine {
     bed_published: HashMap<BedId, i64>,
     wards: BTreeMap<String, WardClock>,
     feed_published: HashMap<String, (i64, FeedState)>,
-    feed_rates: HashMap<String, VecDeque<(i64, u64)>>,
+    /// Of the last minute, each second: time, messages received, messages refused (AE, AR).
+    feed_rates: HashMap<String, VecDeque<(i64, u64, u64)>>,
     info_published: i64,
     info_shape: (usize, usize),
     rev: u64,
@@ -596,23 +600,29 @@ impl Engine {
             let feed = stats.feed.clone();
             let (received, connections) = (count(&stats.received), count(&stats.connections));
             let rates = self.feed_rates.entry(feed.clone()).or_default();
-            rates.push_back((now.ms(), received));
+            rates.push_back((now.ms(), received, count(&stats.ae) + count(&stats.ar)));
             while rates.len() > 61 {
                 rates.pop_front();
             }
             let rate_per_s = match (rates.front(), rates.back()) {
-                (Some((t0, n0)), Some((t1, n1))) if t1 > t0 => (n1 - n0) as f64 * 1000.0 / (t1 - t0) as f64,
+                (Some((t0, n0, _)), Some((t1, n1, _))) if t1 > t0 => (n1 - n0) as f64 * 1000.0 / (t1 - t0) as f64,
                 _ => 0.0,
             };
+            let refused = rates.front().zip(rates.back()).is_some_and(|(first, last)| last.2 > first.2);
             let core = self.monitor.feeds().find(|c| c.feed == feed);
             if let Some(counts) = core {
                 metrics::feed(counts);
+            }
+            let skew_ms = core.and_then(crate::monitor::FeedCounts::skew_ms);
+            let skewed = skew_ms.is_some_and(|ms| ms.abs() > FEED_SKEW_MS);
+            if let Some(ms) = skew_ms {
+                metrics::feed_skew(&feed, ms);
             }
             // Some senders open a connection for each message.
             let heard = core.and_then(|c| c.last_message_at).is_some_and(|at| now.since_ms(at) < FEED_QUIET_MS);
             let state = if connections == 0 && !heard {
                 FeedState::Down
-            } else if !self.parts.writable.load(Ordering::Relaxed) {
+            } else if refused || skewed || !self.parts.writable.load(Ordering::Relaxed) {
                 FeedState::Degraded
             } else {
                 FeedState::Up
@@ -628,7 +638,7 @@ impl Engine {
                 peer: core.filter(|_| connections > 0).map(|c| c.peer.clone()).filter(|p| !p.is_empty()),
                 rate_per_s: (rate_per_s * 10.0).round() / 10.0,
                 last_message_ts: core.and_then(|c| c.last_message_at),
-                skew_ms: core.and_then(crate::monitor::FeedCounts::skew_ms),
+                skew_ms,
                 counts: document::FeedCounts {
                     received,
                     aa: count(&stats.aa),

@@ -26,6 +26,8 @@ pub const OBSERVATIONS: &str = "vitalguard_observations_total";
 pub const LAG_SECONDS: &str = "vitalguard_lag_seconds";
 /// Rows that did not become observations, by feed and reason.
 pub const REJECTS: &str = "vitalguard_rejects_total";
+/// Gauge: a feed's clock (MSH-7) minus ours, seconds, median of its last messages. Labels: `feed`.
+pub const FEED_SKEW: &str = "vitalguard_feed_skew_seconds";
 /// Open connections, by feed.
 pub const CONNECTIONS: &str = "vitalguard_connections";
 /// Beds, by trust.
@@ -85,6 +87,7 @@ fn describe() {
     describe_counter!(OBSERVATIONS, "Values understood, by feed");
     describe_histogram!(LAG_SECONDS, Unit::Seconds, "Time from the journal to the judgement");
     describe_counter!(REJECTS, "OBX rows that did not become observations, by feed and reason");
+    describe_gauge!(FEED_SKEW, Unit::Seconds, "A feed's clock (MSH-7) minus ours, median of its last messages");
     describe_gauge!(CONNECTIONS, "Open MLLP connections, by feed");
     describe_gauge!(BEDS, "Beds, by trust");
     describe_gauge!(ALERTS_OPEN, "Open alerts, by priority");
@@ -125,6 +128,11 @@ pub fn feed(counts: &crate::monitor::FeedCounts) {
     for (reason, count) in &counts.rejects {
         metrics::counter!(REJECTS, "feed" => feed.to_owned(), "reason" => reason.clone()).absolute(*count);
     }
+}
+
+/// A feed's clock minus ours, median.
+pub fn feed_skew(feed: &str, skew_ms: i64) {
+    metrics::gauge!(FEED_SKEW, "feed" => feed.to_owned()).set(skew_ms as f64 / 1000.0);
 }
 
 /// Time from the journal to the end of the judgement, seconds, of the last record of a group.

@@ -31,6 +31,7 @@ pub mod mqtt;
 pub mod publisher;
 pub mod replay;
 pub mod retained;
+pub mod schemas;
 mod serve;
 pub mod session;
 pub mod station;

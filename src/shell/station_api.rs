@@ -31,6 +31,28 @@ pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }
 
+/// The names of the schemas and where they are.
+pub(crate) async fn schemas() -> Response {
+    let list: Vec<_> = super::schemas::SCHEMAS
+        .iter()
+        .map(|(name, _)| serde_json::json!({ "name": name, "href": format!("/api/v1/schemas/{name}.json") }))
+        .collect();
+    json(StatusCode::OK, serde_json::json!({ "schemas": list }).to_string())
+}
+
+/// One schema.
+pub(crate) async fn schema(Path(name): Path<String>) -> Response {
+    match super::schemas::schema(&name) {
+        Some(text) => (StatusCode::OK, [(header::CONTENT_TYPE, "application/schema+json")], text).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "no such schema"),
+    }
+}
+
+/// Topics and their documents.
+pub(crate) async fn asyncapi() -> Response {
+    json(StatusCode::OK, super::schemas::ASYNCAPI.to_owned())
+}
+
 /// `sha256:` + 16 hex over, for each bed document in the order of topics, `ward/bed` TAB trust TAB open alert ids in order, joined
 /// by commas, LF: what a snapshot over MQTT must give too.
 pub fn state_hash<'a>(documents: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
