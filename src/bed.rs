@@ -33,6 +33,11 @@ const BAND_NEEDED: u32 = 60;
 /// From then on the quantiles take a value at most so often, seconds: neighbouring values of one second say the same twice.
 const MARK_EVERY_S: f64 = 5.0;
 
+/// Nothing above is learned, canonical units: no quantity of the table reaches it, and its square would spoil a variance for days.
+const LEARN_MAX: f64 = 1e6;
+/// Own times so far ahead of ours are from the future, milliseconds.
+const FUTURE_MS: i64 = 3_600_000;
+
 /// One accepted value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
@@ -207,7 +212,10 @@ impl Stream {
         if o.effective_at == latest.effective_at {
             return false;
         }
-        if o.effective_at < latest.effective_at && !self.follow_back(o.effective_at, at) {
+        // After a time from the future the next one of the present is believed at once, lest one number hides those after it.
+        let future = |own: Timestamp, received: Timestamp| own.since_ms(received) > FUTURE_MS;
+        let corrected = future(latest.effective_at, latest.received_at) && !future(o.effective_at, at);
+        if o.effective_at < latest.effective_at && !corrected && !self.follow_back(o.effective_at, at) {
             return false;
         }
         if o.effective_at < latest.effective_at {
@@ -244,7 +252,7 @@ impl Stream {
         self.last = self.latest;
         self.accepted += 1;
         self.recent.push(o.value, o.effective_at);
-        if frozen {
+        if frozen || o.value.abs() > LEARN_MAX {
             return;
         }
         let gap_s = before.map_or(0.0, |b| o.effective_at.since_s(b.effective_at));

@@ -140,11 +140,20 @@ impl Episodes {
             return;
         }
         let tamper = if desk.alone { findings.tamper(now, desk.limits.agree_s, desk.reviewed) } else { None };
-        if let Some(tamper) = &tamper {
-            self.take_tamper(tamper, findings, now, desk);
-        }
+        // What may not be raised again yet, or no longer holds, hides nothing: its rows then speak for themselves.
+        let taken = tamper.as_ref().filter(|tamper| self.take_tamper(tamper, findings, now, desk));
+        let waits_until = match &tamper {
+            Some(_) if taken.is_none() => self.tamper_raised.map(|(raised, _)| raised.plus_s(desk.limits.rearm_s)),
+            _ => None,
+        };
         for row in &findings.rows {
-            self.take_row(row, findings, tamper.as_ref(), now, desk);
+            self.take_row(row, findings, taken, waits_until.filter(|until| *until > now), now, desk);
+        }
+        for episode in &mut self.list {
+            // What was to change by now has changed, or its row no longer holds.
+            if episode.changes_at <= now {
+                episode.changes_at = Timestamp::MAX;
+            }
         }
         self.fold_silence(now);
         let mut at = 0;
@@ -158,28 +167,28 @@ impl Episodes {
         }
     }
 
-    /// One tamper alert of a bed: the open one grows, or the strongest finding becomes it.
-    fn take_tamper(&mut self, tamper: &Tamper, findings: &Findings, now: Timestamp, desk: &Desk<'_>) {
+    /// One tamper alert of a bed: the open one grows, or the strongest finding becomes it. False: none may be raised now.
+    fn take_tamper(&mut self, tamper: &Tamper, findings: &Findings, now: Timestamp, desk: &Desk<'_>) -> bool {
         let open = self.list.iter().position(|e| e.assessment == Assessment::Tamper && e.phase != Phase::Pending);
-        let at = open.or_else(|| self.list.iter().position(|e| e.assessment == Assessment::Tamper)).or_else(|| {
-            // An alert that one of the rows has already becomes tampering; else the strongest row begins a new one.
-            self.list.iter().position(|e| e.check == tamper.lead)
-        });
-        let at = match at {
+        let at = match open.or_else(|| self.list.iter().position(|e| e.assessment == Assessment::Tamper)) {
             Some(at) => at,
+            None if !self.rearmed(tamper.priority, now, desk) => return false,
             None => {
-                let Some(row) = findings.row(tamper.lead) else { return };
-                if !row.holds() {
-                    return;
+                // The strongest that still holds names it.
+                let holds = |check: CheckId| findings.row(check).is_some_and(Finding::holds);
+                let first = std::iter::once(&tamper.lead).chain(&tamper.rows).find(|check| holds(**check));
+                let Some(row) = first.and_then(|check| findings.row(*check)) else { return false };
+                // An alert that it has already becomes tampering.
+                match self.list.iter().position(|e| e.check == row.check) {
+                    Some(at) => at,
+                    None => {
+                        self.list.push(begin(row, Assessment::Tamper, now));
+                        self.list.len() - 1
+                    }
                 }
-                self.list.push(begin(row, Assessment::Tamper, now));
-                self.list.len() - 1
             }
         };
-        if self.list[at].phase == Phase::Pending && !self.rearmed(tamper.priority, now, desk) {
-            let until = self.tamper_raised.map_or(now, |(raised, _)| raised.plus_s(desk.limits.rearm_s));
-            self.list[at].raise_at = until;
-        } else if self.list[at].phase == Phase::Pending {
+        if self.list[at].phase == Phase::Pending {
             self.list[at].raise_at = now;
         }
         let episode = &mut self.list[at];
@@ -195,16 +204,17 @@ impl Episodes {
         let params = if tamper.params.is_empty() { episode.params } else { episode.params.union(tamper.params) };
         episode.dirty |= episode.open() && params != episode.params;
         episode.params = params;
-        let confidence = episode.confidence.max(tamper.confidence);
+        // How sure it was of something else counts for nothing here.
+        let known = if episode.assessment == Assessment::Tamper { episode.confidence } else { 0.0 };
+        let confidence = known.max(tamper.confidence);
         episode.dirty |= episode.open() && confidence - episode.confidence >= 0.05;
-        if episode.assessment != Assessment::Tamper || confidence > episode.confidence {
-            episode.confidence = confidence;
-        }
+        episode.confidence = confidence;
         let grown = episode.confidence >= 0.9 && (episode.params.is_empty() || episode.params.len() >= 2);
         let priority = tamper.priority.min(if grown { Priority::High } else { Priority::Medium });
         // Once tampering, it stays so until it is over: an alert that goes up and down is not read.
         let priority = if episode.assessment == Assessment::Tamper { priority.min(episode.priority) } else { priority };
         episode.set(Assessment::Tamper, priority, Timestamp::MAX);
+        true
     }
 
     /// Whether a new tamper alert may be raised now.
@@ -212,13 +222,26 @@ impl Episodes {
         self.tamper_raised.is_none_or(|(raised, before)| now.since_s(raised) >= desk.limits.rearm_s || priority < before)
     }
 
-    fn take_row(&mut self, row: &Finding, findings: &Findings, tamper: Option<&Tamper>, now: Timestamp, desk: &Desk<'_>) {
-        let Some(assessment) = findings.assess(row, now).filter(|_| row.fails) else { return };
+    /// `waits_until`: a tamper alert may not be raised again before; until then what it would say is on the engineers' list.
+    fn take_row(
+        &mut self,
+        row: &Finding,
+        findings: &Findings,
+        tamper: Option<&Tamper>,
+        waits_until: Option<Timestamp>,
+        now: Timestamp,
+        desk: &Desk<'_>,
+    ) {
+        let Some(mut assessment) = findings.assess(row, now).filter(|_| row.fails) else { return };
+        if waits_until.is_some() && assessment == Assessment::Tamper {
+            assessment = Assessment::Unverified;
+        }
+        let waits_until = waits_until.unwrap_or(Timestamp::MAX);
         let own = self.list.iter().position(|e| e.check == row.check);
         let coexists = self
             .list
             .iter()
-            .any(|e| e.phase == Phase::Firing && matches!(e.assessment, Assessment::Tamper | Assessment::Identity));
+            .any(|e| (e.open() || e.raise_at <= now) && matches!(e.assessment, Assessment::Tamper | Assessment::Identity));
         match own {
             Some(at) => {
                 let episode = &mut self.list[at];
@@ -238,7 +261,7 @@ impl Episodes {
                 }
                 let (priority, changes_at) = fusion::priority(row, assessment, now, coexists, desk.limits);
                 episode.confidence = fusion::confidence(row);
-                episode.set(assessment, priority, changes_at);
+                episode.set(assessment, priority, changes_at.min(waits_until));
             }
             None if row.holds() => {
                 // What supports the tamper alert is told there.
@@ -250,7 +273,7 @@ impl Episodes {
                 let (priority, changes_at) = fusion::priority(row, assessment, now, coexists, desk.limits);
                 let mut episode = begin(row, assessment, now);
                 episode.confidence = fusion::confidence(row);
-                episode.set(assessment, priority, changes_at);
+                episode.set(assessment, priority, changes_at.min(waits_until));
                 episode.raise_at = if desk.alone { now.plus_s(delay_s(assessment, priority, desk.limits)) } else { now };
                 self.list.push(episode);
             }
@@ -304,7 +327,10 @@ impl Episodes {
                 true
             }
             Phase::Latched => {
-                if over.is_none() {
+                // It came back: something found it again since. A check that can only not look has not.
+                let ended = self.list[at].ended.unwrap_or(now);
+                let again = |c: &CheckId| findings.row(*c).is_some_and(|r| r.holds() && r.last_at > ended);
+                if over.is_none() && self.list[at].evidence.iter().any(again) {
                     let episode = &mut self.list[at];
                     let prev = Some(episode.previous());
                     episode.phase = Phase::Firing;
@@ -589,12 +615,12 @@ impl Episodes {
 
     /// The alert of an open episode.
     pub fn alert(&self, episode: &Episode, findings: &Findings, now: Timestamp, desk: &Desk<'_>) -> Alert {
-        write(episode, findings, now, desk, self.coexists(episode))
+        write(episode, findings, now, desk, self.coexists(episode, now))
     }
 
-    fn coexists(&self, episode: &Episode) -> bool {
+    fn coexists(&self, episode: &Episode, now: Timestamp) -> bool {
         let accused = |e: &Episode| matches!(e.assessment, Assessment::Tamper | Assessment::Identity);
-        let other = |f: &dyn Fn(&Episode) -> bool| self.list.iter().any(|e| e.phase == Phase::Firing && f(e));
+        let other = |f: &dyn Fn(&Episode) -> bool| self.list.iter().any(|e| (e.open() || e.raise_at <= now) && f(e));
         let physiology = |e: &Episode| e.assessment == Assessment::Physiology;
         (accused(episode) && other(&physiology)) || (physiology(episode) && other(&accused))
     }
@@ -620,7 +646,7 @@ impl Episodes {
             episode.change_cause = Cause::Rule;
         }
         let episode = &self.list[at];
-        let alert = write(episode, findings, now, desk, self.coexists(episode));
+        let alert = write(episode, findings, now, desk, self.coexists(episode, now));
         out.push(AlertEvent { event, seq: episode.seq, ts: now, alert, prev, by, cause });
         let episode = &mut self.list[at];
         if event != EventKind::Unacknowledged {

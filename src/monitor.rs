@@ -219,7 +219,10 @@ impl Monitor {
         let mut decoder = Decoder::new(&settings.zone, Arc::clone(&tables))
             .or_else(|_| Decoder::new("UTC", tables))
             .expect("UTC is a zone of every database");
-        let (population, shelf) = (Population::default(), Shelf::default());
+        let (population, mut shelf) = (Population::default(), Shelf::default());
+        if settings.profiles == crate::config::Profiles::Reviewed {
+            shelf.require_review();
+        }
         let model = snapshot::model_hash(&settings, &population, &shelf);
         let keyed = Keyed::new(&settings.site_key);
         decoder.set_body_key(keyed.body_key());

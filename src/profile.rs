@@ -26,6 +26,8 @@ pub struct Profile {
     pub name: String,
     /// A person has reviewed it: its fields may accuse.
     pub reviewed: bool,
+    /// What is learned here may accuse without a review (`profiles = "learned"`).
+    pub learns: bool,
     /// MSH-3 of the senders it speaks for.
     pub applications: Vec<String>,
     /// Native update period Δ, seconds.
@@ -93,6 +95,7 @@ impl Profile {
             return Err(refuse("period_s and quantum are positive"));
         }
         Ok(Profile {
+            learns: true,
             reviewed: file.reviewed,
             applications: file.applications,
             period_s: file.period_s,
@@ -119,7 +122,7 @@ impl Profile {
 
     /// Whether habits of this device may accuse: reviewed, or learned long enough within this epoch.
     pub fn usable(&self, epoch_at: Timestamp, now: Timestamp) -> bool {
-        self.reviewed || now.since_s(epoch_at) >= Profile::LEARN_S
+        self.reviewed || (self.learns && now.since_s(epoch_at) >= Profile::LEARN_S)
     }
 }
 
@@ -146,6 +149,14 @@ impl Shelf {
     /// The generic profile.
     pub fn generic(&self) -> &Profile {
         &self.generic
+    }
+
+    /// From now on only what a person has reviewed may accuse (`profiles = "reviewed"`); the rest stays in learning.
+    pub fn require_review(&mut self) {
+        self.generic.learns = false;
+        for profile in &mut self.models {
+            profile.learns = false;
+        }
     }
 
     /// Adds a site's profile; it wins over the shipped ones.

@@ -514,6 +514,20 @@ catalogue! {
     ;
 }
 
+impl States {
+    /// Another patient, unannounced: what was seen of values is forgotten, what was seen of their sender is not.
+    pub fn begin_epoch(&mut self) {
+        let before = std::mem::take(self);
+        self.time_order = before.time_order;
+        self.structure_drift = before.structure_drift;
+        self.segment_injection = before.segment_injection;
+        self.unit_invalid = before.unit_invalid;
+        self.code_conflict = before.code_conflict;
+        self.control_id_reuse = before.control_id_reuse;
+        self.second_sender = before.second_sender;
+    }
+}
+
 /// SHA-256 over ids, names, weights and default thresholds of the whole catalogue, 64 hex digits.
 pub fn catalogue_hash() -> String {
     let mut hash = sha2::Sha256::new();

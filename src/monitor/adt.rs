@@ -61,16 +61,25 @@ impl Monitor {
         self.end_epoch(number, at);
         let age = crate::population::age_band(report.subject.birth, report.subject.class, at);
         let cell = &mut self.cells[number as usize];
+        // Where no monitor is heard yet there is nothing to miss.
+        cell.heard = cell.live(at);
         cell.bed.begin_epoch(patient, age, at);
         cell.states = crate::check::States::default();
         self.settle(number, at);
     }
 
-    /// A patient leaves a bed: silence is expected from now on.
+    /// A patient leaves a bed: silence is expected from now on. A late discharge of one who lay there before changes nothing
+    /// for the one who lies there now.
     fn vacate(&mut self, number: u32, patient: u64, at: Timestamp) {
         self.fleet.left(patient, number);
+        let lies_here = self.cells[number as usize].bed.patient;
+        if patient != 0 && lies_here != 0 && patient != lies_here {
+            return;
+        }
         self.end_epoch(number, at);
         let cell = &mut self.cells[number as usize];
+        cell.left = patient.max(lies_here);
+        cell.left_at = at;
         cell.bed.begin_epoch(0, crate::observation::AgeBand::Unknown, at);
         cell.bed.off = true;
         cell.states = crate::check::States::default();

@@ -28,6 +28,9 @@ pub(super) struct Cell {
     pub sent_at: Timestamp,
     /// A message was heard since the bed was opened.
     pub heard: bool,
+    /// Who was discharged last (0: nobody named), and when.
+    pub left: u64,
+    pub left_at: Timestamp,
     /// When the checks want to look, and when anything else is to be done.
     pub judge_at: Timestamp,
     pub house_at: Timestamp,
@@ -57,6 +60,8 @@ impl Cell {
             application: String::new(),
             sent_at: Timestamp::MIN,
             heard: false,
+            left: 0,
+            left_at: Timestamp::MIN,
             judge_at: Timestamp::MAX,
             house_at: Timestamp::MAX,
             beat_at: Timestamp::MIN,

@@ -3,6 +3,9 @@
 use super::*;
 use crate::hl7::dialect::hash32;
 
+/// Messages of a discharged patient count as late for so long, seconds: what is on its way through a gateway.
+const LATE_S: f64 = 60.0;
+
 impl Monitor {
     /// Fires every deadline up to and including `to`, each at its own time; the time never runs backwards.
     pub(super) fn advance(&mut self, to: Timestamp) -> Timestamp {
@@ -275,7 +278,23 @@ impl Monitor {
             cell.bed.begin_epoch(patient, cell.bed.age, at);
             cell.bed.heard_at = at;
         }
-        cell.bed.off = false;
+        // What was on its way when the patient left is nobody's return.
+        let late = cell.bed.off && at.since_s(cell.left_at) <= LATE_S && (patient == 0 || patient == cell.left);
+        cell.bed.off = late;
+        let age = crate::population::age_band(report.subject.birth, report.subject.class, at);
+        if age != cell.bed.age && (report.subject.birth.is_some() || report.subject.class.is_some()) {
+            cell.bed.age = age;
+        }
+        if patient != 0 && patient != cell.bed.patient && !late {
+            if cell.bed.patient != 0 && report.kind == MessageKind::Vitals {
+                // Another patient: what was learned of the one before says nothing of this one.
+                cell.bed.begin_epoch(patient, age, at);
+                cell.states.begin_epoch();
+                cell.bed.patient = patient;
+            } else if cell.bed.patient == 0 {
+                cell.bed.patient = patient;
+            }
+        }
         let mut verdicts = std::mem::take(&mut self.verdicts);
         verdicts.clear();
         let profile = self.house.shelf.of_application(&report.application);
@@ -309,19 +328,8 @@ impl Monitor {
             whole |= verdict.params.is_empty() && verdict.check.meta().rest != Assessment::Silence;
         }
         let frozen =
-            whole || cell.findings.rows.iter().any(|r| r.holds() && r.log10_e >= SUSPICION_LOG10_E && r.check.meta().evidence);
+            late || whole || cell.findings.rows.iter().any(|r| r.holds() && r.log10_e >= SUSPICION_LOG10_E && r.check.meta().evidence);
         let bed = &mut cell.bed;
-        let age = crate::population::age_band(report.subject.birth, report.subject.class, at);
-        if age != bed.age && (report.subject.birth.is_some() || report.subject.class.is_some()) {
-            bed.age = age;
-        }
-        if patient != 0 && patient != bed.patient {
-            if bed.patient != 0 {
-                // Another patient: what was learned of the one before says nothing of this one.
-                bed.begin_epoch(patient, age, at);
-            }
-            bed.patient = patient;
-        }
         for o in &report.observations {
             if !o.validity.usable() || !o.value.is_finite() {
                 bed.note_absent(o.parameter, o.channel, o.validity, at);
@@ -344,7 +352,7 @@ impl Monitor {
         same(&mut cell.application, &report.application);
         self.verdicts = verdicts;
         self.settle(number, at);
-        self.patient_elsewhere(number, patient, at);
+        self.patient_elsewhere(number, if late { 0 } else { patient }, at);
     }
 }
 
