@@ -220,3 +220,97 @@ fn no_patient_token_leaves() {
         assert!(!everything.contains(token), "{token} left the house");
     }
 }
+
+/// Sends `range` to bed B1, every 20th under an id that was used before; all are acknowledged.
+fn send(client: &mut Client, life: &str, range: std::ops::Range<u64>) {
+    for n in range {
+        let id = if n % 20 == 19 { format!("{life}-{}", n - 4) } else { format!("{life}-{n}") };
+        let (code, _) = client.ask(&vitals("GW", "B1", &id, n)).expect("an answer");
+        assert_eq!(code, "CA", "message {n}");
+    }
+}
+
+fn live_is_replay(data: &std::path::Path, live: Vec<serde_json::Value>) {
+    let text =
+        |events: Vec<serde_json::Value>| -> Vec<String> { events.into_iter().map(|e| comparable(e).to_string()).collect() };
+    assert_eq!(text(live), text(replay_journal(data)));
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_frame_that_panics_the_judge_is_left_out_live_recovered_and_replayed() {
+    let data = tempfile::tempdir().unwrap();
+    let exercise = [("VG_EXERCISE_PANIC", "|POISON|"), ("VITALGUARD_JOURNAL__SNAPSHOT_S", "1")];
+    // Another process may have written the frame: it is met first while recovering.
+    let mut served = Served::start(data.path(), &[]);
+    let mut client = Client::connect(served.mllp);
+    send(&mut client, "a", 0..40);
+    client.ask(&vitals("GW", "B1", "POISON", 41)).unwrap();
+    served.kill();
+    let mut served = Served::start_with(data.path(), &[], &exercise);
+    let mut client = Client::connect(served.mllp);
+    send(&mut client, "b", 0..40);
+    assert_eq!(client.ask(&vitals("GW", "B1", "POISON", 41)).unwrap().0, "CA", "it is kept as evidence");
+    send(&mut client, "c", 0..40);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    send(&mut client, "d", 0..10);
+    let metrics = served.get("/metrics").1;
+    assert!(metrics.contains("vitalguard_records_quarantined_total 2"), "{metrics}");
+    let live = events(&served);
+    assert!(live.len() >= 2);
+    served.kill();
+    let mut served = Served::start_with(data.path(), &[], &exercise);
+    assert!(!served.log.lock().unwrap().contains("could not be judged"), "known by now");
+    assert_eq!(events(&served).len(), live.len());
+    assert!(served.terminate().success());
+    live_is_replay(data.path(), live);
+}
+
+#[test]
+fn a_locked_store_delays_nobody_and_loses_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let mut served = Served::start(data.path(), &[]);
+    let mut client = Client::connect(served.mllp);
+    send(&mut client, "a", 0..20);
+    let other = rusqlite::Connection::open(data.path().join("store.sqlite")).unwrap();
+    other.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (began, mut slowest) = (std::time::Instant::now(), std::time::Duration::ZERO);
+    let mut n = 0;
+    while began.elapsed().as_secs() < 8 {
+        let asked = std::time::Instant::now();
+        send(&mut client, "b", n..n + 1);
+        slowest = slowest.max(asked.elapsed());
+        n += 1;
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    println!("{n} messages, slowest answer {slowest:?}");
+    assert!(slowest.as_millis() < 2_500, "an answer waited {slowest:?} for the store");
+    other.execute_batch("ROLLBACK").unwrap();
+    send(&mut client, "c", 0..20);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(served.terminate().success());
+    let mut served = Served::start(data.path(), &[]);
+    let live = events(&served);
+    assert!(served.terminate().success());
+    live_is_replay(data.path(), live);
+}
+
+#[test]
+fn an_end_with_a_locked_store_leaves_everything_to_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let mut served = Served::start(data.path(), &[]);
+    let mut client = Client::connect(served.mllp);
+    send(&mut client, "a", 0..10);
+    let other = rusqlite::Connection::open(data.path().join("store.sqlite")).unwrap();
+    other.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    send(&mut client, "b", 0..40);
+    served.terminate();
+    other.execute_batch("ROLLBACK").unwrap();
+    let mut served = Served::start(data.path(), &[]);
+    let live = events(&served);
+    assert!(!live.is_empty(), "what was judged and not kept is judged again");
+    assert!(served.terminate().success());
+    live_is_replay(data.path(), live);
+}

@@ -13,6 +13,7 @@ use crate::shell::journal::{Feed, JournalHandle, Reader, Record, Stamped, latest
 use crate::shell::link::{Link, Transient};
 use crate::shell::listener::FeedStats;
 use crate::shell::metrics;
+use crate::shell::quarantine::Quarantine;
 use crate::shell::retained::{Kind, RETAINED_MAX, Retained};
 use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Store, StoreError};
 use crate::time::Timestamp;
@@ -26,6 +27,9 @@ use std::time::{Duration, Instant};
 
 /// Effects that wait for a failing store at most; then input waits.
 pub const PENDING_MAX: usize = 20_000;
+/// A locked store is waited for so long, and tried again so much later: input goes on in between.
+const STORE_PATIENCE: Duration = Duration::from_millis(200);
+const STORE_AGAIN: Duration = Duration::from_millis(1_000);
 /// Records judged before their effects are committed at most.
 const COMMIT_RECORDS_MAX: usize = 8_192;
 /// State documents of one bed at most so often, ms.
@@ -62,6 +66,8 @@ pub enum EngineError {
     Journal(#[from] crate::shell::journal::JournalError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("record {0} of the journal cannot be judged, and leaving it out does not help")]
+    Judge(u64),
 }
 
 /// What the engine is given.
@@ -78,6 +84,8 @@ pub struct Parts {
     pub conditions: std::sync::mpsc::Receiver<SiteCondition>,
     pub pulse: Arc<Mutex<Pulse>>,
     pub writable: Arc<AtomicBool>,
+    /// The service is told to end: a store that fails is not waited for.
+    pub stopping: Arc<AtomicBool>,
     pub snapshot_s: f64,
     pub vitals: bool,
     pub flat: bool,
@@ -93,7 +101,12 @@ pub struct Engine {
     pending: Commit,
     /// What the store already holds of the journal: effects up to here are not answered again.
     applied_sequence: u64,
+    /// What the store held at the start: while the journal is read again, less is not written over it.
+    floor: (Timestamp, u64),
+    quarantine: Quarantine,
     store_failing: bool,
+    /// A failing store is not tried before.
+    store_again: Instant,
     outbox_behind: bool,
     reserve: PathBuf,
     dirty: BTreeSet<BedId>,
@@ -127,44 +140,22 @@ impl Engine {
     pub fn recover(parts: Parts) -> Result<Engine, EngineError> {
         let applied = parts.store.applied()?;
         let folder = parts.journal.folder().to_owned();
-        let mut begun = None;
-        let mut other_model = false;
-        for (sequence, path) in latest_snapshots(&folder)? {
-            let state = match read_snapshot(&path) {
-                Ok(state) => state,
-                Err(error) => {
-                    tracing::warn!(%error, "a snapshot cannot be used, trying the one before");
-                    continue;
-                }
-            };
-            match Monitor::restore(parts.settings.clone(), &state) {
-                Ok(monitor) => {
-                    begun = Some((monitor, sequence));
-                    break;
-                }
-                Err(error @ crate::monitor::RestoreError::OtherModel { .. }) => {
-                    tracing::warn!(%error, "new baselines begin, open alerts are closed");
-                    other_model = true;
-                    break;
-                }
-                Err(error) => tracing::warn!(%error, "a snapshot cannot be used, trying the one before"),
-            }
-        }
+        let quarantine = Quarantine::read(&folder)?;
         let last = parts.journal.stats().records;
-        let (monitor, from) = match begun {
-            Some((monitor, sequence)) => (monitor, sequence + 1),
-            None if other_model => (Monitor::new(parts.settings.clone()), last + 1),
-            None => (Monitor::new(parts.settings.clone()), 0),
-        };
         let envelope = Envelope { site: parts.origin.site.clone(), boot: parts.origin.boot.clone(), replay: None, href: true };
-        let applied_sequence = applied.as_ref().map_or(0, |a| a.sequence);
+        // A store whose journal was taken away starts over with it.
+        let floor = applied.map_or((Timestamp::MIN, 0), |a| (a.until, a.sequence.min(last)));
+        let applied_sequence = floor.1;
         let reserve = parts.folder.join("reserve");
         let mut engine = Engine {
-            monitor,
+            monitor: Monitor::new(parts.settings.clone()),
             envelope,
             pending: Commit::default(),
             applied_sequence,
+            floor,
+            quarantine,
             store_failing: false,
+            store_again: Instant::now(),
             outbox_behind: false,
             reserve,
             dirty: BTreeSet::new(),
@@ -179,38 +170,93 @@ impl Engine {
             second: i64::MIN,
             slow_second: i64::MIN,
             snapshot_at: i64::MIN,
-            snapshot_sequence: from.saturating_sub(1),
+            snapshot_sequence: 0,
             snapshot_thread: None,
             overfull_said: false,
             parts,
         };
-        engine.pending.sequence = from.saturating_sub(1);
-        if from <= last {
-            let began = Instant::now();
-            let mut records = 0u64;
-            for entry in Reader::open(&folder, from)? {
-                engine.apply(&entry?.stamped);
-                records += 1;
-                if records.is_multiple_of(COMMIT_RECORDS_MAX as u64) {
-                    engine.flush();
-                }
-            }
-            tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "journal read again");
-        }
-        if let Some(applied) = applied
-            && !other_model
-        {
-            engine.monitor.handle_timeout(applied.until);
-            engine.drain(None);
-            engine.pending.applied_until = engine.pending.applied_until.max(applied.until);
-        }
+        let other_model = engine.rebuild(last)?;
+        // From here on an alert raised at once is published at once; a locked store is tried again instead of waited for.
+        engine.parts.store.set_patience(STORE_PATIENCE)?;
         engine.flush();
         engine.close_strays()?;
+        if other_model && engine.commit() {
+            // The old model's snapshot is of no use: a crash before the next one must not begin anew once more.
+            save_snapshot(&folder, engine.pending.sequence, &engine.monitor.snapshot());
+        }
         engine.make_reserve();
         // The publisher takes what stands here for the truth, and anything else under our site for an orphan.
         engine.dirty = engine.monitor.beds().map(|place| place.id).collect();
         engine.publish();
         Ok(engine)
+    }
+
+    /// Snapshot, then the journal's tail up to record `through`, then the deadlines that had fired. A record that panics is put
+    /// into quarantine, and everything begins again without it.
+    ///
+    /// Whether another model decides now, which begins with nothing.
+    fn rebuild(&mut self, through: u64) -> Result<bool, EngineError> {
+        let folder = self.parts.journal.folder().to_owned();
+        let until = self.pending.applied_until.max(self.floor.0);
+        'again: loop {
+            let began = Instant::now();
+            let (monitor, from) = begin(&self.parts.settings, &folder, through)?;
+            let other_model = monitor.is_none() && from > 0;
+            self.monitor = monitor.unwrap_or_else(|| Monitor::new(self.parts.settings.clone()));
+            // What was not committed yet is said again by the records that follow.
+            self.pending = Commit { sequence: from.saturating_sub(1), ..Commit::default() };
+            self.snapshot_sequence = from.saturating_sub(1);
+            let mut records = 0u64;
+            if from <= through {
+                for entry in Reader::open(&folder, from)? {
+                    let stamped = entry?.stamped;
+                    if stamped.sequence > through {
+                        break;
+                    }
+                    if !self.apply(&stamped) {
+                        self.isolate(stamped.sequence)?;
+                        continue 'again;
+                    }
+                    records += 1;
+                    if records.is_multiple_of(COMMIT_RECORDS_MAX as u64) {
+                        self.flush();
+                    }
+                }
+                tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "journal read again");
+            }
+            if until > Timestamp::MIN && !other_model {
+                self.monitor.handle_timeout(until);
+                self.pending.applied_until = self.pending.applied_until.max(until);
+                self.drain(None);
+            }
+            return Ok(other_model);
+        }
+    }
+
+    /// A record made the judge panic: it is left out from now on.
+    fn isolate(&mut self, sequence: u64) -> Result<(), EngineError> {
+        metrics::quarantined();
+        tracing::error!(
+            sequence,
+            "a record could not be judged: it stays in the journal, is left out, and the state is read again"
+        );
+        if self.quarantine.add(sequence)? { Ok(()) } else { Err(EngineError::Judge(sequence)) }
+    }
+
+    /// One input while running; a state that a panic left behind is not trusted but read again.
+    fn judge(&mut self, stamped: &Stamped) -> Result<(), EngineError> {
+        if self.apply(stamped) {
+            return Ok(());
+        }
+        self.isolate(stamped.sequence)?;
+        self.rebuild(stamped.sequence)?;
+        // Conditions are no records: those that hold are said again.
+        self.outbox_behind = false;
+        if !self.parts.writable.load(Ordering::Relaxed) {
+            self.condition("S01", true);
+        }
+        self.dirty = self.monitor.beds().map(|place| place.id).collect();
+        Ok(())
     }
 
     /// Until when the monitor's deadlines have fired: what a `Start` record says.
@@ -222,6 +268,11 @@ impl Engine {
     pub fn run(mut self, feed: &Receiver<Feed>) {
         loop {
             if self.pending_effects() >= PENDING_MAX {
+                if self.parts.stopping.load(Ordering::Relaxed) {
+                    // What waits here stands in the journal and is judged again at the next start.
+                    tracing::error!(waiting = self.pending_effects(), "ending with a store that cannot be written");
+                    return;
+                }
                 // The store has been failing for long: input waits here, and so do the senders.
                 std::thread::sleep(Duration::from_millis(100));
                 self.flush();
@@ -248,16 +299,20 @@ impl Engine {
             self.publish();
             self.snapshot_if_due();
         }
+        self.publish();
         for _ in 0..20 {
-            self.flush();
-            if !self.store_failing {
+            if self.commit() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        self.publish();
         if let Some(thread) = self.snapshot_thread.take() {
             let _ = thread.join();
+        }
+        if self.store_failing || self.pending_effects() > 0 {
+            // A snapshot would stand for effects that nobody has kept.
+            tracing::error!(waiting = self.pending_effects(), "ending with a store that cannot be written");
+            return;
         }
         let (folder, sequence) = (self.parts.journal.folder().to_owned(), self.pending.sequence);
         save_snapshot(&folder, sequence, &self.monitor.snapshot());
@@ -270,7 +325,10 @@ impl Engine {
                     self.note_lag(last.at);
                 }
                 for stamped in &records {
-                    self.apply(stamped);
+                    if let Err(error) = self.judge(stamped) {
+                        // Ends this thread and with it the service: what was acknowledged is read again at the next start.
+                        panic!("the judge cannot go on: {error}");
+                    }
                 }
             }
             Feed::Tick(at) => {
@@ -296,16 +354,18 @@ impl Engine {
         self.drain(None);
     }
 
-    /// One input, then drain.
-    fn apply(&mut self, stamped: &Stamped) {
+    /// One input, then drain; `false` when it panicked, and then the monitor is not to be used any more.
+    fn apply(&mut self, stamped: &Stamped) -> bool {
         let at = stamped.at;
-        match &stamped.record {
-            Record::Start { applied_until, .. } => self.monitor.handle_start(*applied_until, at),
-            Record::Open { source, .. } => self.monitor.handle_open(source, at),
-            Record::Close { connection } => self.monitor.handle_close(*connection, at),
-            Record::Frame { source, payload } => self.monitor.handle_frame(source, stamped.sequence, payload, at),
-            Record::Fragment { .. } => self.monitor.handle_timeout(at),
-            Record::Command(command) => self.monitor.handle_command(command, at),
+        if self.quarantine.holds(stamped.sequence) {
+            self.monitor.handle_timeout(at);
+        } else {
+            let monitor = &mut self.monitor;
+            // Unwind safe: what the monitor is after a panic is thrown away.
+            let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handle(monitor, stamped)));
+            if handled.is_err() {
+                return false;
+            }
         }
         self.pending.sequence = stamped.sequence;
         self.pending.applied_until = self.pending.applied_until.max(at);
@@ -314,6 +374,7 @@ impl Engine {
             _ => None,
         };
         self.drain(command);
+        true
     }
 
     /// Everything that the monitor has to say.
@@ -385,7 +446,7 @@ impl Engine {
         self.pending.events.len() + self.pending.outgoing.len()
     }
 
-    /// Commits what is pending; a failing store keeps it pending.
+    /// Commits what is pending where there is something; a failing store keeps it pending and is tried again after a while.
     fn flush(&mut self) {
         let nothing = self.pending_effects() == 0 && self.pending.audit.is_empty() && self.pending.comments.is_empty();
         let second = self.pending.applied_until.ms() / 1000;
@@ -393,12 +454,25 @@ impl Engine {
         if nothing && second == self.second && !self.store_failing {
             return;
         }
+        if self.store_failing && Instant::now() < self.store_again {
+            return;
+        }
+        self.commit();
+    }
+
+    /// Commits what is pending and how far the journal was applied; whether the store has it.
+    fn commit(&mut self) -> bool {
+        let second = self.pending.applied_until.ms() / 1000;
+        let (until, sequence) = (self.pending.applied_until, self.pending.sequence);
+        self.pending.applied_until = until.max(self.floor.0);
+        self.pending.sequence = sequence.max(self.floor.1);
         let began = Instant::now();
         let mut result = self.parts.store.commit(&self.pending);
         if matches!(result, Err(StoreError::Full)) && std::fs::remove_file(&self.reserve).is_ok() {
             tracing::warn!("the disk is full: the reserve was given up");
             result = self.parts.store.commit(&self.pending);
         }
+        (self.pending.applied_until, self.pending.sequence) = (until, sequence);
         match result {
             Ok(done) => {
                 metrics::commit(began.elapsed().as_secs_f64());
@@ -409,7 +483,6 @@ impl Engine {
                 }
                 self.second = second;
                 self.applied_sequence = self.applied_sequence.max(self.pending.sequence);
-                let (until, sequence) = (self.pending.applied_until, self.pending.sequence);
                 self.pending = Commit { applied_until: until, sequence, ..Commit::default() };
                 if done.queued > 0 {
                     self.parts.link.wake();
@@ -417,6 +490,7 @@ impl Engine {
                 if done.dropped > 0 {
                     metrics::dropped("event", done.dropped);
                 }
+                true
             }
             Err(error) => {
                 metrics::commit_error();
@@ -424,6 +498,8 @@ impl Engine {
                     tracing::error!(%error, waiting = self.pending_effects(), "the store cannot be written: effects wait in memory");
                     self.store_failing = true;
                 }
+                self.store_again = Instant::now() + STORE_AGAIN;
+                false
             }
         }
     }
@@ -714,6 +790,10 @@ impl Engine {
         if self.snapshot_thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
+        // Nothing may stand in a snapshot that the store does not hold: neither an effect nor a deadline that has fired.
+        if !self.commit() {
+            return;
+        }
         self.snapshot_at = now;
         self.snapshot_sequence = self.pending.sequence;
         let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
@@ -722,6 +802,55 @@ impl Engine {
             .spawn(move || save_snapshot(&folder, sequence, &state))
             .map_err(|error| tracing::warn!(%error, "no thread for a snapshot"))
             .ok();
+    }
+}
+
+/// The newest usable snapshot and the first record after it. No monitor: none was usable, and the journal is read from its
+/// beginning (0), or, where another model decides now, from after `through`.
+fn begin(settings: &Settings, folder: &Path, through: u64) -> Result<(Option<Monitor>, u64), EngineError> {
+    for (sequence, path) in latest_snapshots(folder)? {
+        let state = match read_snapshot(&path) {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::warn!(%error, "a snapshot cannot be used, trying the one before");
+                continue;
+            }
+        };
+        match Monitor::restore(settings.clone(), &state) {
+            Ok(monitor) => return Ok((Some(monitor), sequence + 1)),
+            Err(error @ crate::monitor::RestoreError::OtherModel { .. }) => {
+                tracing::warn!(%error, "new baselines begin, open alerts are closed");
+                return Ok((None, through + 1));
+            }
+            Err(error) => tracing::warn!(%error, "a snapshot cannot be used, trying the one before"),
+        }
+    }
+    Ok((None, 0))
+}
+
+fn handle(monitor: &mut Monitor, stamped: &Stamped) {
+    let at = stamped.at;
+    #[cfg(debug_assertions)]
+    exercise(&stamped.record);
+    match &stamped.record {
+        Record::Start { applied_until, .. } => monitor.handle_start(*applied_until, at),
+        Record::Open { source, .. } => monitor.handle_open(source, at),
+        Record::Close { connection } => monitor.handle_close(*connection, at),
+        Record::Frame { source, payload } => monitor.handle_frame(source, stamped.sequence, payload, at),
+        Record::Fragment { .. } => monitor.handle_timeout(at),
+        Record::Command(command) => monitor.handle_command(command, at),
+    }
+}
+
+/// Exercises, in debug builds only: a frame that contains the text of `VG_EXERCISE_PANIC` panics.
+#[cfg(debug_assertions)]
+fn exercise(record: &Record) {
+    static TEXT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let text = TEXT.get_or_init(|| std::env::var("VG_EXERCISE_PANIC").ok().filter(|text| !text.is_empty()));
+    if let (Some(text), Record::Frame { payload, .. }) = (text, record)
+        && payload.windows(text.len()).any(|window| window == text.as_bytes())
+    {
+        panic!("exercise");
     }
 }
 

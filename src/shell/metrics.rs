@@ -52,6 +52,7 @@ pub const COMMANDS: &str = "vitalguard_commands_total";
 pub const COMMIT_SECONDS: &str = "vitalguard_store_commit_seconds";
 /// Store transactions that failed.
 pub const COMMIT_ERRORS: &str = "vitalguard_store_errors_total";
+pub const QUARANTINED: &str = "vitalguard_records_quarantined_total";
 /// HTTP requests, by route and status class.
 pub const HTTP_REQUESTS: &str = "vitalguard_http_requests_total";
 
@@ -100,6 +101,7 @@ fn describe() {
     describe_counter!(COMMANDS, "Commands received over MQTT, by verb and result");
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Duration of a store transaction");
     describe_counter!(COMMIT_ERRORS, "Store transactions that failed");
+    describe_counter!(QUARANTINED, "Records that could not be judged and are left out");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by route and status class");
 }
 
@@ -188,6 +190,11 @@ pub fn commit(seconds: f64) {
 /// One store transaction that failed.
 pub fn commit_error() {
     metrics::counter!(COMMIT_ERRORS).increment(1);
+}
+
+/// One record that made the judge panic and is left out.
+pub fn quarantined() {
+    metrics::counter!(QUARANTINED).increment(1);
 }
 
 /// Events that wait for the broker.

@@ -29,6 +29,7 @@ pub mod listener;
 pub mod metrics;
 pub mod mqtt;
 pub mod publisher;
+pub mod quarantine;
 pub mod replay;
 pub mod retained;
 pub mod schemas;

@@ -207,6 +207,10 @@ impl Publisher {
     pub fn link(&self) -> Arc<Link> {
         Arc::clone(&self.link)
     }
+    /// Whether its thread has ended without being told so.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
+    }
     /// Hands over what the broker takes within `patience`, says `offline`, and ends. What is left stays in the outbox.
     pub fn stop(mut self, patience: Duration) {
         *self.link.patience_until.lock() = Some(Instant::now() + patience);

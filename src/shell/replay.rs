@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::monitor::{FIXED_KEY, Monitor, Output, Settings};
 use crate::observation::Source;
 use crate::shell::journal::{self, Record, Stamped};
+use crate::shell::quarantine::Quarantine;
 use crate::time::Timestamp;
 use input::{Input, Progress};
 use merge::{Due, Merged, Outcome};
@@ -234,6 +235,7 @@ impl<'a, W: Wall> Driver<'a, W> {
     /// A journal: every record in its order, at the time it was given when it was written.
     pub fn run_journal(mut self, journal: &Journal) -> Result<Summary, ReplayError> {
         let mut faults = reader::Faults::default();
+        let quarantine = Quarantine::read(&journal.folder)?;
         let mut entries = journal::Reader::open(&journal.folder, 0)?;
         for entry in &mut entries {
             let stamped = match entry {
@@ -243,7 +245,7 @@ impl<'a, W: Wall> Driver<'a, W> {
                     break;
                 }
             };
-            self.take_record(stamped)?;
+            self.take_record(stamped, &quarantine)?;
         }
         if let Some(torn) = entries.torn() {
             faults.cut = 1;
@@ -259,7 +261,7 @@ impl<'a, W: Wall> Driver<'a, W> {
         Ok(self.summary)
     }
 
-    fn take_record(&mut self, stamped: Stamped) -> Result<(), ReplayError> {
+    fn take_record(&mut self, stamped: Stamped, quarantine: &Quarantine) -> Result<(), ReplayError> {
         let at = self.now.map_or(stamped.at, |now| now.max(stamped.at));
         // Where the service stood still, its own record of the start says so; deadlines in between are its to move.
         if !matches!(stamped.record, Record::Start { .. }) {
@@ -270,6 +272,8 @@ impl<'a, W: Wall> Driver<'a, W> {
         self.summary.first.get_or_insert(at);
         self.summary.last = Some(at);
         match stamped.record {
+            // As live: the judge could not take it.
+            _ if quarantine.holds(stamped.sequence) => self.monitor.handle_timeout(at),
             Record::Start { applied_until, .. } => self.monitor.handle_start(applied_until, at),
             Record::Open { source, .. } => self.monitor.handle_open(&source, at),
             Record::Close { connection } => self.monitor.handle_close(connection, at),

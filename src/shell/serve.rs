@@ -72,6 +72,8 @@ pub enum ServeError {
     Thread { what: &'static str, source: std::io::Error },
     #[error("the judging thread ended; the service stops, a restart reads the journal again")]
     EngineEnded,
+    #[error("the publishing thread ended; the service stops, a restart publishes what waits")]
+    PublisherEnded,
 }
 
 /// Which broker is used.
@@ -96,6 +98,7 @@ struct RunningParts {
     drain: CancellationToken,
     journal: Journal,
     engine: std::thread::JoinHandle<()>,
+    stopping: Arc<AtomicBool>,
     publisher: Publisher,
     #[cfg(feature = "broker")]
     broker: Option<crate::shell::broker::Broker>,
@@ -179,6 +182,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let link = Arc::new(Link::new(Some(store.gauge())));
     let pulse = Arc::new(Mutex::new(Pulse::default()));
     let writable = Arc::new(AtomicBool::new(true));
+    let stopping = Arc::new(AtomicBool::new(false));
     let (conditions, seen_conditions) = std::sync::mpsc::channel();
     let feeds = bound.iter().map(|listener| Arc::clone(&listener.stats)).collect();
     let parts = Parts {
@@ -193,6 +197,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         conditions: seen_conditions,
         pulse: Arc::clone(&pulse),
         writable: Arc::clone(&writable),
+        stopping: Arc::clone(&stopping),
         snapshot_s: config.journal.snapshot_s,
         vitals: publishing.vitals,
         flat: publishing.flat,
@@ -252,6 +257,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
             drain,
             journal,
             engine,
+            stopping,
             publisher,
             #[cfg(feature = "broker")]
             broker,
@@ -273,41 +279,56 @@ impl Running {
         let mut stop = self.stop.subscribe();
         let mut alive = tokio::time::interval(Duration::from_millis(500));
         let mut hangup = hangup();
-        let mut ended = false;
+        let mut ended = None;
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
-                _ = alive.tick() => if parts.engine.is_finished() {
-                    ended = true;
-                    break;
-                },
+                _ = alive.tick() => {
+                    if parts.engine.is_finished() {
+                        ended = Some(ServeError::EngineEnded);
+                    } else if parts.publisher.is_finished() {
+                        ended = Some(ServeError::PublisherEnded);
+                    }
+                    if ended.is_some() {
+                        break;
+                    }
+                }
                 () = hangup.next() => {
                     tracing::info!("reading certificates again");
                     parts.reloader.now();
                 }
             }
         }
-        parts.stop().await;
-        if ended { Err(ServeError::EngineEnded) } else { Ok(()) }
+        let judged = parts.stop().await;
+        match ended {
+            Some(error) => Err(error),
+            None if !judged => Err(ServeError::EngineEnded),
+            None => Ok(()),
+        }
     }
 }
 
 impl RunningParts {
-    async fn stop(mut self) {
+    /// Whether everything that was acknowledged could be judged to the end.
+    async fn stop(mut self) -> bool {
+        self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         self.drain.cancel();
         while self.listeners.join_next().await.is_some() {}
         let (journal, engine, publisher) = (self.journal, self.engine, self.publisher);
-        let _ = tokio::task::spawn_blocking(move || {
+        let judged = tokio::task::spawn_blocking(move || {
             journal.close();
-            let _ = engine.join();
+            let judged = engine.join().is_ok();
             publisher.stop(PUBLISH_LAST);
+            judged
         })
-        .await;
+        .await
+        .unwrap_or(false);
         #[cfg(feature = "broker")]
         if let Some(broker) = self.broker {
             let _ = tokio::task::spawn_blocking(move || broker.stop()).await;
         }
         self.station.stop().await;
+        judged
     }
 }
 

@@ -335,6 +335,11 @@ impl Store {
         Ok(Store { connection, path: path.to_owned(), gauge, outbox_max })
     }
 
+    /// How long a commit waits for another writer of the file; some seconds at first.
+    pub fn set_patience(&self, patience: Duration) -> Result<(), StoreError> {
+        Ok(self.connection.busy_timeout(patience)?)
+    }
+
     /// Depth and losses of the outbox.
     pub fn gauge(&self) -> Arc<OutboxGauge> {
         Arc::clone(&self.gauge)
