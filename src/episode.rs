@@ -494,7 +494,13 @@ impl Episodes {
         self.tell(at, kind, prev, None, cause, findings, now, desk, out);
         let id = self.list[at].id.clone();
         for other in &mut self.list {
+            let folded = other.cause_of.len();
             other.cause_of.retain(|c| *c != id);
+            if Some(other.check) == desk.flood && other.cause_of.len() < folded && other.open() {
+                // From the end of the last that was folded on the card's own time of clearing runs.
+                other.updated = now;
+                other.dirty = true;
+            }
             if other.because.as_ref() == Some(&id) {
                 other.because = None;
                 other.dirty |= other.open();
@@ -729,8 +735,8 @@ fn over(episode: &Episode, findings: &Findings) -> Option<Timestamp> {
         // What only joined it as evidence and cannot look any more does not hold it.
         latest = latest.max(Some(row.clean_since?));
     }
-    // Without any row: what was folded (S05) is over when nothing was folded for the time of a clearing.
-    latest.or(Some(episode.updated))
+    // Without any row: what was folded (S05) is over when nothing is folded any more, for the time of a clearing.
+    latest.or(episode.cause_of.is_empty().then_some(episode.updated))
 }
 
 /// When it has ended without proof, because its check could not look for so long.
@@ -739,7 +745,10 @@ fn unseen_at(episode: &Episode, findings: &Findings) -> Timestamp {
         return Timestamp::MAX;
     }
     let looked = episode.evidence.iter().filter_map(|c| findings.row(*c)).filter(|r| r.holds()).map(|r| r.looked_at).max();
-    looked.unwrap_or(episode.updated).plus_s(UNSEEN_S)
+    match looked {
+        None if !episode.cause_of.is_empty() => Timestamp::MAX,
+        _ => looked.unwrap_or(episode.updated).plus_s(UNSEEN_S),
+    }
 }
 
 /// The parameters that the contract publishes, in the order of their keys.

@@ -273,7 +273,8 @@ impl Findings {
                 && row.params.sensors() >= 1
         });
         // Or another sensor reads the same quantity, and agrees.
-        other || (row.params.sensors() == 1 && row.params.iter().any(|p| agrees(bed, p, now)))
+        let one = row.params.sensors() == 1 || LEVELS.contains(&row.check.meta().id);
+        other || (one && row.params.iter().any(|p| agrees(bed, p, now)))
     }
 
     /// What a row amounts to by itself; `None`: a label that raises nothing alone.

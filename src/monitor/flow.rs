@@ -327,8 +327,9 @@ impl Monitor {
             doubted = doubted.union(verdict.params);
             whole |= verdict.params.is_empty() && verdict.check.meta().rest != Assessment::Silence;
         }
-        let frozen =
-            late || whole || cell.findings.rows.iter().any(|r| r.holds() && r.log10_e >= SUSPICION_LOG10_E && r.check.meta().evidence);
+        let frozen = late
+            || whole
+            || cell.findings.rows.iter().any(|r| r.holds() && r.log10_e >= SUSPICION_LOG10_E && r.check.meta().evidence);
         let bed = &mut cell.bed;
         for o in &report.observations {
             if !o.validity.usable() || !o.value.is_finite() {

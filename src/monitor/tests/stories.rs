@@ -288,8 +288,8 @@ fn a_patient_who_worsens_on_a_manipulated_bed_is_told_beside_it() {
     for _ in 0..60 {
         let mut rows = w.living();
         // Heart rate, pulse and pressure say the same: three sensors.
-        rows[0].2 += 75.0;
-        rows[1].2 += 75.0;
+        rows[0].2 += 115.0;
+        rows[1].2 += 115.0;
         rows[4].2 -= 42.0;
         w.tell("A03", &rows);
         w.wait(1.0);
@@ -302,4 +302,31 @@ fn a_patient_who_worsens_on_a_manipulated_bed_is_told_beside_it() {
         assert!(alert.action.en.contains("assess the patient now"), "{:?}", alert.action);
     }
     assert!(worse.because.is_none(), "never folded");
+}
+
+#[test]
+fn a_flood_on_one_bed_is_one_card_that_goes_when_the_bed_is_quiet() {
+    let mut w = Ward::with(Settings {
+        site: "hsp1".into(),
+        episodes: crate::config::Episodes { clear_s: 120.0, ..Default::default() },
+        ..Settings::default()
+    });
+    w.live(&["A03"], 60);
+    for n in 0..2300 {
+        let mut rows = w.living();
+        if n % 230 < 100 {
+            rows[0].2 = 2.0 * rows[1].2;
+        }
+        w.tell("A03", &rows);
+        w.wait(1.0);
+    }
+    let raised =
+        |check: &str| w.events.iter().filter(|e| e.event == EventKind::Raised && e.alert.condition.starts_with(check)).count();
+    assert_eq!((raised("A07"), raised("S05")), (10, 1), "{:?}", w.told());
+    let folded = w.events.iter().filter(|e| e.event == EventKind::Raised && e.alert.because.is_some()).count();
+    assert_eq!(folded, 4, "six are told, four are folded");
+    w.live(&["A03"], 300);
+    assert!(w.monitor.open_alerts().is_empty(), "{:?}", w.told());
+    assert!(w.monitor.alerts.is_empty(), "nothing is kept of what is closed");
+    seqs_are_gapless(&w.events);
 }
