@@ -266,3 +266,21 @@ fn every_document_fits_the_schema_that_is_served() {
     assert_eq!(found.len(), 3, "{found:?}");
     assert_eq!(served.get("/api/v1/asyncapi.json").0, 200);
 }
+
+/// The embedded broker once gave every document without an expiry one hour: a late joiner then found no `sys/status`.
+#[cfg(feature = "peers")]
+#[test]
+fn what_is_retained_without_an_expiry_gets_none_from_the_embedded_broker() {
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let port = served.mqtt.unwrap().port().to_string();
+    let heard = wait_for("the retained status", || {
+        let out = Command::new("mosquitto_sub")
+            .args(["-V", "5", "-p", &port, "-t", "vitalguard/v1/+/sys/status", "-F", "expiry=%E", "-C", "1", "-W", "2"])
+            .output()
+            .expect("mosquitto-clients is installed");
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        text.contains("expiry").then_some(text)
+    });
+    assert_eq!(heard.trim(), "expiry=");
+}
