@@ -257,7 +257,7 @@ fn a_frame_that_panics_the_judge_is_left_out_live_recovered_and_replayed() {
     let metrics = served.get("/metrics").1;
     assert!(metrics.contains("vitalguard_records_quarantined_total 2"), "{metrics}");
     let live = events(&served);
-    assert!(live.len() >= 2);
+    assert!(!live.is_empty());
     served.kill();
     let mut served = Served::start_with(data.path(), &[], &exercise);
     assert!(!served.log.lock().unwrap().contains("could not be judged"), "known by now");

@@ -104,6 +104,8 @@ pub struct Engine {
     /// What the store held at the start: while the journal is read again, less is not written over it.
     floor: (Timestamp, u64),
     quarantine: Quarantine,
+    /// The record of this start has come. What time it became meanwhile must not fire the deadlines that it moves.
+    begun: bool,
     store_failing: bool,
     /// A failing store is not tried before.
     store_again: Instant,
@@ -154,6 +156,7 @@ impl Engine {
             applied_sequence,
             floor,
             quarantine,
+            begun: false,
             store_failing: false,
             store_again: Instant::now(),
             outbox_behind: false,
@@ -321,6 +324,7 @@ impl Engine {
     fn take(&mut self, feed: Feed) {
         match feed {
             Feed::Batch(records) => {
+                self.begun = true;
                 if let Some(last) = records.last() {
                     self.note_lag(last.at);
                 }
@@ -331,12 +335,15 @@ impl Engine {
                     }
                 }
             }
+            Feed::Tick(_) if !self.begun => {}
             Feed::Tick(at) => {
                 self.monitor.handle_timeout(at);
                 self.pending.applied_until = self.pending.applied_until.max(at);
                 self.drain(None);
             }
             Feed::Failing(holds, _) => {
+                // On a disk that is full from the start there will be no such record.
+                self.begun |= holds;
                 self.parts.writable.store(!holds, Ordering::Relaxed);
                 if holds {
                     tracing::error!("the journal cannot be written: senders are answered AE");
