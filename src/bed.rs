@@ -14,6 +14,8 @@ use crate::stats::runs::ChangeRate;
 use crate::time::Timestamp;
 use crate::vital::{Nature, Parameter, Unit};
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, Normal};
+use std::sync::LazyLock;
 
 /// Time constants of the two averages, seconds.
 const FAST_S: f64 = 60.0;
@@ -37,6 +39,9 @@ const MARK_EVERY_S: f64 = 5.0;
 const LEARN_MAX: f64 = 1e6;
 /// Own times so far ahead of ours are from the future, milliseconds.
 const FUTURE_MS: i64 = 3_600_000;
+
+/// From the distance between median and 5 % quantile of a normal distribution to three of its standard deviations.
+static STRETCH: LazyLock<f64> = LazyLock::new(|| -3.0 / Normal::standard().inverse_cdf(0.05));
 
 /// One accepted value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -296,12 +301,11 @@ impl Stream {
         if self.accepted < u64::from(BAND_NEEDED) {
             return None;
         }
-        // A normal distribution has its 5 % quantile 1.645 SD below the median.
-        const STRETCH: f64 = 3.0 / 1.645;
+        let stretch = *STRETCH;
         let (low, mid, high) = (self.p05.value()?, self.p50.value()?, self.p95.value()?);
         let margin =
             if matches!(self.parameter.unit(), Unit::Cel | Unit::Kelvin | Unit::Mm | Unit::MilliVolt) { 0.2 } else { 2.0 };
-        let mut band = (mid - ((mid - low) * STRETCH).max(margin), mid + ((high - mid) * STRETCH).max(margin));
+        let mut band = (mid - ((mid - low) * stretch).max(margin), mid + ((high - mid) * stretch).max(margin));
         if matches!(self.parameter.unit(), Unit::Percent) {
             band = (band.0.max(0.0), band.1.min(100.0));
         }
