@@ -153,6 +153,7 @@ impl Monitor {
         if test {
             // Never mixed with live values: its bed says that there was a test, and when.
             self.cells[number as usize].bed.note_message(at);
+            self.say(number, self.events.len());
             return;
         }
         if self.is_resent(number, report, sender_hash, at) {

@@ -87,6 +87,7 @@ pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
         Err(error) => found.say(Level::Fail, "http", format_args!("{}: {error}", config.http.listen))?,
     }
     let before = received(config);
+    let sent_at = Timestamp::from_ms(jiff::Timestamp::now().as_millisecond());
     for mllp in &config.mllp {
         if mllp.listen.port() == 0 {
             continue;
@@ -115,7 +116,7 @@ pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
         (Some(_), _) => found.say(Level::Fail, "core", "the acknowledged message did not reach the core within 10 s")?,
         (None, _) => found.say(Level::Warn, "core", "/metrics was not read: whether the message was judged is unknown")?,
     }
-    heartbeat(config, found)
+    heartbeat(config, sent_at, found)
 }
 
 /// Messages that the core has taken, over all feeds.
@@ -180,7 +181,8 @@ fn self_test(id: &str, at: Timestamp) -> String {
     )
 }
 
-fn heartbeat<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Result<()> {
+/// The heartbeat, and the state of bed `_selftest` after `sent_at`: the test message has gone the whole way.
+fn heartbeat<W: Write>(config: &Config, sent_at: Timestamp, found: &mut Findings<W>) -> anyhow::Result<()> {
     let (options, address) = match mqtt::options(&config.mqtt, &format!("vitalguard-doctor-{}", std::process::id())) {
         Ok(made) => made,
         Err(error) => return Ok(found.say(Level::Fail, "mqtt", error)?),
@@ -191,21 +193,37 @@ fn heartbeat<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
     let topic = format!("{}/v1/{}/sys/heartbeat", config.mqtt.root, config.site);
     let (client, mut connection) = Client::new(options, 8);
     client.subscribe(&topic, QoS::AtMostOnce)?;
+    let tested = format!("{}/v1/{}/ward/_site/bed/_selftest/state", config.mqtt.root, config.site);
+    client.subscribe(&tested, QoS::AtMostOnce)?;
+    let (mut beat, mut arrived) = (None, false);
     let until = Instant::now() + HEARTBEAT_TIMEOUT;
     while let Some(left) = until.checked_duration_since(Instant::now()) {
         match connection.recv_timeout(left) {
-            Ok(Ok(Event::Incoming(Packet::Publish(publish)))) if publish.topic == topic => {
+            Ok(Ok(Event::Incoming(Packet::Publish(publish)))) => {
                 let document: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap_or_default();
-                let waiting = document.get("outbox").and_then(serde_json::Value::as_u64);
-                let waiting = waiting.map(|n| format!(", {n} events waiting")).unwrap_or_default();
-                return Ok(found.say(Level::Ok, "mqtt", format_args!("heartbeat heard at {address}{waiting}"))?);
+                if publish.topic == topic {
+                    beat = Some(document.get("outbox").and_then(serde_json::Value::as_u64).unwrap_or_default());
+                } else {
+                    arrived |= document.get("ts_ms").and_then(serde_json::Value::as_i64).is_some_and(|ms| ms >= sent_at.ms());
+                }
+                if beat.is_some() && arrived {
+                    break;
+                }
             }
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Ok(found.say(Level::Fail, "mqtt", format_args!("{address}: {error}"))?),
             Err(_) => break,
         }
     }
-    Ok(found.say(Level::Fail, "mqtt", format_args!("no heartbeat on {topic} in {} s", HEARTBEAT_TIMEOUT.as_secs()))?)
+    match beat {
+        Some(waiting) => found.say(Level::Ok, "mqtt", format_args!("heartbeat heard at {address}, {waiting} events waiting"))?,
+        None => found.say(Level::Fail, "mqtt", format_args!("no heartbeat on {topic} in {} s", HEARTBEAT_TIMEOUT.as_secs()))?,
+    }
+    if arrived {
+        Ok(found.say(Level::Ok, "mqtt", "the test message's bed was heard: the whole way is open")?)
+    } else {
+        Ok(found.say(Level::Fail, "mqtt", format_args!("{tested} did not tell of the test message"))?)
+    }
 }
 
 #[cfg(test)]
