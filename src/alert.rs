@@ -102,7 +102,7 @@ impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Members
 }
 
 /// RFC 3339 in UTC, for serde's `with`.
-mod rfc3339 {
+pub(crate) mod rfc3339 {
     use super::*;
     pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(at)

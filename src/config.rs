@@ -670,7 +670,7 @@ pub fn parse_mqtt_url(url: &str) -> Result<MqttTarget, String> {
     if rest.contains('@') {
         return Err("holds an account: use mqtt.username and mqtt.password_file".into());
     }
-    if rest.contains('/') || rest.contains('?') {
+    if rest.contains(['/', '?', '#']) {
         return Err("has a path; only host and port are meant".into());
     }
     let (host, port) = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
@@ -699,6 +699,19 @@ pub fn parse_mqtt_url(url: &str) -> Result<MqttTarget, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broker_url_names_host_and_port() {
+        let parsed = |url| parse_mqtt_url(url).map(|t| (t.tls, t.host, t.port));
+        assert_eq!(parsed("mqtt://broker"), Ok((false, "broker".into(), 1883)));
+        assert_eq!(parsed("mqtts://broker.example:8884/"), Ok((true, "broker.example".into(), 8884)));
+        assert_eq!(parsed("mqtt://[::1]:1999"), Ok((false, "::1".into(), 1999)));
+        assert_eq!(parsed("mqtts://[fe80::1]"), Ok((true, "fe80::1".into(), 8883)));
+        for bad in ["broker:1883", "http://x", "mqtt://", "mqtt://u:p@host", "mqtt://host:seven", "mqtt://[::1", "mqtt://host#x"]
+        {
+            assert!(parse_mqtt_url(bad).is_err(), "{bad}");
+        }
+    }
 
     fn keys(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let mut config = Config::default();

@@ -5,9 +5,10 @@
 //! wards and alerts are written by [`crate::alert`]. Pure: time is an argument.
 
 pub use crate::alert::{PriorityCounts, TrustCounts};
+use crate::alert::{hex, rfc3339};
 use crate::command::{Command, Refusal, Response, Verb, Via};
 use crate::time::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Largest command that is read, bytes. A comment of 500 characters of four bytes, escaped, fits.
 pub const COMMAND_BYTES_MAX: usize = 8192;
@@ -31,23 +32,12 @@ fn compact<T: Serialize>(document: &T) -> Vec<u8> {
     serde_json::to_vec(document).unwrap_or_default()
 }
 
-fn instant<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(at)
-}
-
-fn instant_opt<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => serializer.collect_str(at),
-        None => serializer.serialize_none(),
-    }
-}
-
 /// `online` (birth) or `offline` (will): `sys-status/1`.
 pub fn sys_status(origin: &Origin, at: Timestamp, online: bool) -> Vec<u8> {
     #[derive(Serialize)]
     struct SysStatus<'a> {
         schema: &'static str,
-        #[serde(serialize_with = "instant")]
+        #[serde(with = "rfc3339")]
         ts: Timestamp,
         ts_ms: i64,
         boot: &'a str,
@@ -113,7 +103,7 @@ pub struct WardInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Removed {
     pub topic: String,
-    #[serde(serialize_with = "instant")]
+    #[serde(with = "rfc3339")]
     pub ts: Timestamp,
 }
 
@@ -122,7 +112,7 @@ pub fn sys_info(origin: &Origin, at: Timestamp, rev: u64, info: &SysInfo) -> Vec
     #[derive(Serialize)]
     struct Document<'a> {
         schema: &'static str,
-        #[serde(serialize_with = "instant")]
+        #[serde(with = "rfc3339")]
         ts: Timestamp,
         ts_ms: i64,
         boot: &'a str,
@@ -164,7 +154,7 @@ pub fn heartbeat(origin: &Origin, at: Timestamp, rev: u64, pulse: &Pulse, outbox
     #[derive(Serialize)]
     struct Heartbeat<'a> {
         schema: &'static str,
-        #[serde(serialize_with = "instant")]
+        #[serde(with = "rfc3339")]
         ts: Timestamp,
         ts_ms: i64,
         boot: &'a str,
@@ -239,7 +229,7 @@ pub struct FeedStatus {
     pub peer: Option<String>,
     /// Messages a second over the last minute.
     pub rate_per_s: f64,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "instant_opt")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "rfc3339::option")]
     pub last_message_ts: Option<Timestamp>,
     /// Median of sender minus us, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,12 +243,12 @@ pub fn feed_status(origin: &Origin, at: Timestamp, rev: u64, status: &FeedStatus
     #[derive(Serialize)]
     struct Document<'a> {
         schema: &'static str,
-        #[serde(serialize_with = "instant")]
+        #[serde(with = "rfc3339")]
         ts: Timestamp,
         ts_ms: i64,
         boot: &'a str,
         rev: u64,
-        #[serde(serialize_with = "instant")]
+        #[serde(with = "rfc3339")]
         valid_until: Timestamp,
         site: &'a str,
         #[serde(flatten)]
@@ -294,7 +284,7 @@ pub fn response(origin: &Origin, answer: &Response) -> Vec<u8> {
     #[derive(Serialize)]
     struct Document<'a> {
         schema: &'static str,
-        #[serde(serialize_with = "instant")]
+        #[serde(with = "rfc3339")]
         ts: Timestamp,
         ts_ms: i64,
         boot: &'a str,
@@ -470,9 +460,7 @@ pub fn sign(document: &[u8], key_id: &str, key: &[u8]) -> Option<Vec<u8>> {
     let mut signed = Vec::with_capacity(document.len() + 96);
     signed.extend_from_slice(body);
     signed.extend_from_slice(format!(",\"sig\":\"hmac-sha256:{key_id}:").as_bytes());
-    for byte in mac.finalize().into_bytes() {
-        signed.extend_from_slice(format!("{byte:02x}").as_bytes());
-    }
+    signed.extend_from_slice(hex(&mac.finalize().into_bytes()).as_bytes());
     signed.extend_from_slice(b"\"}");
     Some(signed)
 }

@@ -32,6 +32,22 @@ pub enum Assessment {
     Unverified,
 }
 
+impl Assessment {
+    /// The word by which documents name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Assessment::Tamper => "tamper",
+            Assessment::Identity => "identity",
+            Assessment::Artefact => "artefact",
+            Assessment::Unit => "unit",
+            Assessment::Silence => "silence",
+            Assessment::Physiology => "physiology",
+            Assessment::Advisory => "advisory",
+            Assessment::Unverified => "unverified",
+        }
+    }
+}
+
 /// How soon a person must look; `High` first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -538,7 +554,7 @@ pub fn catalogue_hash() -> String {
             hash.update(format!("{} {}\n", threshold.name, threshold.default));
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", hash.finalize())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! CHECKS.md is written anew with `vitalguard checks --markdown > CHECKS.md`; a test fails while it is stale.
 
-use crate::check::{Assessment, CATALOGUE, Meta};
+use crate::check::{CATALOGUE, Meta};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -87,7 +87,7 @@ fn markdown() -> String {
             m.art,
             m.phy,
             m.tam,
-            word(m.rest)
+            m.rest.as_str()
         );
     }
     for meta in sorted() {
@@ -101,7 +101,7 @@ fn markdown() -> String {
 fn entry(meta: &Meta) -> String {
     let mut text = format!("## {} {}\n\n", meta.id, meta.name);
     let evidence = if meta.evidence { "evidence" } else { "no evidence for tampering" };
-    let (class, rest) = (meta.class.as_str(), word(meta.rest));
+    let (class, rest) = (meta.class.as_str(), meta.rest.as_str());
     let _ = writeln!(text, "Class {class}, {evidence}; art/phy/tam {}/{}/{}, the rest {rest}.", meta.art, meta.phy, meta.tam);
     for line in meta.doc.lines().map(str::trim) {
         match line.strip_prefix("## ") {
@@ -147,19 +147,6 @@ fn sentences(id: &str) -> Vec<(String, String, String, String)> {
         add("action", "default", action);
     }
     found
-}
-
-fn word(assessment: Assessment) -> &'static str {
-    match assessment {
-        Assessment::Tamper => "tamper",
-        Assessment::Identity => "identity",
-        Assessment::Artefact => "artefact",
-        Assessment::Unit => "unit",
-        Assessment::Silence => "silence",
-        Assessment::Physiology => "physiology",
-        Assessment::Advisory => "advisory",
-        Assessment::Unverified => "unverified",
-    }
 }
 
 #[cfg(test)]

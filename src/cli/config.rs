@@ -85,10 +85,7 @@ fn changed(loaded: &Loaded) -> usize {
 
 /// SHA-256 of the password's UTF-8 bytes, lower-case hex.
 pub fn password_sha256(password: &str) -> String {
-    Sha256::digest(password.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    crate::alert::hex(&Sha256::digest(password.as_bytes()))
 }
 
 fn read_password() -> anyhow::Result<String> {

@@ -233,7 +233,7 @@ fn tell(
         writeln!(out, "  rows refused, {reason}: {count}")?;
     }
     for ((condition, assessment, priority), count) in &summary.raised {
-        let priority = crate::shell::replay::word(priority);
+        let priority = priority.as_str();
         writeln!(out, "  raised, {assessment} {priority}, {condition}: {count}")?;
     }
     if summary.pauses > 0 {

@@ -10,8 +10,10 @@
 //! A renewed certificate opens the public listener anew (the library reads certificates only then): connections that are open stay
 //! as they are, and for some milliseconds a new one may be refused.
 
+use crate::alert::hex;
 use crate::config::{Config, Mqtt, User};
 use crate::shell::access::{Access, FILTER_BYTES_MAX, Who};
+use crate::shell::key;
 use crate::shell::publisher::INTERNAL_USER;
 use crate::shell::tls::ServerTls;
 use async_trait::async_trait;
@@ -156,14 +158,11 @@ fn check_users(users: &[User], certificates: bool) -> Result<(), BrokerError> {
 
 /// 256 random bits of the system, as hex.
 fn random_password() -> Result<String, BrokerError> {
-    let mut bytes = [0_u8; 32];
-    let random = rustls::crypto::ring::default_provider().secure_random;
-    random.fill(&mut bytes).map_err(|_| BrokerError::Other("the system gives no random bytes".into()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    key::random::<32>().map(|bytes| hex(&bytes)).ok_or_else(|| BrokerError::Other("the system gives no random bytes".into()))
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 /// Binds both listeners and serves them.

@@ -5,7 +5,7 @@
 //! go to [`Retained`] without a promise. A store that fails is tried again; meanwhile effects wait in memory up to
 //! [`PENDING_MAX`], and beyond it the thread stops taking input, so that senders wait instead of being forgotten.
 
-use crate::alert::{AlertEvent, AlertState, Cause, Envelope, EventKind, Previous};
+use crate::alert::{AlertEvent, AlertState, Cause, Envelope, EventKind, Previous, hex};
 use crate::command::{Command, Verb, Via};
 use crate::document::{self, FeedState, LagMs, Origin, Pulse};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
@@ -773,10 +773,7 @@ impl Engine {
                 // Two more: this document and `sys/status`.
                 expected: (self.parts.retained.counts().0 as u32 + 2).min(RETAINED_MAX as u32),
             },
-            journal: document::JournalHead {
-                records: stats.records,
-                head: format!("sha256:{}", &crate::shell::key::hex(&stats.head)[..16]),
-            },
+            journal: document::JournalHead { records: stats.records, head: format!("sha256:{}", &hex(&stats.head)[..16]) },
             wards,
             removed: self.parts.link.removed(),
         };

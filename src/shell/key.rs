@@ -1,5 +1,6 @@
 //! The site's key: what the published hashes of devices, peers and control ids are keyed with.
 
+use crate::alert::hex;
 use crate::config::Config;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -63,13 +64,4 @@ pub fn random<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
     rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).ok()?;
     Some(bytes)
-}
-
-/// Lower-case hex digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -17,8 +17,6 @@ use tokio::sync::Notify;
 const TRANSIENT_TOPICS_MAX: usize = 4_096;
 /// Requests whose answer has a way of its own. A request is answered within milliseconds.
 const REPLIES_MAX: usize = 1_024;
-/// Documents of a replay that wait.
-const DIRECT_MAX: usize = 4_096;
 /// Topics removed that are remembered; seven days of changes in a large house are some dozens.
 const REMOVED_MAX: usize = 256;
 
@@ -38,14 +36,6 @@ pub struct Reply {
     pub correlation: Option<Vec<u8>>,
 }
 
-/// A document of a replay, to be published once with QoS 0.
-#[derive(Debug, Clone)]
-pub(crate) struct Direct {
-    pub(crate) topic: String,
-    pub(crate) payload: Bytes,
-    pub(crate) schema: &'static str,
-}
-
 /// The shared state.
 #[derive(Debug, Default)]
 pub struct Link {
@@ -61,7 +51,6 @@ pub struct Link {
     pub(crate) dropped_event: AtomicU64,
     pub(crate) gauge: Option<Arc<OutboxGauge>>,
     pub(crate) transients: Mutex<BTreeMap<(Transient, String), Bytes>>,
-    pub(crate) direct: Mutex<VecDeque<Direct>>,
     pub(crate) replies: Mutex<VecDeque<(String, String, Reply)>>,
     pub(crate) removed: Mutex<VecDeque<Removed>>,
     pub(crate) trouble: Mutex<Option<String>>,
@@ -166,18 +155,6 @@ impl Link {
         };
         counter.fetch_add(count, Ordering::Relaxed);
         metrics::dropped(label, count);
-    }
-
-    /// Publishes one document of a replay; `false`: no room now, try again in a moment.
-    pub fn direct(&self, topic: &str, payload: Bytes, schema: &'static str) -> bool {
-        let mut queue = self.direct.lock();
-        if queue.len() >= DIRECT_MAX {
-            return false;
-        }
-        queue.push_back(Direct { topic: topic.to_owned(), payload, schema });
-        drop(queue);
-        self.wake.notify_one();
-        true
     }
 
     pub(crate) fn remember_reply(&self, user: &str, request_id: &str, reply: Reply) {

@@ -12,7 +12,7 @@
 //! Limits: one publisher a site; a packet above the broker's own limit is dropped and counted.
 
 use crate::command::Command;
-use crate::config::Config;
+use crate::config::{Config, MqttTarget, parse_mqtt_url};
 use crate::document::{Mark, Origin, Pulse, Removed};
 use crate::monitor::SiteCondition;
 pub use crate::shell::link::{Link, Reply, Transient};
@@ -63,11 +63,9 @@ pub struct Options {
     pub username: Option<String>,
     pub password: Option<String>,
     pub protocol: Protocol,
-    /// `{P}`, or `{P}/replay/{run}`.
+    /// `{P}`.
     pub root: String,
     pub origin: Origin,
-    /// A replay: QoS 0, nothing retained, no will, no commands.
-    pub replay: bool,
     /// Publish `vitals` and `flat`.
     pub vitals: bool,
     pub flat: bool,
@@ -106,7 +104,7 @@ impl Options {
             }
             (None, None) => return Err(PublisherError::Url("no external broker is configured".into())),
             (None, Some(url)) => {
-                let (secure, host, port) = parse_url(url)?;
+                let MqttTarget { host, port, tls: secure } = parse_mqtt_url(url).map_err(PublisherError::Url)?;
                 let wire =
                     if secure { Some(Arc::new(tls::client_config(mqtt.ca.as_deref(), mqtt.client.as_ref())?)) } else { None };
                 let password = mqtt.password_file.as_deref().map(first_line).transpose().map_err(PublisherError::Password)?;
@@ -122,21 +120,11 @@ impl Options {
             protocol: Protocol::Auto,
             root: mqtt.root.clone(),
             origin,
-            replay: false,
             vitals: mqtt.vitals.unwrap_or(!external),
             flat: mqtt.flat,
             scout: external,
             scout_for: SCOUT_FOR,
         })
-    }
-
-    /// The same broker for a replay: `{P}/replay/{run}`, QoS 0, nothing retained, no will.
-    #[must_use]
-    pub fn for_replay(mut self, run: &str) -> Options {
-        self.root = format!("{}/replay/{run}", self.root);
-        self.replay = true;
-        self.scout = false;
-        self
     }
 
     fn base(&self) -> String {
@@ -178,7 +166,6 @@ impl Publisher {
         let shared = Shared {
             base,
             origin: options.origin.clone(),
-            replay: options.replay,
             vitals: options.vitals,
             flat: options.flat,
             retained,
@@ -444,7 +431,7 @@ impl Pump {
     async fn publish(&mut self) -> End {
         // A connection that only asks has no will: its end says nothing.
         let asking = self.tongue == Tongue::MaybeV311;
-        let (sender, mut wire) = mqtt::connect(&self.endpoint("", !self.options.replay && !asking), self.tongue.v5());
+        let (sender, mut wire) = mqtt::connect(&self.endpoint("", !asking), self.tongue.v5());
         let mut session = Session::new(sender, self.tongue.v5());
         let link = Arc::clone(&self.shared.link);
         let retained = Arc::clone(&self.shared.retained);
@@ -486,41 +473,8 @@ impl Pump {
     }
 }
 
-/// `(tls, host, port)` of `mqtt://host[:port]` or `mqtts://host[:port]`.
-fn parse_url(url: &str) -> Result<(bool, String, u16), PublisherError> {
-    let bad = |why: &str| PublisherError::Url(format!("{why} (expected mqtt://host:port or mqtts://host:port)"));
-    let (secure, rest) = match (url.strip_prefix("mqtts://"), url.strip_prefix("mqtt://")) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) => (false, rest),
-        (None, None) => return Err(bad("unknown scheme")),
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.contains(['/', '@', '?', '#']) {
-        return Err(bad("a path, user or query is not understood; accounts stand in mqtt.username and mqtt.password_file"));
-    }
-    let default = if secure { 8883 } else { 1883 };
-    let (host, port) = match rest.strip_prefix('[') {
-        Some(six) => {
-            let (host, after) = six.split_once(']').ok_or_else(|| bad("a bracket is open"))?;
-            (host, after.strip_prefix(':'))
-        }
-        None => match rest.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (rest, None),
-        },
-    };
-    if host.is_empty() {
-        return Err(bad("no host"));
-    }
-    let port = match port {
-        None => default,
-        Some(port) => port.parse().map_err(|_| bad("the port is not a number"))?,
-    };
-    Ok((secure, host.to_owned(), port))
-}
-
 /// The first line of a file.
-fn first_line(path: &Path) -> std::io::Result<String> {
+pub(crate) fn first_line(path: &Path) -> std::io::Result<String> {
     let text = std::fs::read_to_string(path)?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
@@ -568,17 +522,5 @@ mod tests {
         assert_eq!(asked.after(Version::Doubtful), Tongue::V5);
         assert_eq!(Tongue::V5.after(Version::Unknown), Tongue::V5);
         assert_eq!(Tongue::V5.after(Version::Refused), Tongue::V311);
-    }
-
-    #[test]
-    fn a_broker_url_names_host_and_port() {
-        let parsed = |url| parse_url(url).map_err(|e| e.to_string());
-        assert_eq!(parsed("mqtt://broker"), Ok((false, "broker".into(), 1883)));
-        assert_eq!(parsed("mqtts://broker.example:8884/"), Ok((true, "broker.example".into(), 8884)));
-        assert_eq!(parsed("mqtt://[::1]:1999"), Ok((false, "::1".into(), 1999)));
-        assert_eq!(parsed("mqtts://[fe80::1]"), Ok((true, "fe80::1".into(), 8883)));
-        for bad in ["broker:1883", "http://x", "mqtt://", "mqtt://u:p@host", "mqtt://host:seven", "mqtt://[::1"] {
-            assert!(parse_url(bad).is_err(), "{bad}");
-        }
     }
 }

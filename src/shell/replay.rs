@@ -86,7 +86,7 @@ impl Journal {
             }
             let report = journal::verify(&folder, None)?;
             if report.segments > 0 {
-                let run = Sha256::digest(report.head)[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+                let run = crate::alert::hex(&Sha256::digest(report.head)[..6]);
                 return Ok(Some(Journal { folder, run }));
             }
         }
@@ -381,7 +381,7 @@ impl<'a, W: Wall> Driver<'a, W> {
                     let document = event.to_json(&self.envelope);
                     self.summary.events += 1;
                     if event.event == EventKind::Raised {
-                        let assessment = word(&event.alert.assessment);
+                        let assessment = event.alert.assessment.as_str().to_owned();
                         *self
                             .summary
                             .raised
@@ -419,9 +419,4 @@ impl<'a, W: Wall> Driver<'a, W> {
         }
         Ok(())
     }
-}
-
-/// The word a closed list uses in documents.
-pub(crate) fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }

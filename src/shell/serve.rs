@@ -4,6 +4,7 @@
 //! that nothing is acknowledged that could not be judged. Down: listeners first (what is in flight is acknowledged), then the
 //! journal, the judging thread (commit, snapshot), the publisher (what the broker takes), broker and HTTP.
 
+use crate::alert::hex;
 use crate::config::Config;
 use crate::document::{Origin, Pulse};
 use crate::monitor::Settings;
@@ -364,7 +365,7 @@ fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
 /// `sha256:` and 16 hex digits over the effective configuration.
 fn config_hash(config: &Config) -> String {
     let text = toml::to_string(config).unwrap_or_default();
-    format!("sha256:{}", &key::hex(&Sha256::digest(text.as_bytes()))[..16])
+    format!("sha256:{}", &hex(&Sha256::digest(text.as_bytes()))[..16])
 }
 
 /// SIGHUP, where there is one.

@@ -45,7 +45,6 @@ pub(crate) struct Shared {
     /// `{root}/v1/{site}`.
     pub(crate) base: String,
     pub(crate) origin: Origin,
-    pub(crate) replay: bool,
     pub(crate) vitals: bool,
     pub(crate) flat: bool,
     pub(crate) retained: Arc<Retained>,
@@ -199,8 +198,8 @@ impl Session {
                 self.window = usize::from(window).saturating_sub(1).clamp(1, WINDOW_MAX);
                 self.packet_bytes_max =
                     packet_bytes_max.map_or(crate::shell::mqtt::PACKET_BYTES_MAX as usize, |max| max as usize);
-                self.birth_due = !shared.replay;
-                self.subscribe_due = !shared.replay;
+                self.birth_due = true;
+                self.subscribe_due = true;
                 let (all, version) = shared.retained.for_broker();
                 self.resync = all.into_iter().map(|(topic, _)| topic).collect();
                 self.retained_version = version;
@@ -293,7 +292,6 @@ impl Session {
             shared.link.resynced.store(true, Ordering::Relaxed);
             self.feed_outbox(shared);
         }
-        self.feed_direct(shared);
         self.feed_transients(shared);
         if self.marks.len() >= WINDOW_MAX || (!self.marks.is_empty() && self.flushed_at.elapsed() > FLUSH_EVERY) {
             self.flush(shared);
@@ -344,11 +342,6 @@ impl Session {
             }
             return;
         }
-        if shared.replay {
-            self.farewell = true;
-            self.close();
-            return;
-        }
         let message = Message {
             topic: format!("{}/sys/status", shared.base),
             payload: Bytes::from(document::sys_status(&shared.origin, now(), false)),
@@ -362,7 +355,7 @@ impl Session {
     }
 
     fn feed_heartbeat(&mut self, shared: &mut Shared) {
-        if shared.replay || self.heartbeat_at.is_some_and(|at| at.elapsed() < HEARTBEAT_EVERY) {
+        if self.heartbeat_at.is_some_and(|at| at.elapsed() < HEARTBEAT_EVERY) {
             return;
         }
         self.heartbeat_at = Some(Instant::now());
@@ -452,9 +445,6 @@ impl Session {
             return Sending::Nothing;
         }
         let tombstone = document.payload.is_empty();
-        if tombstone && shared.replay {
-            return Sending::Nothing;
-        }
         let (schema, expiry_s, label) = match document.kind {
             Kind::Sys => ("sys-info/1", None, "sys"),
             Kind::Ward => ("ward-state/1", Some(STATE_EXPIRY_S), "ward"),
@@ -464,8 +454,8 @@ impl Session {
         let message = Message {
             topic: format!("{}/{topic}", shared.base),
             payload: document.payload,
-            at_least_once: !shared.replay,
-            retain: !shared.replay,
+            at_least_once: true,
+            retain: true,
             expiry_s,
             user: vec![("schema", schema.into())],
             ..Message::default()
@@ -530,23 +520,6 @@ impl Session {
                 return;
             }
             metrics::published(if row.kind == OutboxKind::Response { "response" } else { "event" });
-        }
-    }
-
-    /// Documents of a replay.
-    fn feed_direct(&mut self, shared: &mut Shared) {
-        loop {
-            let Some(direct) = shared.link.direct.lock().pop_front() else { return };
-            let message = Message {
-                topic: format!("{}/{}", shared.base, direct.topic),
-                payload: direct.payload.clone(),
-                user: vec![("schema", direct.schema.into())],
-                ..Message::default()
-            };
-            if !self.sender.publish(&message) {
-                shared.link.direct.lock().push_front(direct);
-                return;
-            }
         }
     }
 

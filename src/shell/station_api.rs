@@ -76,8 +76,7 @@ pub fn state_hash<'a>(documents: impl Iterator<Item = (&'a str, &'a [u8])>) -> S
         ids.sort();
         hash.update(format!("{}/{}\t{}\t{}\n", bed.ward, bed.bed, bed.trust, ids.join(",")));
     }
-    let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{digest}")
+    format!("sha256:{}", crate::alert::hex(&hash.finalize()[..8]))
 }
 
 /// `{"documents":[{"topic":…,"payload":…}],"hash":…}`; the payloads byte for byte as published.

@@ -103,10 +103,10 @@ impl EventRow {
             ward: alert.ward.clone(),
             bed: alert.bed.clone(),
             condition: alert.condition.clone(),
-            assessment: word(alert.assessment),
-            priority: word(alert.priority),
-            previous_priority: event.topics().1.map(word),
-            state: word(alert.state),
+            assessment: alert.assessment.as_str().to_owned(),
+            priority: alert.priority.as_str().to_owned(),
+            previous_priority: event.topics().1.map(|priority| priority.as_str().to_owned()),
+            state: alert.state.as_str().to_owned(),
             onset: alert.onset,
             raised: alert.raised,
             open: alert.state != AlertState::Cleared,
@@ -513,15 +513,6 @@ impl Store {
         transaction.execute("DELETE FROM audit WHERE at_ms < ?1", [before.ms()])?;
         transaction.commit()?;
         Ok(ids.len() as u64)
-    }
-}
-
-/// The word by which a document names it.
-fn word<T: serde::Serialize>(of: T) -> String {
-    match serde_json::to_value(of) {
-        Ok(serde_json::Value::String(word)) => word,
-        // Only unit variants come here, and each has a word.
-        _ => String::new(),
     }
 }
 

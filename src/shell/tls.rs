@@ -245,7 +245,7 @@ pub struct Identity {
 impl Identity {
     /// From a certificate that the handshake has accepted.
     pub fn of(certificate: &CertificateDer<'_>) -> Identity {
-        let fingerprint = Sha256::digest(certificate).iter().map(|b| format!("{b:02x}")).collect();
+        let fingerprint = crate::alert::hex(&Sha256::digest(certificate));
         let mut name = x509_parser::parse_x509_certificate(certificate)
             .ok()
             .and_then(|(_, parsed)| {

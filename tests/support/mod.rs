@@ -79,7 +79,6 @@ pub fn options(address: SocketAddr, boot: &str) -> Options {
         protocol: Protocol::Auto,
         root: "vitalguard".into(),
         origin: origin(boot),
-        replay: false,
         vitals: true,
         flat: false,
         scout: false,

@@ -148,5 +148,5 @@ pub fn run_id(inputs: &[Input]) -> io::Result<String> {
     for input in inputs {
         input.hash_into(&mut hash)?;
     }
-    Ok(hash.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::alert::hex(&hash.finalize()[..6]))
 }

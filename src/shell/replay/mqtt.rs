@@ -1,8 +1,9 @@
 //! Publishes a replay to a broker: under `{P}/replay/{run}/…`, QoS 0, nothing retained, never the live topics.
 
-use super::{ReplayError, Sink, word};
+use super::{ReplayError, Sink};
 use crate::alert::AlertEvent;
 use crate::config::{Mqtt, parse_mqtt_url};
+use crate::shell::publisher::first_line;
 use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -84,7 +85,7 @@ impl Sink for Publisher {
     fn event(&mut self, event: &AlertEvent, document: &str) -> Result<(), ReplayError> {
         let (now, before) = event.topics();
         for priority in [Some(now), before].into_iter().flatten() {
-            let topic = format!("{}/ward/{}/bed/{}/event/{}", self.root, event.alert.ward, event.alert.bed, word(&priority));
+            let topic = format!("{}/ward/{}/bed/{}/event/{}", self.root, event.alert.ward, event.alert.bed, priority.as_str());
             self.publish(topic, document)?;
         }
         Ok(())
@@ -123,7 +124,9 @@ pub fn options(config: &Mqtt, client_id: &str) -> Result<(MqttOptions, String), 
     options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
     if let Some(user) = &config.username {
         let password = match &config.password_file {
-            Some(path) => first_line(path)?,
+            Some(path) => first_line(path).map_err(|error| {
+                MqttError::Credentials(format!("mqtt.password_file {} cannot be read: {error}", path.display()))
+            })?,
             None => String::new(),
         };
         options.set_credentials(user, password);
@@ -138,10 +141,4 @@ pub fn options(config: &Mqtt, client_id: &str) -> Result<(MqttOptions, String), 
         options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(std::sync::Arc::new(tls))));
     }
     Ok((options, address))
-}
-
-fn first_line(path: &std::path::Path) -> Result<String, MqttError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| MqttError::Credentials(format!("mqtt.password_file {} cannot be read: {error}", path.display())))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
 }

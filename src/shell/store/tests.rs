@@ -38,7 +38,16 @@ fn a_commit_is_there_after_reopening_and_a_repeated_one_doubles_nothing() {
     let mut store = Store::open(&path, 100).expect("new");
     assert_eq!(store.applied().expect("readable"), None);
     store.set_boot("boot-1").expect("written");
-    assert_eq!(word(crate::check::Assessment::Tamper) + &word(crate::check::Priority::High), "tamperhigh");
+    use crate::check::{Assessment, Priority};
+    assert_eq!(Assessment::Tamper.as_str().to_owned() + Priority::High.as_str(), "tamperhigh");
+    // The words of the columns are those of the documents.
+    use Assessment::{Advisory, Artefact, Identity, Physiology, Silence, Tamper, Unit, Unverified};
+    for assessment in [Tamper, Identity, Artefact, Unit, Silence, Physiology, Advisory, Unverified] {
+        assert_eq!(serde_json::json!(assessment), assessment.as_str());
+    }
+    for priority in [Priority::High, Priority::Medium, Priority::Low, Priority::Info] {
+        assert_eq!(serde_json::json!(priority), priority.as_str());
+    }
     let step = commit(vec![event(1, 1, "medium", None)]);
     let done = store.commit(&step).expect("written");
     assert_eq!((done.events_new, done.queued), (1, 1));
