@@ -86,6 +86,7 @@ impl Ward {
             ward: "icu".into(),
             dialect: None,
             zone_min: None,
+            ..Source::default()
         };
         let mut ward = Ward {
             checks: Checks::default(),

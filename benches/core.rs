@@ -64,8 +64,15 @@ struct Run {
 
 /// `warm` and `measured` messages of each bed, one a second.
 fn core(beds: usize, warm: usize, measured: usize) -> Run {
-    let source =
-        Source { feed: "gw".into(), peer: "192.0.2.1".into(), connection: 1, ward: "main".into(), dialect: None, zone_min: None };
+    let source = Source {
+        feed: "gw".into(),
+        peer: "192.0.2.1".into(),
+        connection: 1,
+        ward: "main".into(),
+        dialect: None,
+        zone_min: None,
+        ..Source::default()
+    };
     let mut noise = Noise(11);
     let before = resident_bytes();
     let mut monitor = Monitor::new(Settings::default());

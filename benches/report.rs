@@ -65,6 +65,7 @@ fn main() {
         ward: "main".into(),
         dialect: None,
         zone_min: None,
+        ..Source::default()
     };
     let mut decoder = Decoder::new("Europe/Rome", Arc::new(Tables::embedded())).expect("an IANA name");
     let mut report = Report::default();

@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+mod devices;
+mod senders;
+
+pub use devices::{DeviceEntry, DeviceState, Devices};
+pub use senders::{SenderRule, Senders};
+
 /// `vitalguard.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,6 +30,10 @@ pub struct Config {
     pub mqtt: Mqtt,
     pub http: Http,
     pub beds: Beds,
+    /// Who may speak, and how to read whom.
+    pub senders: Senders,
+    /// The site's devices, and advisories.
+    pub devices: Devices,
     pub journal: Journal,
     pub episodes: Episodes,
     /// Device habits: `learned` or `reviewed` (only reviewed fields accuse).
@@ -44,6 +54,8 @@ impl Default for Config {
             mqtt: Mqtt::default(),
             http: Http::default(),
             beds: Beds::default(),
+            senders: Senders::default(),
+            devices: Devices::default(),
             journal: Journal::default(),
             episodes: Episodes::default(),
             profiles: Profiles::default(),
@@ -76,6 +88,12 @@ pub struct Mllp {
     /// Needed in as many words for plain text on anything but loopback: `plaintext = "allowed"`.
     pub plaintext: Option<Plaintext>,
     pub ack: AckMode,
+    /// How we stand beside the clinical path.
+    pub placement: Placement,
+    /// Tee: the real receiver, `host:port`; every byte goes on to it unchanged and its answers come back.
+    pub forward_to: Option<String>,
+    /// Tap: a stream of packets (pcap or pcapng) that is read as it grows, a FIFO for example, in place of a socket.
+    pub capture: Option<PathBuf>,
     /// Dialect forced for every sender of this listener.
     pub dialect: Option<String>,
     /// Zone of times without offset, IANA name; default: the site's.
@@ -101,6 +119,9 @@ impl Default for Mllp {
             tls: None,
             plaintext: None,
             ack: AckMode::Auto,
+            placement: Placement::Listener,
+            forward_to: None,
+            capture: None,
             dialect: None,
             zone: None,
             frame_bytes_max: crate::mllp::FRAME_BYTES_MAX,
@@ -110,6 +131,19 @@ impl Default for Mllp {
             unfinished_bytes_max: 256 << 20,
         }
     }
+}
+
+/// Where a listener stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// A copy of the feed is sent to us, and we acknowledge it.
+    #[default]
+    Listener,
+    /// We hear and never send a byte.
+    Tap,
+    /// In the path, fail-open: `forward_to` is the receiver.
+    Tee,
 }
 
 /// The word that allows plain text beyond loopback.
@@ -374,6 +408,8 @@ impl Config {
         for mllp in &mut config.mllp {
             mllp.tls = tls();
             mllp.plaintext = Some(Plaintext::Allowed);
+            mllp.forward_to = Some("10.20.0.5:2575".into());
+            mllp.capture = Some("span.pcap".into());
             mllp.dialect = Some("ihe_pcd01".into());
             mllp.zone = Some("UTC".into());
         }
@@ -395,6 +431,25 @@ impl Config {
         config.http.plaintext = Some(Plaintext::Allowed);
         config.beds.bed = vec![BedEntry { ward: "icu".into(), bed: "A03".into(), from: vec!["ICU^3^A".into()] }];
         config.beds.beds_max = Some(1000);
+        let some = |text: &str| Some(text.to_owned());
+        config.senders.sender = vec![SenderRule {
+            feed: some("mllp"),
+            peer: some("10.20.0.0/16"),
+            application: some("GATEWAY"),
+            facility: some("HOSPITAL"),
+            certificate: some("gateway"),
+            dialect: some("ihe_pcd01"),
+            zone: some("UTC"),
+            ..SenderRule::default()
+        }];
+        config.devices.device = vec![DeviceEntry {
+            id: "00A037FFFE000001".into(),
+            vendor: some("vendor"),
+            model: some("model"),
+            version: some("1.0"),
+            state: DeviceState::Quarantined,
+        }];
+        config.devices.advisories = Some("advisories.toml".into());
         config
     }
 
@@ -405,6 +460,8 @@ impl Config {
         self.listener_problems(&mut found);
         self.mqtt_problems(&mut found);
         self.bed_problems(&mut found);
+        self.senders.problems(&mut found);
+        self.devices.problems(&mut found);
         self.number_problems(&mut found);
         found.0
     }

@@ -23,7 +23,7 @@ impl Span {
 }
 
 /// Where a message came from, as the transport knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The feed: the slug of the listener or of the recorded log.
     pub feed: String,
@@ -37,6 +37,10 @@ pub struct Source {
     pub dialect: Option<String>,
     /// Zone assumed for times without offset, minutes east of UTC; `None`: the site's zone.
     pub zone_min: Option<i16>,
+    /// The connection was TLS.
+    pub encrypted: bool,
+    /// Whom the client's certificate names (`CN=… sha256:…`); `None`: none was shown. Never published, only hashed.
+    pub certificate: Option<String>,
 }
 
 /// What kind of message it is, and so what is done with it.
@@ -243,6 +247,45 @@ pub struct Reject {
     pub parameter: Option<Parameter>,
 }
 
+/// Where an alarm stands in its life, as the sender says (IHE ACM event phase).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmPhase {
+    /// It began, or the sender says only that it is there.
+    #[default]
+    Start,
+    /// It goes on (continue, update, escalate, de-escalate).
+    Continue,
+    /// It is over.
+    End,
+}
+
+/// What an alarm is about, as the sender says (IHE ACM alert type: SP, ST, SA).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmKind {
+    /// The patient's values.
+    Physiological,
+    /// The device or its sensors (INOP).
+    Technical,
+    /// Advice only.
+    Advisory,
+    #[default]
+    Unknown,
+}
+
+/// How urgent the bedside monitor calls its alarm (IHE ACM: PH, PM, PL, PI, PN). Never re-labelled by us.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmPriority {
+    High,
+    Medium,
+    Low,
+    None,
+    #[default]
+    Unknown,
+}
+
 /// A bedside monitor's own alarm, as far as it is understood.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
@@ -250,6 +293,13 @@ pub struct Alarm {
     pub parameter: Option<Parameter>,
     pub ordinal: u16,
     pub effective_at: Timestamp,
+    pub phase: AlarmPhase,
+    pub kind: AlarmKind,
+    pub priority: AlarmPriority,
+    /// Alarming is paused, silenced or off, as the sender says (inactivation state).
+    pub inactivated: bool,
+    /// Tells alarms of one device apart: a hash of event and source codes. The same alarm has the same key in each phase.
+    pub key: u32,
 }
 
 /// Marks on a message, one bit each; every one of them is counted by name.
@@ -388,6 +438,8 @@ pub struct Device {
     pub key: String,
     /// What it calls itself; declared, never proof.
     pub declared: String,
+    /// Every component of OBX-18 and PRT-10 that names it, one a line, bounded: what advisories are looked up by.
+    pub names: String,
 }
 
 /// One decoded message.
@@ -399,6 +451,8 @@ pub struct Report {
     /// MSH-3 and MSH-4 as sent.
     pub application: String,
     pub facility: String,
+    /// Fields 1 to 6 of every SFT, one a line, bounded: the software as it declares itself; empty where none is sent.
+    pub software: String,
     /// MSH-10 as sent, byte for byte; empty if missing.
     pub control_id: String,
     /// Whether this dialect's MSH-10 is an id at all.
@@ -437,6 +491,7 @@ impl Report {
         self.dialect = "";
         self.application.clear();
         self.facility.clear();
+        self.software.clear();
         self.control_id.clear();
         self.control_id_is_id = true;
         self.control_id_is_plain = true;

@@ -30,7 +30,15 @@ fn decoder() -> Decoder {
 }
 
 fn source(connection: u64) -> Source {
-    Source { feed: "test".into(), peer: "192.0.2.1".into(), connection, ward: "main".into(), dialect: None, zone_min: None }
+    Source {
+        feed: "test".into(),
+        peer: "192.0.2.1".into(),
+        connection,
+        ward: "main".into(),
+        dialect: None,
+        zone_min: None,
+        ..Source::default()
+    }
 }
 
 fn start() -> Timestamp {

@@ -10,7 +10,15 @@ use vitalguard::shell::journal::*;
 use vitalguard::time::Timestamp;
 
 fn source(connection: u64) -> Source {
-    Source { feed: "icu".into(), peer: "10.0.0.7".into(), connection, ward: "icu".into(), dialect: None, zone_min: Some(60) }
+    Source {
+        feed: "icu".into(),
+        peer: "10.0.0.7".into(),
+        connection,
+        ward: "icu".into(),
+        dialect: None,
+        zone_min: Some(60),
+        ..Source::default()
+    }
 }
 
 fn frame(n: usize, bytes: usize) -> Record {

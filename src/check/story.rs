@@ -94,6 +94,7 @@ impl<C: Judge + Default> Story<C> {
                 ward: "icu".into(),
                 dialect: None,
                 zone_min: None,
+                ..Source::default()
             },
             sender: 1,
             now,

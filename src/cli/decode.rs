@@ -65,6 +65,7 @@ pub fn run_args(args: &Args, out: &mut impl Write) -> anyhow::Result<()> {
             ward: "main".into(),
             dialect: args.dialect.clone(),
             zone_min: None,
+            ..Source::default()
         };
         file(&mut decoder, &source, path, &bytes, args.json, out)?;
         decoder.close(number as u64);

@@ -383,6 +383,7 @@ mod tests {
                 ward: "main".into(),
                 dialect: None,
                 zone_min: None,
+                ..Source::default()
             };
             monitor.handle_frame(&source, sequence as u64 + 1, message, *at);
             while let Some(output) = monitor.poll_output() {

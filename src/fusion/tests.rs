@@ -96,7 +96,16 @@ fn what_an_alarm_supports_is_physiology_and_is_no_evidence_of_tampering() {
     verdicts.push(verdict(id::step_held, &[Hr], 4.0));
     verdicts.push(verdict(id::structure_drift, &[], 2.0));
     let report = Report {
-        alarms: vec![crate::observation::Alarm { parameter: Some(Hr), ordinal: 0, effective_at: T }],
+        alarms: vec![crate::observation::Alarm {
+            parameter: Some(Hr),
+            ordinal: 0,
+            effective_at: T,
+            phase: crate::observation::AlarmPhase::Start,
+            kind: crate::observation::AlarmKind::Physiological,
+            priority: crate::observation::AlarmPriority::Medium,
+            inactivated: false,
+            key: 1,
+        }],
         ..Report::default()
     };
     let mut found = Findings::default();

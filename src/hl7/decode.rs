@@ -12,8 +12,8 @@ use super::dialect::{Choice, Firsts, Meaning, Role, RowRef, System, Table, Table
 use super::time::Zone;
 use super::{Field, Message, Segment};
 use crate::observation::{
-    Alarm, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason, Report, Source, Span, TimeSource,
-    Validity,
+    Alarm, AlarmKind, AlarmPhase, AlarmPriority, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason,
+    Report, Source, Span, TimeSource, Validity,
 };
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
@@ -182,6 +182,7 @@ impl Decoder {
         let mut own = self.spare.pop().unwrap_or_default();
         own.key.clear();
         own.declared.clear();
+        own.names.clear();
         identity::own_device(&mut own, table, header.application, parts.pv1);
         report.devices.push(own);
         self.identify(report, &parts, table, source);
@@ -659,7 +660,16 @@ impl<'m> Walk<'_, 'm> {
         let text = if value.component(2).is_empty() { value.component(1) } else { value.component(2) };
         if self.report.alarms.len() < ALARMS_MAX {
             let parameter = self.source_of(table, obx, text.str());
-            self.report.alarms.push(Alarm { parameter, ordinal: obx.ordinal, effective_at });
+            self.report.alarms.push(Alarm {
+                parameter,
+                ordinal: obx.ordinal,
+                effective_at,
+                phase: AlarmPhase::Start,
+                kind: AlarmKind::Unknown,
+                priority: AlarmPriority::Unknown,
+                inactivated: false,
+                key: 0,
+            });
         }
         let technical = outcome == Outcome::Role(Role::Inop) || (self.base != Base::Observed && table.identity.per_connection);
         if !technical || table.technical.is_empty() {

@@ -1,7 +1,7 @@
 //! What a [`Monitor`](super::Monitor) is told once, at its beginning.
 
 use crate::check::Checks;
-use crate::config::{Beds, Config, Episodes, Profiles};
+use crate::config::{Beds, Config, Devices, Episodes, Profiles, Senders};
 
 /// Key of the hashes where the site has none (replay to a file): the same input then gives the same bytes everywhere.
 pub const FIXED_KEY: &[u8] = b"vitalguard-fixed-key-for-replay-0";
@@ -16,6 +16,8 @@ pub struct Settings {
     /// IANA name: times without offset, and times of day in sentences.
     pub zone: String,
     pub beds: Beds,
+    pub senders: Senders,
+    pub devices: Devices,
     pub episodes: Episodes,
     pub checks: Checks,
     pub profiles: Profiles,
@@ -31,6 +33,8 @@ impl Settings {
             site_key: site_key.to_vec(),
             zone: config.zone.clone(),
             beds: config.beds.clone(),
+            senders: config.senders.clone(),
+            devices: config.devices.clone(),
             episodes: config.episodes.clone(),
             checks: config.checks.clone(),
             profiles: config.profiles,

@@ -67,6 +67,7 @@ impl Ward {
             ward: "main".into(),
             dialect: None,
             zone_min: None,
+            ..Source::default()
         }
     }
     fn random(&mut self, below: u64) -> u64 {

@@ -216,6 +216,7 @@ impl<'a, W: Wall> Driver<'a, W> {
                 ward: self.ward.clone(),
                 dialect: None,
                 zone_min: None,
+                ..Source::default()
             })
             .collect();
         let mut merged = Merged::new(inputs, zone, bytes_max, progress);

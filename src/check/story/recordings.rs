@@ -46,6 +46,7 @@ impl Ward {
                 ward: "icu".into(),
                 dialect: None,
                 zone_min: None,
+                ..Source::default()
             },
             verdicts: Verdicts::default(),
             report: Report::default(),

@@ -183,6 +183,7 @@ pub fn row_device(report: &mut Report, spare: &mut Vec<Device>, field: Field<'_>
     let mut device = spare.pop().unwrap_or_default();
     device.key.clear();
     device.declared.clear();
+    device.names.clear();
     put_key(&mut device.key, id);
     put(&mut device.declared, field.component(2));
     if device.key.is_empty() {

@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 pub(super) const HEADER_BYTES: usize = 192;
-const MAGIC: &[u8; 8] = b"VGJRNL\x01\n";
+const MAGIC: &[u8; 8] = b"VGJRNL\x02\n";
 /// Length, CRC and the fixed header.
 const FIXED_BYTES: usize = 52;
 const HASH_BYTES: usize = 32;
@@ -103,6 +103,8 @@ struct Meta<'a> {
     ward: &'a str,
     dialect: Option<&'a str>,
     zone_min: Option<i16>,
+    encrypted: bool,
+    certificate: Option<&'a str>,
     what: Option<&'a str>,
 }
 
@@ -117,6 +119,8 @@ impl<'a> Meta<'a> {
             ward: &source.ward,
             dialect: source.dialect.as_deref(),
             zone_min: source.zone_min,
+            encrypted: source.encrypted,
+            certificate: source.certificate.as_deref(),
             what,
         }
     }
@@ -128,6 +132,8 @@ impl<'a> Meta<'a> {
             ward: self.ward.to_owned(),
             dialect: self.dialect.map(str::to_owned),
             zone_min: self.zone_min,
+            encrypted: self.encrypted,
+            certificate: self.certificate.map(str::to_owned),
         }
     }
 }

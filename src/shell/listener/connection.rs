@@ -76,6 +76,7 @@ impl Connection {
             ward: shared.config.ward.clone(),
             dialect: shared.config.dialect.clone(),
             zone_min: None,
+            ..Source::default()
         };
         let evidence = Evidence { port: peer.port(), tls: None };
         Connection {
@@ -137,6 +138,8 @@ impl Connection {
             Ok(Ok(stream)) => {
                 let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 self.evidence.tls = certificate.map(|c| Identity::of(c).to_string());
+                self.source.encrypted = true;
+                self.source.certificate.clone_from(&self.evidence.tls);
                 self.converse(stream).await
             }
             Ok(Err(error)) => {
