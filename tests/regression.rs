@@ -284,3 +284,12 @@ fn what_is_retained_without_an_expiry_gets_none_from_the_embedded_broker() {
     });
     assert_eq!(heard.trim(), "expiry=");
 }
+
+#[test]
+fn a_row_whose_name_ends_in_a_stray_line_end_is_one_row_for_everybody() {
+    let frame = b"MSH|^~\\&|GW|X|||20260302100000||ORU^R01|1|P|2.5\rOBX\r|1|NM|8867-4^Heart rate^LN||72|/min|||||F\r";
+    let mut scratch = vitalguard::hl7::Scratch::default();
+    let message = vitalguard::hl7::Message::read(frame, &mut scratch).unwrap();
+    let named = message.segments().filter(|segment| segment.name() == b"OBX").count();
+    assert_eq!(message.segments().filter(|segment| segment.is(b"OBX")).count(), named);
+}

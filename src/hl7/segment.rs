@@ -18,7 +18,7 @@ impl<'a> Segment<'a> {
     /// Whether it is called that.
     #[inline]
     pub fn is(&self, name: &[u8; 3]) -> bool {
-        self.text.starts_with(name) && self.name_len() == 3
+        self.text.starts_with(name) && (self.text.get(3) == Some(&self.delimiters.field) || self.name() == name)
     }
     fn name_len(&self) -> usize {
         if self.text.get(3) == Some(&self.delimiters.field) {
