@@ -293,3 +293,18 @@ fn a_row_whose_name_ends_in_a_stray_line_end_is_one_row_for_everybody() {
     let named = message.segments().filter(|segment| segment.name() == b"OBX").count();
     assert_eq!(message.segments().filter(|segment| segment.is(b"OBX")).count(), named);
 }
+
+#[test]
+fn a_recorded_message_is_never_larger_than_a_message_may_be() {
+    use vitalguard::shell::replay::text::{Found, Text};
+    for length in [98, 99, 100, 101, 102] {
+        let line = format!("MSH|^~\\&|{}\r", "A".repeat(length - 9));
+        for ended in [&line[..], line.trim_end()] {
+            match Text::new(ended.as_bytes(), 100).next_found().unwrap() {
+                Some(Found::Message(piece)) => assert!(piece.payload.len() <= 100, "{length}"),
+                Some(Found::TooLarge { .. }) => assert!(length >= 100, "{length}"),
+                other => panic!("{length}: {other:?}"),
+            }
+        }
+    }
+}

@@ -307,7 +307,8 @@ impl<R: BufRead> Text<R> {
     fn finish(&mut self, at_end_of_input: bool) {
         let Some(mut building) = self.building.take() else { return };
         let (offset, line) = (building.piece.offset, building.piece.line);
-        if building.too_large {
+        // With the CR of its last segment, which is written below.
+        if building.too_large || building.piece.payload.len() >= self.bytes_max {
             self.ready.push_back(Found::TooLarge { offset, line });
             return;
         }
