@@ -13,7 +13,7 @@ mod masked;
 mod rows;
 mod summary;
 
-pub use intake::payloads;
+pub use intake::{payloads, pieces};
 pub use summary::Summary;
 
 use super::load::{Overrides, load};

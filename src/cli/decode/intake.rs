@@ -46,7 +46,13 @@ enum Source {
 
 /// The payloads of a file's bytes: MLLP frames where there are block characters, else bare messages and batches.
 pub fn payloads(bytes: &[u8]) -> Vec<Vec<u8>> {
-    split(bytes, &mut BTreeMap::new(), &mut BTreeMap::new()).into_iter().map(|piece| piece.payload).collect()
+    pieces(bytes).into_iter().map(|(payload, _)| payload).collect()
+}
+
+/// The same, each with what was wrong with its frame.
+pub fn pieces(bytes: &[u8]) -> Vec<(Vec<u8>, FrameFaults)> {
+    let pieces = split(bytes, &mut BTreeMap::new(), &mut BTreeMap::new());
+    pieces.into_iter().map(|piece| (piece.payload, piece.faults)).collect()
 }
 
 /// The same with framing faults; rows that are in none of them are counted by reason, everything else by name.
