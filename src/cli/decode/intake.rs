@@ -64,7 +64,8 @@ fn split(bytes: &[u8], outside: &mut BTreeMap<String, usize>, wire: &mut BTreeMa
         }
     };
     let mut frames = Vec::new();
-    if memchr::memchr(mllp::VT, bytes).is_some() || memchr::memchr(mllp::FS, bytes).is_some() {
+    let framed = memchr::memchr(mllp::VT, bytes).is_some() || memchr::memchr(mllp::FS, bytes).is_some();
+    if framed {
         let mut framing = mllp::Decoder::new(mllp::FRAME_BYTES_MAX);
         framing.push(bytes);
         let mut ended = false;
@@ -91,7 +92,9 @@ fn split(bytes: &[u8], outside: &mut BTreeMap<String, usize>, wire: &mut BTreeMa
     let mut pieces = VecDeque::new();
     for frame in frames {
         let batch = hl7::split_batch(&frame.payload);
-        if batch.messages.len() > 1 || hl7::is_batch(&frame.payload) {
+        // Two messages in one block are no two messages: the second is not observed, here as by the listener.
+        let several = batch.messages.len() > 1 && (!framed || frame.faults.has(FrameFaults::UNFRAMED));
+        if several || hl7::is_batch(&frame.payload) {
             let inside: usize = batch.messages.iter().map(|message| obx_lines(message)).sum();
             lose("line of a batch that belongs to no message", obx_lines(&frame.payload).saturating_sub(inside));
             let faults = frame.faults;
