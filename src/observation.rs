@@ -139,6 +139,10 @@ impl ObsFlags {
     pub const WITHDRAWN: u32 = 1 << 12;
     /// OBX-11 is empty.
     pub const STATUS_MISSING: u32 = 1 << 13;
+    /// From a clinical system, not from a monitor: a slow second source, seen by a person.
+    pub const CHARTED: u32 = 1 << 14;
+    /// Shown, and never judged or learned from.
+    pub const SHOWN_ONLY: u32 = Self::CALIBRATION | Self::CHARTED;
 
     pub const fn has(self, flag: u32) -> bool {
         self.0 & flag != 0

@@ -8,7 +8,7 @@
 //! Limits: the bounds of [`codes`], [`state`] and [`identity`]; ordinals count to 65 535. Rows after a second patient in one
 //! message are refused: a value is never given to whoever came first.
 
-use super::dialect::{Choice, Firsts, Role, RowRef, Table, Tables, contains_word, hash32};
+use super::dialect::{Choice, Firsts, Role, RowRef, Scaled, Table, Tables, contains_word};
 use super::time::Zone;
 use super::{Field, Message, Segment};
 use crate::observation::{
@@ -16,6 +16,7 @@ use crate::observation::{
     TimeSource, Validity,
 };
 use crate::time::Timestamp;
+use crate::vital::{ParamSet, Parameter};
 use codes::{Code, Memory, Outcome};
 use rows::{Obx, Reading, When};
 use rustc_hash::FxHashMap;
@@ -24,15 +25,19 @@ use std::sync::Arc;
 use times::{Times, Told};
 use twox_hash::XxHash3_128;
 use validity::{Marks, Status};
+use waves::Waves;
 
 pub mod alarms;
 pub mod codes;
 pub mod identity;
 pub mod rows;
+pub mod scale;
 pub mod state;
 pub mod times;
 pub mod validity;
+pub mod waves;
 
+use state::Place;
 pub use state::State;
 
 /// Headers whose dialect is remembered at most; when full, all are forgotten and chosen anew.
@@ -209,6 +214,11 @@ impl Decoder {
 
         let by_id = table.kinds.iter().find(|row| row.control_id == report.control_id);
         let alarm_kind = by_id.map(|row| row.alarm).unwrap_or_default();
+        if let (Some(row), Some(hits)) = (by_id, &mut self.hits)
+            && let Some(n) = table.kinds.iter().position(|known| std::ptr::eq(known, row))
+        {
+            hits.insert(RowRef::kind(chosen, n));
+        }
         let base = match (base(report, message), by_id.map(|row| row.kind)) {
             (Base::Observed | Base::Kind(MessageKind::Adt), Some(MessageKind::Vitals)) => Base::Observed,
             (Base::Observed | Base::Kind(MessageKind::Adt), Some(kind)) => Base::Kind(kind),
@@ -242,7 +252,7 @@ impl Decoder {
             connection.sent = Some((sent_at, received_at));
         }
         let sent_assumed = matches!(times.read(header.time), Told::At { zone_assumed: true, .. });
-        let place = parts.pv1.map_or(0, |pv1| hash32(&[pv1.field(3).raw()]));
+        let place = connection.place(parts.pv1.map(|pv1| pv1.field(3)).filter(|place| !place.is_empty()));
         let mut walk = Walk {
             report,
             memory: &mut self.memory,
@@ -256,9 +266,11 @@ impl Decoder {
             test,
             times,
             sent_assumed,
-            place: (source.connection, place),
+            connection: source.connection,
+            place,
             alarm_kind,
             alarms: alarms::Group::default(),
+            waves: Waves::default(),
         };
         walk.run(message);
     }
@@ -374,8 +386,11 @@ impl<'a> Header<'a> {
         }
         out.push(0);
         if let Some(obx) = parts.obx {
+            let [_, _, code, _, _, unit] = obx.fields::<6>();
             out.push(1);
-            out.extend_from_slice(obx.field(3).raw());
+            out.extend_from_slice(code.raw());
+            out.push(0);
+            out.extend_from_slice(unit.raw());
         }
         out.push(0);
         // MSH-10 differs from message to message; what the tables ask of it does not.
@@ -505,12 +520,14 @@ struct Walk<'d, 'm> {
     test: bool,
     times: Times<'d, 'm>,
     sent_assumed: bool,
-    /// Connection and place: where technical alarms hold.
-    place: (u64, u32),
+    connection: u64,
+    /// Where technical alarms hold.
+    place: Place,
     /// What the alarms of this kind of message are about.
     alarm_kind: AlarmKind,
     /// The alarm whose rows are being read.
     alarms: alarms::Group,
+    waves: Waves<'m>,
 }
 
 impl<'m> Walk<'_, 'm> {
@@ -523,7 +540,7 @@ impl<'m> Walk<'_, 'm> {
         let mut foreign = false;
         let mut group = Group::default();
         let mut device: (u16, &[u8]) = (0, &[]);
-        let (mut waveforms, mut alarms, mut known, mut body_time) = (0u32, 0u32, 0u32, false);
+        let (mut waveforms, mut alarms, mut known, mut tested, mut body_time) = (0u32, 0u32, 0u32, 0u32, false);
         self.order.clear();
 
         for segment in message.segments() {
@@ -592,7 +609,9 @@ impl<'m> Walk<'_, 'm> {
                     self.report.flags.set(MessageFlags::CLOCK_UNSYNCHRONISED);
                 }
             }
-            if Marks::read(obx.field(8)).test() {
+            let marks = Marks::read(obx.field(8));
+            tested += u32::from(marks.test());
+            if marks.demo() {
                 self.report.flags.set(MessageFlags::TEST);
             }
             let alarm_row = match self.base {
@@ -605,6 +624,14 @@ impl<'m> Walk<'_, 'm> {
                 },
                 Base::Kind(_) => false,
             };
+            if obx.waveform_type() || code.outcome == Outcome::Role(Role::Waveform) {
+                self.waves.samples(table, obx.field(3), obx.field(4), obx.field(5));
+            } else if code.outcome == Outcome::Role(Role::InopMark)
+                && let Some(wave) = self.waves.inop(obx.field(4), obx.field(5))
+                && let Some(hits) = self.hits.as_deref_mut()
+            {
+                hits.insert(RowRef::wave(self.chosen, wave));
+            }
             if alarm_row {
                 alarms += 1;
                 self.alarm(table, &obx, code, &when);
@@ -619,8 +646,16 @@ impl<'m> Walk<'_, 'm> {
                     self.report.rejects.push(obx.reject(RejectReason::NotObserved, None));
                 }
                 Base::Observed => {
-                    let unit = self.memory.unit(obx.field(6));
-                    let reading = Reading { table, code, unit, test: self.test, laboratory: group.laboratory, device: device.0 };
+                    let reading = Reading {
+                        table,
+                        code,
+                        unit: self.memory.unit(obx.field(6)),
+                        test: self.test,
+                        laboratory: group.laboratory,
+                        device: device.0,
+                        scaled: self.scaled(table, &obx, code),
+                        moved: self.moved(table, &obx, code),
+                    };
                     match rows::read(&obx, &reading, status, &when) {
                         Ok(observation) => {
                             if observation.flags.has(ObsFlags::IN_ALARM) && self.report.alarms.len() < alarms::ALARMS_MAX {
@@ -644,11 +679,18 @@ impl<'m> Walk<'_, 'm> {
             self.report.flags.set(MessageFlags::ZONES_DIFFER);
         }
         self.end_alarm();
+        for (wave, measured) in self.waves.told(table) {
+            self.state.hold((self.connection, self.place.here), wave.parameters, !measured, self.report.received_at);
+        }
         if !observed {
             return;
         }
         self.tell_apart(message);
         self.hold();
+        // A test of one sensor keeps only its own values from being judged.
+        if tested > 0 && self.report.observations.iter().all(|o| o.validity == Validity::Test) {
+            self.report.flags.set(MessageFlags::TEST);
+        }
         let recognised = !self.report.observations.is_empty() || known > 0;
         self.report.kind = match () {
             () if recognised => MessageKind::Vitals,
@@ -713,6 +755,31 @@ impl<'m> Walk<'_, 'm> {
         self.report.observations.push(observation);
     }
 
+    /// What tells the scale of a row's integers, and the scale as far as it is clear.
+    fn scaled(&mut self, table: &Table, obx: &Obx<'_>, code: Code) -> Option<(Scaled, Option<u8>)> {
+        if !table.scales {
+            return None;
+        }
+        let Outcome::Parameter { parameter, .. } = code.outcome else { return None };
+        let scaled = self.tables.row(code.rows[0]?).scaled?;
+        let limits = rows::limits(obx.field(7));
+        Some((scaled, self.state.connection(self.connection).scales.exponent(parameter, &scaled, limits)))
+    }
+
+    /// The parameter that a row's place in the device makes it.
+    fn moved(&mut self, table: &Table, obx: &Obx<'_>, code: Code) -> Option<Parameter> {
+        if table.places.is_empty() {
+            return None;
+        }
+        let Outcome::Parameter { parameter, .. } = code.outcome else { return None };
+        let place = obx.field(4).trimmed();
+        let at = table.places.iter().position(|row| row.from == parameter && place.starts_with(row.place.as_bytes()))?;
+        if let Some(hits) = self.hits.as_deref_mut() {
+            hits.insert(RowRef::place(self.chosen, at));
+        }
+        Some(table.places[at].to)
+    }
+
     /// An alarm's row: a new alarm of the message.
     fn alarm(&mut self, table: &Table, obx: &Obx<'_>, code: Code, when: &When) {
         if self.alarms.is_full() {
@@ -733,9 +800,20 @@ impl<'m> Walk<'_, 'm> {
             self.alarms.source(parameter, hash);
         }
         if alarm.kind == AlarmKind::Technical {
-            let parameters = alarms::not_measured(table, value);
+            let mut parameters = ParamSet::EMPTY;
+            for n in alarms::not_measured(table, value) {
+                parameters = parameters.union(table.technical[n].parameters);
+                if let Some(hits) = self.hits.as_deref_mut() {
+                    hits.insert(RowRef::technical(self.chosen, n));
+                }
+            }
             if !parameters.is_empty() {
-                self.state.hold(self.place, parameters, alarm.phase != AlarmPhase::End, self.report.received_at);
+                self.state.hold(
+                    (self.connection, self.place.here),
+                    parameters,
+                    alarm.phase != AlarmPhase::End,
+                    self.report.received_at,
+                );
             }
         }
         if self.report.alarms.len() < alarms::ALARMS_MAX {
@@ -800,7 +878,7 @@ impl<'m> Walk<'_, 'm> {
 
     /// Values of sensors that are reported off do not hold.
     fn hold(&mut self) {
-        let held = self.state.held(self.place, self.report.received_at);
+        let held = self.state.held(self.connection, self.place, self.report.received_at);
         if held.is_empty() {
             return;
         }

@@ -77,6 +77,7 @@ pub fn flag_names(flags: ObsFlags) -> Vec<&'static str> {
         (ObsFlags::CORRECTION, "correction"),
         (ObsFlags::WITHDRAWN, "withdrawn"),
         (ObsFlags::STATUS_MISSING, "status_missing"),
+        (ObsFlags::CHARTED, "charted"),
     ];
     NAMES.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, name)| *name).collect()
 }

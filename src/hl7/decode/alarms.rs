@@ -4,13 +4,13 @@
 //! state, inactivation, priority, type. Attribute rows are known by their reference id only, because three senders number
 //! them in three ways. What a sender does not say stays unknown; its priority is never re-labelled.
 
-use super::super::dialect::{Role, RowAlarm, Table, contains_word, hash32};
+use super::super::dialect::{Role, RowAlarm, Table, Technical, contains_word, hash32};
 use super::super::{Field, dialect::System};
 use super::codes::{Code, Memory, Outcome};
 use super::rows::Obx;
 use crate::observation::{Alarm, AlarmKind, AlarmPhase, AlarmPriority, ObsFlags, Observation};
 use crate::time::Timestamp;
-use crate::vital::{ParamSet, Parameter};
+use crate::vital::Parameter;
 
 /// Alarms taken from one message at most; further rows are still rejects.
 pub const ALARMS_MAX: usize = 256;
@@ -233,22 +233,17 @@ fn key(obx: &Obx<'_>, code: u32) -> u32 {
     hash
 }
 
-/// What an alarm says of sensors: the parameters that are not measured, by the table's lists.
-pub fn not_measured(table: &Table, value: Field<'_>) -> ParamSet {
-    let text = text_of(value).str();
+/// What an alarm says of sensors: which of the table's technical alarms it is.
+pub fn not_measured<'t>(table: &'t Table, value: Field<'t>) -> impl Iterator<Item = usize> {
+    let (text, code) = (text_of(value).str(), value.component(1).str());
     // Only what says that a sensor does not measure; with some senders every alarm of this sort says so.
-    if !table.technical_words.is_empty() && !table.technical_words.iter().any(|word| contains_word(text, word)) {
-        return ParamSet::EMPTY;
-    }
-    let code = value.component(1).str();
-    let mut parameters = ParamSet::EMPTY;
-    for row in &table.technical {
-        let by_code = row.code.is_empty() || row.code == code;
-        if by_code && (row.text.is_empty() || contains_word(text, &row.text)) {
-            parameters = parameters.union(row.parameters);
-        }
-    }
-    parameters
+    let words = &table.technical_words;
+    let says = words.is_empty() || words.iter().any(|word| contains_word(text, word));
+    let fits = move |row: &Technical| {
+        (row.code.is_empty() || row.code == code) && (row.text.is_empty() || contains_word(text, &row.text))
+    };
+    let rows = table.technical.iter().enumerate().filter(move |(_, row)| says && fits(row));
+    rows.map(|(n, _)| n)
 }
 
 /// The words of an alarm: `id^text`, or the text alone.

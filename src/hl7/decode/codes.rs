@@ -270,6 +270,11 @@ fn find_bare(tables: &Tables, table: &Table, code: &str, label: &str, own: Optio
     if refid(code) || refid(label) {
         return find_mdc(tables, table, code, label);
     }
+    if table.label_codes.iter().any(|shared| shared == code)
+        && let Some(row) = table.by_label(System::Bare, label)
+    {
+        return Found::Row(row, None, false);
+    }
     match (table.by_label(System::Bare, code), table.by_label(System::Bare, label)) {
         (Some(a), Some(b)) if differ(tables.row(a).meaning, tables.row(b).meaning) => Found::Conflict(a, Some(b)),
         (Some(row), _) => Found::Row(row, None, true),

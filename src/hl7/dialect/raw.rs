@@ -2,8 +2,8 @@
 
 use super::choose::{Feature, Test};
 use super::{
-    ControlId, DeviceSource, Identity, KindRow, Meaning, Path, ROWS_MAX, Role, Row, RowAlarm, System, Table, TableError,
-    Technical, XMeans, fixed_unit,
+    ControlId, DeviceSource, Identity, KindRow, Meaning, Moved, Path, ROWS_MAX, Role, Row, RowAlarm, Scaled, System, Table,
+    TableError, Technical, Wave, XMeans, fixed_unit,
 };
 use crate::observation::{AlarmKind, AlarmPriority, MessageKind};
 use crate::vital::{ParamSet, Parameter};
@@ -50,6 +50,16 @@ struct RawTable {
     #[serde(default)]
     alarm_state_in_obx4: bool,
     #[serde(default)]
+    unit_ignored: bool,
+    #[serde(default)]
+    charted: bool,
+    #[serde(default)]
+    label_codes: Vec<String>,
+    #[serde(default)]
+    places: Vec<RawMoved>,
+    #[serde(default)]
+    waves: Vec<RawWave>,
+    #[serde(default)]
     technical: Vec<RawTechnical>,
     #[serde(default)]
     technical_words: Vec<String>,
@@ -95,6 +105,8 @@ struct RawFeature {
     contains: Option<Vec<String>>,
     empty: Option<bool>,
     digits: Option<usize>,
+    stamp: Option<bool>,
+    filled: Option<bool>,
     #[serde(default = "one")]
     weight: u32,
 }
@@ -131,6 +143,21 @@ struct RawTechnical {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawMoved {
+    parameter: Parameter,
+    place: String,
+    to: Parameter,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWave {
+    name: String,
+    parameters: Vec<Parameter>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawRow {
     #[serde(default)]
     system: String,
@@ -146,6 +173,9 @@ struct RawRow {
     channel: String,
     priority: Option<AlarmPriority>,
     alarm: Option<AlarmKind>,
+    scaled: Option<Scaled>,
+    #[serde(default)]
+    scale_unknown: bool,
 }
 
 /// Reads one file: the table without its look-ups, and the names of the tables it includes.
@@ -174,7 +204,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
         let fields = names.iter().map(|name| path(name)).collect::<Result<Vec<_>, _>>()?;
         if let Some(odd) = fields.iter().find(|field| !Feature::allowed(**field)) {
             return Err(refuse(format!(
-                "a feature cannot look at {odd} (only at MSH-3 to MSH-21 but MSH-7, at OBR-4 and OBX-3)"
+                "a feature cannot look at {odd} (only at MSH-3 to MSH-21 but MSH-7, at OBR-4, OBX-3 and OBX-6)"
             )));
         }
         let tests = [
@@ -183,10 +213,15 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
             feature.contains.map(Test::Contains),
             feature.empty.map(|_| Test::Empty),
             feature.digits.map(Test::Digits),
+            feature.stamp.map(|_| Test::Stamp),
+            feature.filled.map(|_| Test::Filled),
         ];
         let mut tests = tests.into_iter().flatten();
         let (Some(test), None) = (tests.next(), tests.next()) else {
-            return Err(refuse(format!("the feature of {} needs one of is, prefix, contains, empty, digits", names.join(", "))));
+            return Err(refuse(format!(
+                "the feature of {} needs one of is, prefix, contains, empty, filled, digits, stamp",
+                names.join(", ")
+            )));
         };
         features.push(Feature { fields, test, weight: feature.weight });
     }
@@ -231,6 +266,21 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
         technical.push(Technical { code: row.code, text: row.text.to_lowercase(), parameters });
     }
 
+    let mut places = Vec::new();
+    for moved in raw.places {
+        if moved.place.is_empty() || moved.parameter.unit() != moved.to.unit() {
+            return Err(refuse("a place needs the beginning of an OBX-4 and two parameters of one unit".into()));
+        }
+        places.push(Moved { from: moved.parameter, place: moved.place, to: moved.to });
+    }
+    let mut waves = Vec::new();
+    for wave in raw.waves {
+        if wave.name.is_empty() {
+            return Err(refuse("a waveform needs a name".into()));
+        }
+        waves.push(Wave { name: wave.name, parameters: wave.parameters.into_iter().collect() });
+    }
+
     let mut order = Vec::new();
     for name in &raw.order {
         order.push(name.as_bytes().try_into().map_err(|_| refuse(format!("`{name}` is no segment")))?);
@@ -266,6 +316,13 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
             .map(|row| KindRow { control_id: row.control_id, kind: row.kind, alarm: row.alarm })
             .collect(),
         alarm_state_in_obx4: raw.alarm_state_in_obx4,
+        unit_ignored: raw.unit_ignored,
+        charted: raw.charted,
+        scales: rows.iter().any(|row| row.scaled.is_some()),
+        label_codes: raw.label_codes,
+        places,
+        own_waves: waves.len(),
+        waves,
         laboratory: raw.laboratory.iter().map(|word| word.to_lowercase()).collect(),
         technical,
         technical_words: raw.technical_words.iter().map(|word| word.to_lowercase()).collect(),
@@ -306,5 +363,15 @@ fn read_row(row: RawRow) -> Result<Row, String> {
     if alarm != RowAlarm::default() && !matches!(meaning, Meaning::Role(Role::Alarm | Role::Inop)) {
         return Err("a priority or a kind of alarm without an alarm".into());
     }
-    Ok(Row { system, code: row.code, labels: row.labels, meaning, unit, scale, channel: row.channel, alarm })
+    if let Some(scaled) = &row.scaled {
+        if unit.is_none() {
+            return Err("scaled integers need a unit".into());
+        }
+        let (from, to) = scaled.high;
+        if !(from > 0.0 && from <= to && to < 10.0 * from) {
+            return Err("the upper limits of scaled integers must span less than ten times".into());
+        }
+    }
+    let scaled = row.scaled.or(row.scale_unknown.then_some(Scaled::UNKNOWN));
+    Ok(Row { system, code: row.code, labels: row.labels, meaning, unit, scale, channel: row.channel, alarm, scaled })
 }
