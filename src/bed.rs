@@ -152,6 +152,8 @@ pub struct Stream {
     late_run: u8,
     learned_s: f64,
     halved_s: f64,
+    /// From a clinical system, not from a monitor.
+    charted: bool,
 }
 
 impl Stream {
@@ -179,6 +181,7 @@ impl Stream {
             late_run: 0,
             learned_s: 0.0,
             halved_s: 0.0,
+            charted: false,
         }
     }
 
@@ -415,7 +418,7 @@ impl Bed {
     pub fn is_new(&self, o: &Observation) -> bool {
         o.validity.usable()
             && o.value.is_finite()
-            && !o.flags.has(ObsFlags::CALIBRATION)
+            && !o.flags.has(ObsFlags::SHOWN_ONLY)
             && self
                 .channel(o.parameter, o.channel)
                 .and_then(|s| s.latest)
@@ -438,6 +441,12 @@ impl Bed {
         if let Some(stream) = self.open(o.parameter, o.channel, at) {
             stream.learn(population, o, at, frozen);
         }
+        // What a monitor measures stands before what was charted.
+        if self.stream(o.parameter).is_some_and(|first| first.charted)
+            && let Some(own) = self.streams.iter().position(|s| s.parameter == o.parameter && s.channel == o.channel)
+        {
+            self.first[o.parameter as usize] = own as u8;
+        }
     }
 
     /// Takes a usable value that a check has doubted: it is shown, and teaches nothing.
@@ -446,6 +455,7 @@ impl Bed {
             return;
         }
         if let Some(stream) = self.open(o.parameter, o.channel, at) {
+            stream.charted = o.flags.has(ObsFlags::CHARTED);
             stream.arrive(o, at);
         }
     }

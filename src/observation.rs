@@ -139,6 +139,10 @@ impl ObsFlags {
     pub const WITHDRAWN: u32 = 1 << 12;
     /// OBX-11 is empty.
     pub const STATUS_MISSING: u32 = 1 << 13;
+    /// From a clinical system, not from a monitor: a slow second source, seen by a person.
+    pub const CHARTED: u32 = 1 << 14;
+    /// Shown, and never judged or learned from.
+    pub const SHOWN_ONLY: u32 = Self::CALIBRATION | Self::CHARTED;
 
     pub const fn has(self, flag: u32) -> bool {
         self.0 & flag != 0
@@ -448,6 +452,8 @@ pub struct Report {
     pub kind: MessageKind,
     /// Name of the dialect that was chosen.
     pub dialect: &'static str,
+    /// Number of the site's sender rule that fitted; `None`: none did, or there are none.
+    pub rule: Option<u16>,
     /// MSH-3 and MSH-4 as sent.
     pub application: String,
     pub facility: String,
@@ -489,6 +495,7 @@ impl Report {
     pub fn clear(&mut self) {
         self.kind = MessageKind::Other;
         self.dialect = "";
+        self.rule = None;
         self.application.clear();
         self.facility.clear();
         self.software.clear();

@@ -1,5 +1,5 @@
 use super::{Arg, Judge, Priority, Verdict, Verdicts, View, id};
-use crate::observation::MessageKind;
+use crate::observation::{MessageKind, ObsFlags};
 use crate::time::Timestamp;
 use crate::vital::ParamSet;
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,13 @@ impl Judge for Check {
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let Some(report) = view.report else { return };
         // What it reports, new or not: who copies the times of the other one is a second sender all the same.
-        let reported: ParamSet = report.observations.iter().filter(|o| o.validity.usable()).map(|o| o.parameter).collect();
+        let reported: ParamSet = report
+            .observations
+            .iter()
+            // A clinical system that repeats what a person charted is no rival of the monitor.
+            .filter(|o| o.validity.usable() && !o.flags.has(ObsFlags::CHARTED))
+            .map(|o| o.parameter)
+            .collect();
         if report.kind != MessageKind::Vitals || reported.is_empty() {
             return;
         }

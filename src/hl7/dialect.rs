@@ -8,7 +8,7 @@
 
 use super::Message;
 use super::unit::{self, Dimension};
-use crate::observation::MessageKind;
+use crate::observation::{AlarmKind, AlarmPriority, MessageKind};
 use crate::vital::{ParamSet, Parameter};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
@@ -61,6 +61,7 @@ impl System {
             ("MV", System::MetaVision),
             ("L", System::Local),
             ("WAP", System::WelchAllyn),
+            ("WelchAllyn", System::WelchAllyn),
             ("SCT", System::Snomed),
             ("SNOMED-CT", System::Snomed),
         ];
@@ -80,16 +81,38 @@ pub enum Role {
     Status,
     /// An alarm.
     Alarm,
-    /// Something about an alarm: its phase, its priority.
-    AlarmAttribute,
+    /// What an alarm is about.
+    AlarmSource,
+    /// Where it stands: start, update, end.
+    AlarmPhase,
+    /// Whether its condition is there.
+    AlarmState,
+    /// Whether alarming is paused, off, confirmed.
+    AlarmInactivation,
+    AlarmPriority,
+    AlarmType,
     /// An alarm that says by its text which sensor does not measure.
     Inop,
+    /// Says of the waveform before it whether it is measured.
+    InopMark,
     /// A waveform.
     Waveform,
     /// A laboratory result.
     Laboratory,
     /// Known, and no parameter of ours.
     Unused,
+}
+
+impl Role {
+    /// An alarm, or something about one.
+    pub const fn of_alarm(self) -> bool {
+        self.of_attribute() || matches!(self, Role::Alarm | Role::Inop)
+    }
+    /// Something about an alarm.
+    pub const fn of_attribute(self) -> bool {
+        use Role::{AlarmInactivation, AlarmPhase, AlarmPriority, AlarmSource, AlarmState, AlarmType};
+        matches!(self, AlarmSource | AlarmPhase | AlarmState | AlarmInactivation | AlarmPriority | AlarmType)
+    }
 }
 
 /// What a row of a table means.
@@ -114,6 +137,73 @@ pub struct Row {
     pub scale: f64,
     /// Tells apart rows of one parameter that stand in one place (`T1`, `T2`); hashed into the channel.
     pub channel: String,
+    /// Of a row that is an alarm.
+    pub alarm: RowAlarm,
+    /// Of a row whose numbers are scaled integers.
+    pub scaled: Option<Scaled>,
+}
+
+/// What tells the scale of a row's integers: bounds (from, to) in the row's unit.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaled {
+    /// Lower and upper alarm limits that a person may have set. The upper ones span less than ten times, so that one power of
+    /// ten fits at most.
+    pub low: (f64, f64),
+    pub high: (f64, f64),
+    /// Numbers that the parameter can have.
+    pub values: (f64, f64),
+    /// A parameter that is scaled alike, where this row has no limits.
+    #[serde(default)]
+    pub like: Option<Parameter>,
+}
+
+impl Scaled {
+    /// Nothing tells the scale: every number is refused.
+    pub const UNKNOWN: Scaled =
+        Scaled { low: (f64::NAN, f64::NAN), high: (f64::NAN, f64::NAN), values: (f64::NAN, f64::NAN), like: None };
+}
+
+/// A place in the device that makes one parameter another (respiration in the gas module).
+#[derive(Debug, Clone)]
+pub struct Moved {
+    pub from: Parameter,
+    /// Beginning of OBX-4.
+    pub place: String,
+    pub to: Parameter,
+}
+
+/// A waveform: the beginning of its reference id, and what is not measured when it is not.
+#[derive(Debug, Clone)]
+pub struct Wave {
+    pub name: String,
+    pub parameters: ParamSet,
+}
+
+impl Row {
+    /// What it measures, if it does.
+    pub fn parameter(&self) -> Option<Parameter> {
+        match self.meaning {
+            Meaning::Parameter(parameter) => Some(parameter),
+            Meaning::Role(_) => None,
+        }
+    }
+}
+
+/// What the code of an alarm says of it, where it does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowAlarm {
+    pub priority: AlarmPriority,
+    pub kind: AlarmKind,
+}
+
+/// A kind of message that is told by MSH-10.
+#[derive(Debug, Clone)]
+pub struct KindRow {
+    pub control_id: String,
+    pub kind: MessageKind,
+    /// What its alarms are about.
+    pub alarm: AlarmKind,
 }
 
 /// A row of a table of [`Tables`].
@@ -217,12 +307,26 @@ pub struct Table {
     pub x_with_number: XMeans,
     /// A unit is always sent: a row without one is refused.
     pub unit_always: bool,
+    /// OBX-6 is wrong by design: the rows' own units count.
+    pub unit_ignored: bool,
+    /// Values come from a clinical system, not from a monitor.
+    pub charted: bool,
+    /// Some rows are scaled integers.
+    pub scales: bool,
+    /// Codes that many labels share: the label decides.
+    pub label_codes: Vec<String>,
+    pub places: Vec<Moved>,
+    /// This table's waveforms, then those of the tables that it includes.
+    pub waves: Vec<Wave>,
+    pub own_waves: usize,
     /// Values of MSH-11.1 that make the whole message test data.
     pub test_processing: Vec<String>,
     /// The order of segments that this dialect keeps; empty: any. From the last back to the one before is a new group.
     pub order: Vec<[u8; 3]>,
     /// Kinds that are told by MSH-10.
-    pub kinds: Vec<(String, MessageKind)>,
+    pub kinds: Vec<KindRow>,
+    /// OBX-4 = 0 of an alarm's row says that it is over.
+    pub alarm_state_in_obx4: bool,
     /// Words in OBR-4 that mark a group as laboratory.
     pub laboratory: Vec<String>,
     pub technical: Vec<Technical>,
@@ -246,6 +350,22 @@ impl Table {
     }
 }
 
+impl RowRef {
+    /// The n-th of a table's places, its technical alarms, its kinds: rows outside of `codes`, for who counts hits.
+    pub fn place(table: u16, n: usize) -> RowRef {
+        RowRef { table, row: 5000 + n as u16 }
+    }
+    pub fn technical(table: u16, n: usize) -> RowRef {
+        RowRef { table, row: 6000 + n as u16 }
+    }
+    pub fn kind(table: u16, n: usize) -> RowRef {
+        RowRef { table, row: 7000 + n as u16 }
+    }
+    pub fn wave(table: u16, n: usize) -> RowRef {
+        RowRef { table, row: 8000 + n as u16 }
+    }
+}
+
 /// Why a table is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
@@ -262,6 +382,8 @@ pub enum TableError {
 pub struct Tables {
     tables: Vec<Table>,
     generic: u16,
+    /// Table and place of every feature about MSH-10.
+    of_control_id: Vec<(u16, u16)>,
 }
 
 macro_rules! embedded {
@@ -273,15 +395,28 @@ macro_rules! embedded {
 }
 
 embedded!(
+    "mindray_umec",
     "mindray_pds",
     "philips_efficia",
+    "philips_suresigns",
     "philips_mdil",
+    "mindray_vs",
     "mindray_egateway",
     "nihon_kohden",
+    "ge_b_series",
+    "ge_carescape",
+    "ge_mural",
+    "draeger",
+    "masimo_psn",
+    "comen",
     "edan_ehc",
     "xh80x",
     "tr8",
+    "welch_allyn",
+    "metavision",
+    "simhospital",
     "ihe_pcd01",
+    "refid_only",
     "loinc",
     "generic",
 );
@@ -325,7 +460,12 @@ impl Tables {
             file: "generic.toml".into(),
             message: "missing: it stands in where no dialect is recognised".into(),
         })?;
-        Ok(Tables { generic: generic as u16, tables })
+        let mut of_control_id = Vec::new();
+        for (at, table) in tables.iter().enumerate() {
+            let features = table.features.iter().enumerate().filter(|(_, feature)| feature.of_control_id());
+            of_control_id.extend(features.map(|(n, _)| (at as u16, n as u16)));
+        }
+        Ok(Tables { generic: generic as u16, tables, of_control_id })
     }
 
     /// Number of the table of a name.
@@ -353,8 +493,8 @@ impl Tables {
     /// What the tables ask of MSH-10, answered: one byte a feature.
     pub(super) fn control_id_features(&self, message: &Message<'_>) -> impl Iterator<Item = u8> {
         let firsts = Firsts::header(message);
-        let features = self.tables.iter().flat_map(|table| &table.features);
-        features.filter(|feature| feature.of_control_id()).map(move |feature| u8::from(feature.holds(&firsts)))
+        let feature = |at: &(u16, u16)| &self.tables[at.0 as usize].features[at.1 as usize];
+        self.of_control_id.iter().map(move |at| u8::from(feature(at).holds(&firsts)))
     }
     /// The table that fits best, if one fits.
     pub(super) fn best(&self, firsts: &Firsts<'_>) -> Option<u16> {
@@ -385,7 +525,7 @@ fn index(tables: &mut [Table], at: usize, file: &str, includes: &[String]) -> Re
             }
         }
     }
-    let mut laboratory = Vec::new();
+    let (mut laboratory, mut waves) = (Vec::new(), Vec::new());
     for name in includes {
         let Some(from) = tables.iter().position(|table| table.name == name && table.name != tables[at].name) else {
             return Err(TableError::Table { file: file.into(), message: format!("includes `{name}`, which is no other table") });
@@ -400,8 +540,10 @@ fn index(tables: &mut [Table], at: usize, file: &str, includes: &[String]) -> Re
             }
         }
         laboratory.extend(tables[from].laboratory.iter().cloned());
+        waves.extend(tables[from].waves.iter().cloned());
     }
     let table = &mut tables[at];
+    table.waves.extend(waves);
     table.laboratory.extend(laboratory);
     table.codes = codes;
     table.labels = labels;
@@ -417,6 +559,12 @@ pub fn hash32(parts: &[&[u8]]) -> u32 {
         }
     }
     hash.max(1)
+}
+
+/// Whether a text contains a lower-case word, without regard to case.
+pub fn contains_word(text: &str, word: &str) -> bool {
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    !word.is_empty() && text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
 /// The MDC number of an MDIL code (`0002-4182` = 147842); `None` for private terms and partitions.

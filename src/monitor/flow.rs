@@ -101,7 +101,8 @@ impl Monitor {
         let mut report = std::mem::take(&mut self.report);
         match Message::read(bytes, &mut scratch) {
             Ok(message) => {
-                self.decoder.decode(&message, source, at, &mut report);
+                let rule = self.book.of(source, &message);
+                self.decoder.decode_by(rule, &message, source, at, &mut report);
                 let text = message.text();
                 self.report(source, sequence, &mut report, text, at);
             }
@@ -337,7 +338,7 @@ impl Monitor {
                 bed.note_absent(o.parameter, o.channel, o.validity, at);
             } else if profile.is_sentinel(o.parameter, o.value) {
                 bed.note_absent(o.parameter, o.channel, Validity::Sentinel, at);
-            } else if doubted.contains(o.parameter) || o.flags.has(crate::observation::ObsFlags::CALIBRATION) {
+            } else if doubted.contains(o.parameter) || o.flags.has(crate::observation::ObsFlags::SHOWN_ONLY) {
                 bed.note_doubted(o, at);
             } else {
                 bed.learn(&self.house.population, o, at, frozen);

@@ -1,15 +1,18 @@
 //! One OBX of an observed message: to an [`Observation`] or a [`Reject`].
 
-use super::super::dialect::{Role, System, Table, hash32};
+use super::super::dialect::{Role, Scaled, System, Table, hash32};
 use super::super::unit::{self, Dimension, Line, Read};
 use super::super::{Field, Segment};
 use super::codes::{Code, Outcome, UnitRead};
+use super::scale;
 use super::times::Told;
 use super::validity::{Marks, Status, judge};
 use crate::observation::{ObsFlags, Observation, Reject, RejectReason, Span, TimeSource, Validity};
 use crate::time::Timestamp;
-use crate::vital::{Parameter, Sensor, Unit};
+use crate::vital::{Nature, Parameter, Sensor, Unit};
 
+/// Channels of a clinical system are none of the monitor's.
+const CHARTED: &[u8] = b"charted";
 /// Fields of an OBX that are looked at.
 pub const FIELDS: usize = 18;
 
@@ -48,9 +51,12 @@ impl<'a> Obx<'a> {
         };
         says(self.field(13)) || says(self.field(17))
     }
-    /// Says of itself that it is a setting.
+    /// Says of itself that it is a setting: in OBX-13, as a mark in OBX-8, or by the method in OBX-17 (set by hand, by itself).
     pub fn setting(&self) -> bool {
-        matches!(self.field(13).trimmed(), b"SETTING" | b"CONFIGURATION")
+        let method = self.field(17);
+        matches!(self.field(13).trimmed(), b"SETTING" | b"CONFIGURATION" | b"SET")
+            || self.field(8).trimmed() == b"SET"
+            || (!method.raw().is_empty() && matches!(method.component(1).trimmed(), b"MSET" | b"ASET"))
     }
     pub fn reject(&self, reason: RejectReason, parameter: Option<Parameter>) -> Reject {
         Reject {
@@ -73,6 +79,10 @@ pub struct Reading<'t> {
     pub test: bool,
     /// The group is a laboratory's.
     pub laboratory: bool,
+    /// Of a row of scaled integers: what tells the scale, and the scale where it is clear.
+    pub scaled: Option<(Scaled, Option<u8>)>,
+    /// The place that makes the parameter another one.
+    pub moved: Option<Parameter>,
     pub device: u16,
 }
 
@@ -112,12 +122,14 @@ fn refused(obx: &Obx<'_>, reading: &Reading<'_>) -> Option<RejectReason> {
     if obx.waveform_type() {
         return Some(RejectReason::Waveform);
     }
-    if obx.setting() {
+    // What is always set (PEEP, the oxygen given) is a value all the same, unless the row is called configuration.
+    let set = matches!(reading.code.outcome, Outcome::Parameter { parameter, .. } if parameter.nature() == Nature::Setting);
+    if obx.setting() && !(set && obx.field(13).is_empty()) {
         return Some(RejectReason::Setting);
     }
     match reading.code.outcome {
-        Outcome::Role(Role::Structure | Role::TimeSync) => return Some(RejectReason::Structure),
-        Outcome::Role(Role::Alarm | Role::AlarmAttribute | Role::Inop) => return Some(RejectReason::AlarmRow),
+        Outcome::Role(Role::Structure | Role::TimeSync | Role::InopMark) => return Some(RejectReason::Structure),
+        Outcome::Role(role) if role.of_alarm() => return Some(RejectReason::AlarmRow),
         Outcome::Role(Role::Waveform) => return Some(RejectReason::Waveform),
         Outcome::Role(Role::Laboratory) => return Some(RejectReason::NotObserved),
         Outcome::Role(Role::Status) => return Some(RejectReason::NotNumeric),
@@ -162,6 +174,7 @@ pub fn read(obx: &Obx<'_>, reading: &Reading<'_>, status: Status, when: &When) -
     let Outcome::Parameter { parameter, unit: fixed, scale, channel } = reading.code.outcome else {
         return Err(obx.reject(RejectReason::UnknownCode, known));
     };
+    let parameter = reading.moved.unwrap_or(parameter);
     let marks = Marks::read(obx.field(8));
     let Some(mut judged) = judge(reading.table, obx.field(2).trimmed(), obx.field(5), marks, status, reading.test) else {
         let text = obx.field(2).trimmed() == b"ST";
@@ -173,7 +186,8 @@ pub fn read(obx: &Obx<'_>, reading: &Reading<'_>, status: Status, when: &When) -
     if obx.aperiodic() {
         flags.set(ObsFlags::EPISODIC);
     }
-    let read = match (reading.unit.read, judged.unit) {
+    let sent = if reading.table.unit_ignored { Read::Missing } else { reading.unit.read };
+    let read = match (sent, judged.unit) {
         (read, None) => read,
         (Read::Missing, Some(behind)) => Read::Known(behind),
         (Read::Known(known), Some(behind)) if known == behind => Read::Known(known),
@@ -199,11 +213,31 @@ pub fn read(obx: &Obx<'_>, reading: &Reading<'_>, status: Status, when: &When) -
         Lines::Refused if has_number => return Err(obx.reject(RejectReason::UnitInvalid, known)),
         Lines::Refused => flags.set(ObsFlags::UNIT_INVALID),
     }
-    let value = line.apply(unit::fraction(parameter, read, judged.number * scale));
-    let limits = limits(obx.field(7));
+    let mut number = judged.number * scale;
+    let mut limits = limits(obx.field(7));
+    if let Some((scaled, exponent)) = reading.scaled {
+        let exponent = exponent.filter(|exponent| {
+            let number = scale::times(number, *exponent);
+            number.is_nan() || (scaled.values.0..=scaled.values.1).contains(&number)
+        });
+        match exponent {
+            Some(exponent) => {
+                number = scale::times(number, exponent);
+                limits = (scale::times(limits.0, exponent), scale::times(limits.1, exponent));
+            }
+            None if has_number => return Err(obx.reject(RejectReason::ScaleUnknown, known)),
+            None => limits = (f64::NAN, f64::NAN),
+        }
+    }
+    let value = line.apply(unit::fraction(parameter, read, number));
+    let mut channel = channel_of(parameter, obx, channel);
+    if reading.table.charted {
+        flags.set(ObsFlags::CHARTED);
+        channel = hash32(&[CHARTED, &channel.to_le_bytes()]);
+    }
     Ok(Observation {
         parameter,
-        channel: channel_of(parameter, obx, channel),
+        channel,
         value,
         validity: judged.validity,
         flags,
@@ -280,7 +314,7 @@ pub fn whole_place(obx4: &[u8], code: u32) -> u32 {
 }
 
 /// Alarm limits as sent: `50-120`, `50^120`, `>50`, `<120`; NaN for a side that was not sent.
-fn limits(field: Field<'_>) -> (f64, f64) {
+pub(super) fn limits(field: Field<'_>) -> (f64, f64) {
     let none = (f64::NAN, f64::NAN);
     let raw = field.trimmed();
     if raw.is_empty() || raw.len() > 32 {

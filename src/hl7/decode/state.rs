@@ -4,6 +4,9 @@
 //! one that was silent longest is forgotten for a new one; [`HOLDS_MAX`] places with a technical alarm, the one that would end
 //! first goes.
 
+use super::super::Field;
+use super::super::dialect::hash32;
+use super::times::Near;
 use crate::observation::{AgeBand, Subject};
 use crate::time::Timestamp;
 use crate::vital::ParamSet;
@@ -34,7 +37,44 @@ pub struct Connection {
     pub dialect: String,
     /// Whom the connection's values belong to, where the dialect keeps identity in the connection.
     pub subject: Option<Known>,
+    /// The last MSH-7, and when it was received.
+    pub sent: Option<(Timestamp, Timestamp)>,
+    /// What was learned of scaled integers.
+    pub scales: super::scale::Scales,
+    /// Hash of the place that its messages speak of; 0: of none so far.
+    place: u32,
+    /// They speak of several places: a gateway.
+    several: bool,
     used: u64,
+}
+
+/// The place a message speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Hash of the place; 0 where none is known.
+    pub here: u32,
+    /// What was said of no place on this connection is said of this one.
+    pub alone: bool,
+}
+
+impl Connection {
+    /// The place of a message by its PV1-3; without one that of the connection, if it speaks of one only.
+    pub fn place(&mut self, sent: Option<Field<'_>>) -> Place {
+        let sent = sent.map_or(0, |place| hash32(&[place.raw()]));
+        if sent != 0 {
+            self.several |= self.place != 0 && self.place != sent;
+            self.place = sent;
+        }
+        let here = if sent == 0 && !self.several { self.place } else { sent };
+        Place { here, alone: !self.several }
+    }
+    /// What MSH-7 of a message that is received now is expected to be.
+    pub fn near(&self, received_at: Timestamp) -> Near {
+        match self.sent {
+            Some((sent_at, received)) => Near { at: sent_at.plus_ms(received_at.since_ms(received).max(0)), last: Some(sent_at) },
+            None => Near { at: received_at, last: None },
+        }
+    }
 }
 
 /// An identity that outlives its message.
@@ -95,6 +135,14 @@ impl State {
         connection
     }
 
+    /// The last MSH-7 of a connection, for a message whose time of receipt is not known.
+    pub(super) fn last_sent(&self, number: u64) -> Near {
+        match self.connections.get(&number).and_then(|connection| connection.sent) {
+            Some((sent_at, _)) => Near { at: sent_at, last: Some(sent_at) },
+            None => Near { at: Timestamp::MIN, last: None },
+        }
+    }
+
     /// Forgets a connection and all that lived in it.
     pub fn close(&mut self, number: u64) {
         self.connections.remove(&number);
@@ -136,12 +184,15 @@ impl State {
     }
 
     /// What is held at a place now.
-    pub fn held(&self, key: (u64, u32), now: Timestamp) -> ParamSet {
+    pub fn held(&self, connection: u64, place: Place, now: Timestamp) -> ParamSet {
         if self.holds.is_empty() {
             return ParamSet::EMPTY;
         }
-        let holds = self.holds.get(&key).map(Vec::as_slice).unwrap_or_default();
-        holds.iter().filter(|hold| hold.until > now).fold(ParamSet::EMPTY, |set, hold| set.union(hold.parameters))
+        let at = |place: u32| {
+            let holds = self.holds.get(&(connection, place)).map(Vec::as_slice).unwrap_or_default();
+            holds.iter().filter(|hold| hold.until > now).fold(ParamSet::EMPTY, |set, hold| set.union(hold.parameters))
+        };
+        if place.alone && place.here != 0 { at(place.here).union(at(0)) } else { at(place.here) }
     }
 }
 
@@ -156,16 +207,16 @@ mod tests {
         let at = |s: i64| Timestamp::from_ms(s * 1000);
         let mut state = State::default();
         state.hold(key, spo2, true, at(0));
-        assert!(state.held(key, at(59)).contains(Parameter::Spo2));
-        assert!(state.held(key, at(60)).is_empty(), "not repeated");
+        assert!(state.held(1, Place { here: 7, alone: false }, at(59)).contains(Parameter::Spo2));
+        assert!(state.held(1, Place { here: 7, alone: false }, at(60)).is_empty(), "not repeated");
         state.hold(key, spo2, true, at(61));
         state.hold(key, spo2, false, at(62));
-        assert!(state.held(key, at(63)).is_empty(), "ended");
+        assert!(state.held(1, Place { here: 7, alone: false }, at(63)).is_empty(), "ended");
         assert!(state.holds.is_empty());
         state.hold(key, spo2, true, at(70));
-        assert!(state.held((2, 7), at(70)).is_empty(), "another connection");
+        assert!(state.held(2, Place { here: 7, alone: false }, at(70)).is_empty(), "another connection");
         state.close(1);
-        assert!(state.held(key, at(71)).is_empty(), "closed");
+        assert!(state.held(1, Place { here: 7, alone: false }, at(71)).is_empty(), "closed");
     }
 
     #[test]

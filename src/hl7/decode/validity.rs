@@ -24,6 +24,7 @@ impl Marks {
     const OFF_SCALE: u16 = 1 << 7;
     const IN_ALARM: u16 = 1 << 8;
     const INHIBITED: u16 = 1 << 9;
+    const DEMO: u16 = 1 << 10;
 
     /// Reads OBX-8 with its repetitions.
     pub fn read(field: Field<'_>) -> Marks {
@@ -37,7 +38,8 @@ impl Marks {
                 b"QUES" => Self::QUESTIONABLE,
                 b"NAV" | b"NI" | b"BUSY" | b"NA" | b"MSK" | b"OTH" | b"NAN" | b"PINF" | b"NINF" => Self::ABSENT,
                 b"OFF" => Self::OFF,
-                b"TEST" | b"DEMO" => Self::TEST,
+                b"TEST" => Self::TEST,
+                b"DEMO" => Self::TEST | Self::DEMO,
                 b"CAL" => Self::CALIBRATION,
                 b"EARLY" => Self::EARLY,
                 b">" | b"<" => Self::OFF_SCALE,
@@ -51,9 +53,13 @@ impl Marks {
     const fn has(self, mark: u16) -> bool {
         self.0 & mark != 0
     }
-    /// The row says that it is no patient's.
+    /// The value is a test's, not a patient's.
     pub const fn test(self) -> bool {
         self.has(Self::TEST)
+    }
+    /// The whole device plays a patient.
+    pub const fn demo(self) -> bool {
+        self.has(Self::DEMO)
     }
 }
 
@@ -138,7 +144,7 @@ pub fn judge(table: &Table, value_type: &[u8], field: Field<'_>, marks: Marks, s
         Validity::SwitchedOff
     } else if marks.has(Marks::ABSENT) {
         Validity::Absent
-    } else if test || marks.has(Marks::TEST) || marks.has(Marks::CALIBRATION) {
+    } else if test || marks.has(Marks::TEST) {
         Validity::Test
     } else if marks.has(Marks::INVALID)
         || flags.has(ObsFlags::WITHDRAWN)
@@ -151,6 +157,8 @@ pub fn judge(table: &Table, value_type: &[u8], field: Field<'_>, marks: Marks, s
         || flags.has(ObsFlags::CORRECTION)
         || marks.has(Marks::QUESTIONABLE)
         || marks.has(Marks::EARLY)
+        // Shown, and no check looks at it.
+        || marks.has(Marks::CALIBRATION)
     {
         Validity::ValidFlagged
     } else {

@@ -14,8 +14,12 @@ pub enum Test {
     Contains(Vec<String>),
     /// Nothing was sent.
     Empty,
+    /// Something was sent.
+    Filled,
     /// A number of at most so many digits.
     Digits(usize),
+    /// A number of 14 digits or more: a time.
+    Stamp,
 }
 
 /// One feature of a header: all fields pass the test.
@@ -81,7 +85,7 @@ impl<'a> Firsts<'a> {
 impl Feature {
     /// Segments and fields that features may look at: what the choice is remembered by.
     pub fn allowed(path: Path) -> bool {
-        matches!((&path.segment, path.field), (b"MSH", 3..=21) | (b"OBR", 4) | (b"OBX", 3)) && path.field != 7
+        matches!((&path.segment, path.field), (b"MSH", 3..=21) | (b"OBR", 4) | (b"OBX", 3 | 6)) && path.field != 7
     }
 
     /// Whether it is about MSH-10, which differs from message to message.
@@ -102,6 +106,8 @@ impl Feature {
                     words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
                 }
                 Test::Empty => field.is_empty() || text.is_empty(),
+                Test::Filled => !field.is_empty(),
+                Test::Stamp => text.len() >= 14 && text.bytes().all(|b| b.is_ascii_digit()),
                 Test::Digits(most) => !text.is_empty() && text.len() <= *most && text.bytes().all(|b| b.is_ascii_digit()),
             }
         })
@@ -122,6 +128,8 @@ impl std::fmt::Display for Feature {
             Test::Prefix(words) => write!(f, "begins with {}", words.join(" or "))?,
             Test::Contains(words) => write!(f, "contains {}", words.join(" or "))?,
             Test::Empty => write!(f, "empty")?,
+            Test::Filled => write!(f, "sent")?,
+            Test::Stamp => write!(f, "a number of 14 digits or more")?,
             Test::Digits(most) => write!(f, "a number of at most {most} digits")?,
         }
         write!(f, " ({})", self.weight)

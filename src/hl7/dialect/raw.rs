@@ -2,10 +2,10 @@
 
 use super::choose::{Feature, Test};
 use super::{
-    ControlId, DeviceSource, Identity, Meaning, Path, ROWS_MAX, Role, Row, System, Table, TableError, Technical, XMeans,
-    fixed_unit,
+    ControlId, DeviceSource, Identity, KindRow, Meaning, Moved, Path, ROWS_MAX, Role, Row, RowAlarm, Scaled, System, Table,
+    TableError, Technical, Wave, XMeans, fixed_unit,
 };
-use crate::observation::MessageKind;
+use crate::observation::{AlarmKind, AlarmPriority, MessageKind};
 use crate::vital::{ParamSet, Parameter};
 use serde::Deserialize;
 
@@ -47,6 +47,18 @@ struct RawTable {
     features: Vec<RawFeature>,
     #[serde(default)]
     kinds: Vec<RawKind>,
+    #[serde(default)]
+    alarm_state_in_obx4: bool,
+    #[serde(default)]
+    unit_ignored: bool,
+    #[serde(default)]
+    charted: bool,
+    #[serde(default)]
+    label_codes: Vec<String>,
+    #[serde(default)]
+    places: Vec<RawMoved>,
+    #[serde(default)]
+    waves: Vec<RawWave>,
     #[serde(default)]
     technical: Vec<RawTechnical>,
     #[serde(default)]
@@ -93,6 +105,8 @@ struct RawFeature {
     contains: Option<Vec<String>>,
     empty: Option<bool>,
     digits: Option<usize>,
+    stamp: Option<bool>,
+    filled: Option<bool>,
     #[serde(default = "one")]
     weight: u32,
 }
@@ -113,6 +127,8 @@ enum OneOrMany {
 struct RawKind {
     control_id: String,
     kind: MessageKind,
+    #[serde(default)]
+    alarm: AlarmKind,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +139,21 @@ struct RawTechnical {
     #[serde(default)]
     text: String,
     parameters: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMoved {
+    parameter: Parameter,
+    place: String,
+    to: Parameter,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWave {
+    name: String,
+    parameters: Vec<Parameter>,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +171,11 @@ struct RawRow {
     scale: Option<f64>,
     #[serde(default)]
     channel: String,
+    priority: Option<AlarmPriority>,
+    alarm: Option<AlarmKind>,
+    scaled: Option<Scaled>,
+    #[serde(default)]
+    scale_unknown: bool,
 }
 
 /// Reads one file: the table without its look-ups, and the names of the tables it includes.
@@ -168,7 +204,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
         let fields = names.iter().map(|name| path(name)).collect::<Result<Vec<_>, _>>()?;
         if let Some(odd) = fields.iter().find(|field| !Feature::allowed(**field)) {
             return Err(refuse(format!(
-                "a feature cannot look at {odd} (only at MSH-3 to MSH-21 but MSH-7, at OBR-4 and OBX-3)"
+                "a feature cannot look at {odd} (only at MSH-3 to MSH-21 but MSH-7, at OBR-4, OBX-3 and OBX-6)"
             )));
         }
         let tests = [
@@ -177,10 +213,15 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
             feature.contains.map(Test::Contains),
             feature.empty.map(|_| Test::Empty),
             feature.digits.map(Test::Digits),
+            feature.stamp.map(|_| Test::Stamp),
+            feature.filled.map(|_| Test::Filled),
         ];
         let mut tests = tests.into_iter().flatten();
         let (Some(test), None) = (tests.next(), tests.next()) else {
-            return Err(refuse(format!("the feature of {} needs one of is, prefix, contains, empty, digits", names.join(", "))));
+            return Err(refuse(format!(
+                "the feature of {} needs one of is, prefix, contains, empty, filled, digits, stamp",
+                names.join(", ")
+            )));
         };
         features.push(Feature { fields, test, weight: feature.weight });
     }
@@ -225,6 +266,21 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
         technical.push(Technical { code: row.code, text: row.text.to_lowercase(), parameters });
     }
 
+    let mut places = Vec::new();
+    for moved in raw.places {
+        if moved.place.is_empty() || moved.parameter.unit() != moved.to.unit() {
+            return Err(refuse("a place needs the beginning of an OBX-4 and two parameters of one unit".into()));
+        }
+        places.push(Moved { from: moved.parameter, place: moved.place, to: moved.to });
+    }
+    let mut waves = Vec::new();
+    for wave in raw.waves {
+        if wave.name.is_empty() {
+            return Err(refuse("a waveform needs a name".into()));
+        }
+        waves.push(Wave { name: wave.name, parameters: wave.parameters.into_iter().collect() });
+    }
+
     let mut order = Vec::new();
     for name in &raw.order {
         order.push(name.as_bytes().try_into().map_err(|_| refuse(format!("`{name}` is no segment")))?);
@@ -254,7 +310,19 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
         unit_always: raw.unit_always,
         test_processing: raw.test_processing.unwrap_or_else(|| vec!["T".into(), "D".into()]),
         order,
-        kinds: raw.kinds.into_iter().map(|row| (row.control_id, row.kind)).collect(),
+        kinds: raw
+            .kinds
+            .into_iter()
+            .map(|row| KindRow { control_id: row.control_id, kind: row.kind, alarm: row.alarm })
+            .collect(),
+        alarm_state_in_obx4: raw.alarm_state_in_obx4,
+        unit_ignored: raw.unit_ignored,
+        charted: raw.charted,
+        scales: rows.iter().any(|row| row.scaled.is_some()),
+        label_codes: raw.label_codes,
+        places,
+        own_waves: waves.len(),
+        waves,
         laboratory: raw.laboratory.iter().map(|word| word.to_lowercase()).collect(),
         technical,
         technical_words: raw.technical_words.iter().map(|word| word.to_lowercase()).collect(),
@@ -291,5 +359,19 @@ fn read_row(row: RawRow) -> Result<Row, String> {
     if !scale.is_finite() || scale <= 0.0 {
         return Err("the scale is not above 0".into());
     }
-    Ok(Row { system, code: row.code, labels: row.labels, meaning, unit, scale, channel: row.channel })
+    let alarm = RowAlarm { priority: row.priority.unwrap_or_default(), kind: row.alarm.unwrap_or_default() };
+    if alarm != RowAlarm::default() && !matches!(meaning, Meaning::Role(Role::Alarm | Role::Inop)) {
+        return Err("a priority or a kind of alarm without an alarm".into());
+    }
+    if let Some(scaled) = &row.scaled {
+        if unit.is_none() {
+            return Err("scaled integers need a unit".into());
+        }
+        let (from, to) = scaled.high;
+        if !(from > 0.0 && from <= to && to < 10.0 * from) {
+            return Err("the upper limits of scaled integers must span less than ten times".into());
+        }
+    }
+    let scaled = row.scaled.or(row.scale_unknown.then_some(Scaled::UNKNOWN));
+    Ok(Row { system, code: row.code, labels: row.labels, meaning, unit, scale, channel: row.channel, alarm, scaled })
 }
