@@ -264,12 +264,7 @@ pub fn named_in_text(memory: &mut Memory, tables: &Tables, chosen: u16, obx: &Ob
 }
 
 /// The parameter that an OBX-5 names by a code (`150456^MDC_PULS_OXIM_SAT_O2^MDC`); its hash where it is one at all.
-pub fn named_in_value(
-    memory: &mut Memory,
-    tables: &Tables,
-    chosen: u16,
-    value: Field<'_>,
-) -> Option<(Option<Parameter>, u32)> {
+pub fn named_in_value(memory: &mut Memory, tables: &Tables, chosen: u16, value: Field<'_>) -> Option<(Option<Parameter>, u32)> {
     if !value.component(2).str().starts_with("MDC") || value.raw().len() > 128 {
         return None;
     }
