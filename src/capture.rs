@@ -134,9 +134,9 @@ pub struct Counts {
     pub errors: u64,
     pub refused: u64,
     pub other_answers: u64,
-    /// Acknowledgements that answer nothing that was captured.
+    /// Acknowledgements of connections that are over which answer nothing that was captured.
     pub unasked: u64,
-    /// Messages whose acknowledgement was not captured.
+    /// Messages of connections that are over whose acknowledgement was not captured.
     pub unanswered: u64,
     /// The longest wait for an acknowledgement, ms.
     pub waited_ms_max: i64,
@@ -169,10 +169,7 @@ impl Counts {
             _ => &mut self.other_answers,
         };
         *by_code += 1;
-        match answer.waited_ms {
-            Some(waited_ms) => self.waited_ms_max = self.waited_ms_max.max(waited_ms),
-            None => self.unasked += 1,
-        }
+        self.waited_ms_max = self.waited_ms_max.max(answer.waited_ms.unwrap_or(0));
     }
 }
 
@@ -231,7 +228,7 @@ impl Tap {
                         packet::whole(fragment.protocol, &whole)
                     }
                     // Each piece is a packet to or from its addresses; the ports are known once it is whole.
-                    None => packet::Body::Other(fragment.protocol),
+                    None => packet::Body::Other,
                 }
             }
             body => body,

@@ -329,7 +329,7 @@ impl Flows {
                         // Without a SYN, who tells is the client and who answers the server.
                         if !flow.begun {
                             flow.flipped = match word {
-                                Word::Request(_) => side == 1,
+                                Word::Request => side == 1,
                                 Word::Answer(_) => side == 0,
                             };
                         }
@@ -338,9 +338,8 @@ impl Flows {
                     }
                     let from = flow.side(side);
                     match word {
-                        Word::Request(given_up) => {
+                        Word::Request => {
                             counts.messages += 1;
-                            counts.unanswered += u64::from(given_up);
                             events.push_back(Event::Frame { flow: flow.id, at, from, payload, faults });
                         }
                         Word::Answer(answer) => {
@@ -399,7 +398,9 @@ impl Flows {
         }
         let flow = &mut self.slots[place as usize];
         flow.ended = true;
-        counts.unanswered += flow.answers.open();
+        let (unanswered, unasked) = flow.answers.over();
+        counts.unanswered += unanswered;
+        counts.unasked += unasked;
         counts.resync_bytes += flow.feeds.iter().map(|feed| feed.skipped).sum::<u64>();
         flow.answers = Answers::default();
         flow.feeds = [Feed::new(), Feed::new()];

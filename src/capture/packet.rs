@@ -42,7 +42,7 @@ pub(super) enum Body<'a> {
     Fragment(Fragment<'a>),
     /// A question for an address, or an answer.
     Arp,
-    Other(u8),
+    Other,
 }
 
 /// One packet between two addresses.
@@ -137,7 +137,7 @@ fn seen<'a>(sliced: &LaxSlicedPacket<'a>) -> Result<Seen<'a>, Blind> {
     let body = match &sliced.transport {
         Some(TransportSlice::Tcp(tcp)) => Body::Tcp(segment(tcp, missing)),
         Some(TransportSlice::Udp(udp)) => Body::Udp([udp.source_port(), udp.destination_port()]),
-        _ => Body::Other(protocol),
+        _ => Body::Other,
     };
     Ok(Seen { from, to, body })
 }
@@ -160,12 +160,12 @@ pub(super) fn whole(protocol: u8, data: &[u8]) -> Body<'_> {
     match IpNumber(protocol) {
         IpNumber::TCP => match TcpSlice::from_slice(data) {
             Ok(tcp) => Body::Tcp(segment(&tcp, 0)),
-            Err(_) => Body::Other(protocol),
+            Err(_) => Body::Other,
         },
         IpNumber::UDP => match UdpSlice::from_slice_lax(data) {
             Ok(udp) => Body::Udp([udp.source_port(), udp.destination_port()]),
-            Err(_) => Body::Other(protocol),
+            Err(_) => Body::Other,
         },
-        _ => Body::Other(protocol),
+        _ => Body::Other,
     }
 }
