@@ -40,6 +40,7 @@ mod cell;
 mod documents;
 mod feeds;
 mod flow;
+mod indicators;
 mod places;
 mod resent;
 mod senders;
@@ -48,6 +49,7 @@ mod snapshot;
 mod together;
 
 pub use feeds::{FeedCounts, UnknownCode};
+pub use indicators::HostSeen;
 pub use settings::{FIXED_KEY, Settings};
 
 /// A bed's document is written anew at least so often, milliseconds.
@@ -131,6 +133,7 @@ pub struct Monitor {
     feeds: BTreeMap<String, FeedCounts>,
     devices: BTreeMap<String, Device>,
     answered: VecDeque<Answered>,
+    hosts: Vec<HostSeen>,
     // What follows is made anew from the above.
     /// Place as sent, folded, to the bed; configured places from the beginning.
     places: FxHashMap<String, u32>,
@@ -247,6 +250,7 @@ impl Monitor {
             feeds: BTreeMap::new(),
             devices: BTreeMap::new(),
             answered: VecDeque::new(),
+            hosts: Vec::new(),
             places: FxHashMap::default(),
             by_slug: FxHashMap::default(),
             alerts: FxHashMap::default(),

@@ -2,7 +2,7 @@
 
 use super::cell::Cell;
 use super::feeds::FeedCounts;
-use super::{Answered, Device, Monitor, RestoreError, Settings, Ward};
+use super::{Answered, Device, HostSeen, Monitor, RestoreError, Settings, Ward};
 use crate::alert::hex;
 use crate::check::CATALOGUE;
 use crate::fleet::Fleet;
@@ -30,6 +30,7 @@ struct Snapshot<'a> {
     feeds: Cow<'a, BTreeMap<String, FeedCounts>>,
     devices: Cow<'a, BTreeMap<String, Device>>,
     answered: Cow<'a, VecDeque<Answered>>,
+    hosts: Cow<'a, [HostSeen]>,
 }
 
 /// SHA-256 over every table and threshold that decides.
@@ -88,6 +89,7 @@ impl Monitor {
             feeds: Cow::Borrowed(&self.feeds),
             devices: Cow::Borrowed(&self.devices),
             answered: Cow::Borrowed(&self.answered),
+            hosts: Cow::Borrowed(&self.hosts),
         };
         postcard::to_stdvec(&snapshot).expect("plain data in memory is written")
     }
@@ -115,6 +117,7 @@ impl Monitor {
         monitor.feeds = s.feeds.into_owned();
         monitor.devices = s.devices.into_owned();
         monitor.answered = s.answered.into_owned();
+        monitor.hosts = s.hosts.into_owned();
         monitor.rebuild();
         Ok(monitor)
     }
