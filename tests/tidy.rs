@@ -15,6 +15,7 @@ const ORDER: &[&str] = &[
     "stats",
     "population",
     "profile",
+    "advisory",
     "bed",
     "check",
     "config",
