@@ -55,6 +55,28 @@ impl Level {
     }
 }
 
+/// What the site has done about an advisory on one of its devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    #[default]
+    Open,
+    /// Something was done that makes it harmless here (taken off the network, blocked, replaced).
+    Mitigated,
+    /// Known and lived with.
+    Accepted,
+}
+
+impl Status {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Status::Open => "open",
+            Status::Mitigated => "mitigated",
+            Status::Accepted => "accepted",
+        }
+    }
+}
+
 /// One advisory, as the data have it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +110,13 @@ pub struct Advisory {
     pub network_indicators: Vec<Indicator>,
     pub url: String,
     pub source: String,
+}
+
+impl Advisory {
+    /// Whether it is about what stands at one bed; gateways, engines and centrals speak for many.
+    pub fn at_the_bedside(&self) -> bool {
+        ["monitor", "wearable", "telemetry", "home device"].iter().any(|word| self.kind.contains(word))
+    }
 }
 
 /// A product and the versions that the advisory names, as it prints them.

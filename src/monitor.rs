@@ -28,6 +28,7 @@ use crate::profile::Shelf;
 use crate::time::Timestamp;
 use crate::vital::ParamSet;
 use cell::Cell;
+use inventory::Inventory;
 use rustc_hash::FxHashMap;
 use senders::Keyed;
 use serde::{Deserialize, Serialize};
@@ -37,9 +38,11 @@ use std::sync::Arc;
 
 mod adt;
 mod cell;
+mod devices;
 mod documents;
 mod feeds;
 mod flow;
+mod inventory;
 mod places;
 mod resent;
 mod senders;
@@ -48,6 +51,7 @@ mod snapshot;
 mod together;
 
 pub use feeds::{FeedCounts, UnknownCode};
+pub use inventory::{AdvisoryInfo, DeclaredText, DeviceInfo, Identified};
 pub use settings::{FIXED_KEY, Settings};
 
 /// A bed's document is written anew at least so often, milliseconds.
@@ -58,8 +62,6 @@ const ANSWERED_MS: i64 = 300_000;
 const ANSWERED_MAX: usize = 4096;
 /// Beds at most where the configuration names no bound.
 const BEDS_MAX: u32 = 20_000;
-/// Devices remembered at most; a further one is not announced.
-const DEVICES_MAX: usize = 65_536;
 /// From this log10(e) on a bed learns nothing: e ≥ 10.
 const SUSPICION_LOG10_E: f64 = 1.0;
 /// Ward and bed of what concerns the installation, and the bed of what concerns a whole ward.
@@ -129,7 +131,7 @@ pub struct Monitor {
     wards: Vec<Ward>,
     fleet: Fleet,
     feeds: BTreeMap<String, FeedCounts>,
-    devices: BTreeMap<String, Device>,
+    inventory: Inventory,
     answered: VecDeque<Answered>,
     // What follows is made anew from the above.
     /// Place as sent, folded, to the bed; configured places from the beginning.
@@ -148,6 +150,8 @@ pub struct Monitor {
     /// M03 and P08, where the catalogue has them.
     silence: Option<CheckId>,
     patients: Option<CheckId>,
+    /// N01, where the catalogue has it.
+    advisory: Option<CheckId>,
 }
 
 /// What stays the same for as long as the monitor lives.
@@ -191,14 +195,6 @@ struct Ward {
     cells: Vec<u32>,
 }
 
-/// A device and where it was last heard.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Device {
-    bed: u32,
-    first_seen: Timestamp,
-    last_seen: Timestamp,
-}
-
 /// An answer that is given again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Answered {
@@ -235,6 +231,7 @@ impl Monitor {
             flood: CheckId::from_id("S05"),
             settings,
         };
+        let inventory = Inventory::new(&house.settings.advisories);
         let mut monitor = Monitor {
             house,
             decoder,
@@ -245,7 +242,7 @@ impl Monitor {
             wards: Vec::new(),
             fleet: Fleet::default(),
             feeds: BTreeMap::new(),
-            devices: BTreeMap::new(),
+            inventory,
             answered: VecDeque::new(),
             places: FxHashMap::default(),
             by_slug: FxHashMap::default(),
@@ -259,6 +256,7 @@ impl Monitor {
             place_key: String::new(),
             silence: CheckId::from_id("M03"),
             patients: CheckId::from_id("P08"),
+            advisory: CheckId::from_id("N01"),
         };
         let configured = monitor.house.settings.beds.bed.clone();
         for entry in &configured {
@@ -288,6 +286,8 @@ impl Monitor {
             }
         }
         self.map_places();
+        let site = self.by_slug.get(&place::key(SITE, SITE)).copied();
+        self.inventory.rebuild(&self.house.settings.devices, &self.house.settings.advisories, site);
     }
 
     /// A connection was opened.
@@ -320,7 +320,8 @@ impl Monitor {
         let Some(check) = CheckId::from_id(&condition.check) else { return };
         let number = self.reserved(SITE, SITE, at);
         if condition.holds {
-            self.inject(number, Verdict::new(check, ParamSet::EMPTY, at), at);
+            let args = self.condition_args(&condition.check, at);
+            self.inject(number, Verdict { args, ..Verdict::new(check, ParamSet::EMPTY, at) }, at);
         } else {
             self.inject_pass(number, check, at);
         }
@@ -352,6 +353,7 @@ impl Monitor {
             self.enqueue(number as u32);
         }
         self.now = self.now.max(at);
+        self.renew_advisories(self.now);
     }
 
     /// It is `now`.

@@ -527,6 +527,7 @@ catalogue! {
         alert_flood
         advisories_old
         clock_untrusted
+        advisory_match
     ;
 }
 

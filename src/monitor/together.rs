@@ -218,6 +218,9 @@ impl Monitor {
         {
             return Err(Refusal::StaleRev);
         }
+        if matches!(command.verb, Verb::Ack { .. }) && self.advisory == Some(episode.check) {
+            self.advisories_seen(number);
+        }
         let before = self.events.len();
         let cell = &mut self.cells[number as usize];
         let desk = self.house.desk(&cell.bed, &cell.device, &cell.application, cell.rev, cell.reserved);
