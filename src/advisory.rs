@@ -258,6 +258,10 @@ impl Advisories {
     pub fn age_days(&self, now: Timestamp) -> f64 {
         read::date(&self.data_date).map_or(f64::INFINITY, |at| (now.since_s(at) / 86_400.0).floor())
     }
+    /// The moment from which the data are older than so many days.
+    pub fn old_at(&self, days: f64) -> Timestamp {
+        read::date(&self.data_date).map_or(Timestamp::MIN, |at| at.plus_s(days * 86_400.0).plus_ms(1))
+    }
     /// The data ask to be renewed after so many days.
     pub fn warn_after_days(&self) -> f64 {
         self.warn_after_days

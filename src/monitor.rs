@@ -152,6 +152,8 @@ pub struct Monitor {
     patients: Option<CheckId>,
     /// N01, where the catalogue has it.
     advisory: Option<CheckId>,
+    /// When the advisory data are old (S06); never, where that was said.
+    data_old_at: Timestamp,
 }
 
 /// What stays the same for as long as the monitor lives.
@@ -257,6 +259,7 @@ impl Monitor {
             silence: CheckId::from_id("M03"),
             patients: CheckId::from_id("P08"),
             advisory: CheckId::from_id("N01"),
+            data_old_at: Timestamp::MAX,
         };
         let configured = monitor.house.settings.beds.bed.clone();
         for entry in &configured {
@@ -288,6 +291,7 @@ impl Monitor {
         self.map_places();
         let site = self.by_slug.get(&place::key(SITE, SITE)).copied();
         self.inventory.rebuild(&self.house.settings.devices, &self.house.settings.advisories, site);
+        self.plan_old_data();
     }
 
     /// A connection was opened.
@@ -320,8 +324,7 @@ impl Monitor {
         let Some(check) = CheckId::from_id(&condition.check) else { return };
         let number = self.reserved(SITE, SITE, at);
         if condition.holds {
-            let args = self.condition_args(&condition.check, at);
-            self.inject(number, Verdict { args, ..Verdict::new(check, ParamSet::EMPTY, at) }, at);
+            self.inject(number, Verdict::new(check, ParamSet::EMPTY, at), at);
         } else {
             self.inject_pass(number, check, at);
         }
@@ -368,7 +371,12 @@ impl Monitor {
 
     /// When [`handle_timeout`](Monitor::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.queue.peek().map(|Reverse((at, _))| *at)
+        let bed = self.queue.peek().map(|Reverse((at, _))| *at);
+        match self.data_old_at {
+            Timestamp::MAX => bed,
+            old if self.started => Some(bed.map_or(old, |bed| bed.min(old))),
+            _ => bed,
+        }
     }
 
     /// Every bed, in the order of the map and then as first heard.

@@ -4,7 +4,8 @@ declare_check! {
     /// ## Why it matters
     /// A device with a known fault is shown without it.
     /// ## How it decides
-    /// The date of the advisory data (the newer one of ours and of the site's file) lies further back than the limit.
+    /// The date of the advisory data (the newer one of ours and of the site's file) lies further back than the limit, or than
+    /// the data themselves ask for (`warn_after_days`).
     /// ## Known false alerts
     /// An installation without updates by decision.
     /// ## References

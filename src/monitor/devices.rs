@@ -258,6 +258,14 @@ impl Monitor {
 
     /// Other advisory data decide than before: every device is looked up again.
     pub(super) fn renew_advisories(&mut self, at: Timestamp) {
+        let days = self.house.settings.checks.advisories_old.age_days.min(self.house.settings.advisories.warn_after_days());
+        if self.condition_holds("S06")
+            && self.house.settings.advisories.old_at(days) > at
+            && let (Some(check), Some(number)) = (CheckId::from_id("S06"), self.site_bed())
+        {
+            self.inject_pass(number, check, at);
+            self.plan_old_data();
+        }
         if self.inventory.data == self.house.settings.advisories.hash() {
             return;
         }
@@ -357,18 +365,36 @@ impl Monitor {
         Some(crate::alert::DeviceRef { id: device.to_owned(), advisories: ids.len() as u32, model })
     }
 
-    /// Whether a condition of the installation stands.
-    pub fn condition_holds(&self, check: &str) -> bool {
-        let (Some(check), Some(number)) = (CheckId::from_id(check), self.site_bed()) else { return false };
-        self.cells[number as usize].findings.row(check).is_some_and(crate::fusion::Finding::holds)
+    /// When the advisory data will be old.
+    pub(super) fn plan_old_data(&mut self) {
+        let data = &self.house.settings.advisories;
+        let days = self.house.settings.checks.advisories_old.age_days.min(data.warn_after_days());
+        self.data_old_at = if self.condition_holds("S06") { Timestamp::MAX } else { data.old_at(days) };
     }
 
-    /// What a sentence about the installation may name.
-    pub(super) fn condition_args(&self, check: &str, at: Timestamp) -> crate::check::Args {
-        if check != "S06" {
-            return crate::check::Args::new();
-        }
+    /// The advisory data are old, from their own day on or from our first input.
+    pub(super) fn say_old_data(&mut self) {
+        let at = self.data_old_at.max(self.now);
+        self.now = at;
+        self.data_old_at = Timestamp::MAX;
+        let Some(check) = CheckId::from_id("S06") else { return };
+        let number = self.reserved(SITE, SITE, at);
         let data = &self.house.settings.advisories;
-        [("date", Arg::Text(data.data_date().to_owned())), ("d", Arg::Number(data.age_days(at), 0))].into_iter().collect()
+        let args = [("date", Arg::Text(data.data_date().to_owned())), ("d", Arg::Number(data.age_days(at), 0))];
+        let days = self.house.settings.checks.advisories_old.age_days.min(data.warn_after_days());
+        let verdict = Verdict {
+            value: Some(data.age_days(at)),
+            limit: Some(days),
+            unit: "d",
+            args: args.into_iter().collect(),
+            ..Verdict::new(check, ParamSet::EMPTY, at)
+        };
+        self.inject(number, verdict, at);
+    }
+
+    /// Whether a condition of the installation stands.
+    fn condition_holds(&self, check: &str) -> bool {
+        let (Some(check), Some(number)) = (CheckId::from_id(check), self.site_bed()) else { return false };
+        self.cells[number as usize].findings.row(check).is_some_and(crate::fusion::Finding::holds)
     }
 }

@@ -22,6 +22,10 @@ impl Monitor {
             if at > to {
                 break;
             }
+            if self.data_old_at <= at {
+                self.say_old_data();
+                continue;
+            }
             self.queue.pop();
             let cell = &mut self.cells[number as usize];
             if cell.queued_at != Some(at) {
@@ -35,6 +39,9 @@ impl Monitor {
             }
             self.now = self.now.max(at);
             self.moment(number, at);
+        }
+        if self.data_old_at <= to {
+            self.say_old_data();
         }
         self.now = to;
         to
@@ -124,7 +131,8 @@ impl Monitor {
         let (sender_hash, device_known, peer) = (sender.hash, Arc::clone(&sender.device), Arc::clone(&sender.peer));
         self.count(source, report, text, &peer, &device_known, at);
         let test = report.flags.has(MessageFlags::TEST);
-        if test || !matches!(report.kind, MessageKind::Vitals | MessageKind::Alarm | MessageKind::Ack) {
+        let placed = matches!(report.kind, MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive);
+        if test || !(placed || report.kind == MessageKind::Ack) {
             self.heard(None, report, &device_known, &peer, at);
         }
         match report.kind {
@@ -138,7 +146,8 @@ impl Monitor {
         let subject = &report.subject;
         let parts = [subject.point_of_care.as_str(), subject.room.as_str(), subject.bed.as_str()];
         let nowhere = parts.iter().all(|p| p.trim().is_empty());
-        if report.kind == MessageKind::KeepAlive && nowhere {
+        if report.kind == MessageKind::KeepAlive && nowhere && !test {
+            self.heard(None, report, &device_known, &peer, at);
             return;
         }
         let number = if test {

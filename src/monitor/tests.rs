@@ -5,6 +5,7 @@ use crate::alert::{Envelope, Trust};
 use crate::command::Via;
 use std::fmt::Write as _;
 
+mod devices;
 mod stories;
 
 const START: i64 = 1_795_371_600_000;
@@ -40,6 +41,7 @@ struct Ward {
     events: Vec<AlertEvent>,
     responses: Vec<Response>,
     devices: usize,
+    device_events: Vec<DeviceEvent>,
     noise: u64,
 }
 
@@ -56,6 +58,7 @@ impl Ward {
             events: Vec::new(),
             responses: Vec::new(),
             devices: 0,
+            device_events: Vec::new(),
             noise: 7,
         }
     }
@@ -83,7 +86,10 @@ impl Ward {
                     self.events.push(*event);
                 }
                 Output::Response(response) => self.responses.push(response),
-                Output::Device(_) => self.devices += 1,
+                Output::Device(event) => {
+                    self.devices += 1;
+                    self.device_events.push(*event);
+                }
                 Output::BedChanged(_) => {}
             }
         }

@@ -149,6 +149,8 @@ pub struct Summary {
     /// Pauses of the recording beyond [`PAUSE_MAX_S`].
     pub pauses: u64,
     pub outcomes: Vec<Outcome>,
+    /// Every device that was heard, with what names it: local use.
+    pub devices: Option<crate::shell::devices::Listing>,
 }
 
 /// Drives one monitor over recorded input.
@@ -177,8 +179,14 @@ impl<'a, W: Wall> Driver<'a, W> {
             replay: Some(ReplayRef { run: options.run.clone(), source: format!("sha256:{}", options.run) }),
             href: false,
         };
+        let advisories = crate::shell::advisories::load(config).unwrap_or_else(|error| {
+            // The command line has read it before: it changed meanwhile.
+            tracing::warn!(%error, "the advisories of the program are used");
+            crate::advisory::Advisories::shipped()
+        });
+        let settings = Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY)).with_advisories(advisories);
         Driver {
-            monitor: Monitor::new(Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY))),
+            monitor: Monitor::new(settings),
             envelope,
             pace,
             sinks,
@@ -295,6 +303,7 @@ impl<'a, W: Wall> Driver<'a, W> {
     }
 
     fn count_feeds(&mut self) {
+        self.summary.devices = Some(crate::shell::devices::Listing::of(&self.monitor, true));
         for feed in self.monitor.feeds() {
             self.summary.observations += feed.observations;
             self.summary.unreadable += feed.unreadable;
