@@ -531,6 +531,7 @@ catalogue! {
         indicator_frame
         identity_in_clear
         indicator_nfs
+        advisory_match
     ;
 }
 

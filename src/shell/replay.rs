@@ -153,6 +153,8 @@ pub struct Summary {
     pub outcomes: Vec<Outcome>,
     /// Hosts that match an indicator of the network.
     pub hosts: Vec<HostSeen>,
+    /// Every device that was heard, with what names it: local use.
+    pub devices: Option<crate::shell::devices::Listing>,
 }
 
 /// Drives one monitor over recorded input.
@@ -182,8 +184,14 @@ impl<'a, W: Wall> Driver<'a, W> {
             replay: Some(ReplayRef { run: options.run.clone(), source: format!("sha256:{}", options.run) }),
             href: false,
         };
+        let advisories = crate::shell::advisories::load(config).unwrap_or_else(|error| {
+            // The command line has read it before: it changed meanwhile.
+            tracing::warn!(%error, "the advisories of the program are used");
+            crate::advisory::Advisories::shipped()
+        });
+        let settings = Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY)).with_advisories(advisories);
         Driver {
-            monitor: Monitor::new(Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY))),
+            monitor: Monitor::new(settings),
             envelope,
             pace,
             sinks,
@@ -306,6 +314,7 @@ impl<'a, W: Wall> Driver<'a, W> {
 
     fn count_feeds(&mut self) {
         self.summary.hosts = self.monitor.hosts_seen().to_vec();
+        self.summary.devices = Some(crate::shell::devices::Listing::of(&self.monitor, true));
         for feed in self.monitor.feeds() {
             self.summary.observations += feed.observations;
             self.summary.unreadable += feed.unreadable;
