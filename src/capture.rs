@@ -165,6 +165,8 @@ pub struct Counts {
     /// Connections at ports of one that had not ended.
     pub reused: u64,
     pub evicted: u64,
+    /// Connections that are over and began as TLS: nothing in them can be read.
+    pub tls: u64,
     /// Connections that carry MLLP.
     pub feeds: u64,
     pub messages: u64,

@@ -243,3 +243,29 @@ fn tshark_reads_our_captures_and_counts_the_same_messages() {
         assert_eq!(frames.len(), beacon.packets.len());
     }
 }
+
+#[test]
+fn the_block_list_is_taken_by_what_it_is_for() {
+    let list = |format: &str| {
+        let output = vitalguard(&["indicators", "--format", format]);
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(list("suricata").contains("sid:9250301") && list("suricata").contains("sid:9250309"));
+    assert_eq!(list("csv").lines().count(), 12);
+    let bundle: serde_json::Value = serde_json::from_str(&list("stix")).unwrap();
+    assert_eq!((bundle["type"].as_str(), bundle["objects"].as_array().map(Vec::len)), (Some("bundle"), Some(10)));
+    let output = vitalguard(&["indicators"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("202.114.4.0/24"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), "block.nft", list("nftables").as_bytes());
+    match Command::new("nft").arg("-c").arg("-f").arg(&path).output() {
+        Ok(output) => {
+            let said = said(&output);
+            // Without the right to speak to the kernel it still reads the file first.
+            assert!(output.status.success() || said.contains("Operation not permitted"), "{said}");
+        }
+        Err(_) if cfg!(feature = "peers") => panic!("nft is not installed"),
+        Err(_) => println!("nft is not installed, this part of the test did not run"),
+    }
+}

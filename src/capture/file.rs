@@ -2,7 +2,8 @@
 //! pcapng (several sections and interfaces, enhanced and simple packet blocks, any `if_tsresol`).
 //!
 //! The contract: packets depend on the bytes alone, never on how they were cut into pushes; whatever stands before the place
-//! where a capture is damaged or breaks off is handed out. Blocks that are not needed are skipped, not held.
+//! where a capture is damaged or breaks off is handed out. Blocks that are not needed are skipped, not held. Captures may follow
+//! each other in one stream, as rotated ones do when they are put together.
 //!
 //! Limits: one record of [`RECORD_BYTES_MAX`] in memory; [`INTERFACES_MAX`] interfaces a section.
 
@@ -226,6 +227,17 @@ impl File {
 
     fn record(&mut self) -> Step {
         let Form::Pcap { big, nanos, modified, link } = self.form else { return Step::Again };
+        // Another capture begins: its magic number, version 2.4. As a record it would be an empty packet of the year 2055.
+        if is_capture(self.rest()) && !self.rest().starts_with(&SHB.to_le_bytes()) {
+            match self.rest().get(4..8) {
+                None => return Step::More,
+                Some([2, 0, 4, 0] | [0, 2, 0, 4]) => {
+                    self.form = Form::Unknown;
+                    return Step::Again;
+                }
+                Some(_) => {}
+            }
+        }
         let header = if modified { 24 } else { 16 };
         let Some(captured) = self.word(8, big) else { return Step::More };
         if captured as usize > RECORD_BYTES_MAX {

@@ -393,6 +393,7 @@ impl Flows {
         let (unanswered, unasked) = flow.answers.over();
         counts.unanswered += unanswered;
         counts.unasked += unasked;
+        counts.tls += u64::from(flow.feeds.iter().any(|feed| feed.tls));
         counts.resync_bytes += flow.feeds.iter().map(|feed| feed.skipped).sum::<u64>();
         flow.answers = Answers::default();
         flow.feeds = [Feed::new(), Feed::new()];

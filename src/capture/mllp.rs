@@ -23,11 +23,13 @@ pub(super) struct Feed {
     pub skipped: u64,
     /// Nothing was heard yet.
     fresh: bool,
+    /// It began as TLS: nothing in it can be read.
+    pub tls: bool,
 }
 
 impl Feed {
     pub fn new() -> Feed {
-        Feed { state: State::Looking, tail: Vec::new(), found: false, skipped: 0, fresh: true }
+        Feed { state: State::Looking, tail: Vec::new(), found: false, skipped: 0, fresh: true, tls: false }
     }
 
     /// Memory that it holds, bytes.
@@ -44,6 +46,7 @@ impl Feed {
             State::Framing(decoder) => decoder.push(bytes),
             State::Looking => {
                 let fresh = std::mem::replace(&mut self.fresh, false);
+                self.tls |= fresh && begun && bytes.starts_with(&[0x16, 0x03]);
                 let joined;
                 let all = if self.tail.is_empty() {
                     bytes

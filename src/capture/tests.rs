@@ -475,6 +475,26 @@ proptest! {
 }
 
 #[test]
+fn captures_may_follow_each_other_in_one_stream() {
+    let packets = talk().packets;
+    let expected = read(&pcap(1, &packets)).0;
+    for at in 1..packets.len() {
+        // Rotated in the middle of a connection, and in the other byte order.
+        let bytes = [pcap(1, &packets[..at]), build::write_pcap(1, &packets[at..], at % 2 == 0, false)].concat();
+        assert_eq!(read(&bytes).0, expected, "{at}");
+        assert_eq!(read_by(&bytes, 3).0, expected, "{at}");
+    }
+}
+
+#[test]
+fn tls_is_counted_and_not_read() {
+    let mut talk = Talk::new(MONITOR, ENGINE, AT_US);
+    talk.open().say(0, &[0x16, 0x03, 0x01, 0x00, 0x05, 1, 2, 3, 4, 5]).close();
+    let (events, reader) = read(&pcap(1, &talk.packets));
+    assert_eq!((events.len(), reader.counts().tls), (0, 1));
+}
+
+#[test]
 fn a_syn_behind_its_data_is_the_same_connection() {
     let mut talk = talk();
     talk.packets.swap(0, 3);

@@ -6,6 +6,7 @@ use crate::command::Via;
 use std::fmt::Write as _;
 
 mod devices;
+mod indicators;
 mod stories;
 
 const START: i64 = 1_795_371_600_000;

@@ -170,6 +170,7 @@ impl Seen {
             (c.repeated_bytes, "bytes were captured twice"),
             (c.midstream, "connections began before the capture"),
             (c.reused, "connections ended without a word: their ports were used again"),
+            (c.tls, "connections are TLS: what they carry cannot be read here"),
             (c.evicted, "connections were given up to stay within memory"),
             (c.fragments_lost, "fragmented packets were never whole"),
             (c.unreadable + self.records_unreadable, "packets cannot be read"),
