@@ -217,7 +217,6 @@ impl Counts {
 /// Packets in, events out.
 #[derive(Debug)]
 pub struct Tap {
-    options: Options,
     defrag: defrag::Defrag,
     flows: flows::Flows,
     watch: indicators::Watch,
@@ -229,9 +228,8 @@ pub struct Tap {
 impl Tap {
     pub fn new(options: Options) -> Tap {
         Tap {
-            options,
             defrag: defrag::Defrag::default(),
-            flows: flows::Flows::new(),
+            flows: flows::Flows::new(options),
             watch: indicators::Watch::default(),
             counts: Counts::default(),
             events: VecDeque::new(),
@@ -289,12 +287,17 @@ impl Tap {
         let from = SocketAddr::new(seen.from, segment.ports[0]);
         let to = SocketAddr::new(seen.to, segment.ports[1]);
         let (counts, events) = (&mut self.counts, &mut self.events);
-        if let Some(found) = self.flows.segment(from, to, &segment, at, self.options, counts, events) {
-            self.telemetry(&found, at);
+        self.flows.segment(from, to, &segment, at, counts, events);
+        self.telemetry(at);
+    }
+
+    fn telemetry(&mut self, at: Timestamp) {
+        for found in self.flows.take_seen() {
+            self.telemetry_of(&found, at);
         }
     }
 
-    fn telemetry(&mut self, found: &flows::FramesSeen, at: Timestamp) {
+    fn telemetry_of(&mut self, found: &flows::FramesSeen, at: Timestamp) {
         let (host, other) = (found.from.ip(), found.to.ip());
         let address = match other {
             std::net::IpAddr::V4(v4) if indicators::in_block(other) => Some(v4),
@@ -319,6 +322,7 @@ impl Tap {
     pub fn finish(&mut self) {
         let at = self.now;
         self.flows.finish(at, &mut self.counts, &mut self.events);
+        self.telemetry(at);
         self.counts.fragments_lost = self.defrag.lost + self.defrag.waiting();
         self.events.extend(self.watch.finish().into_iter().map(|sighting| Event::Sighting { at, sighting }));
     }

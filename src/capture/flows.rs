@@ -61,6 +61,9 @@ pub(super) struct Flows {
     next_id: u64,
     /// The connection of the last segment: the next one is mostly its own.
     last: Option<(Key, u32)>,
+    options: Options,
+    /// Telemetry frames that were completed since they were last taken.
+    seen: Vec<FramesSeen>,
 }
 
 /// What a segment brought, in order.
@@ -105,7 +108,8 @@ impl Out for Deliver<'_> {
     }
 }
 
-/// Telemetry frames that a segment completed.
+/// Telemetry frames of one sender.
+#[derive(Debug)]
 pub(super) struct FramesSeen {
     pub from: SocketAddr,
     pub to: SocketAddr,
@@ -113,8 +117,23 @@ pub(super) struct FramesSeen {
 }
 
 impl Flows {
-    pub fn new() -> Flows {
-        Flows { slots: Vec::new(), index: BTreeMap::new(), oldest: NONE, newest: NONE, held: 0, next_id: 1, last: None }
+    pub fn new(options: Options) -> Flows {
+        Flows {
+            slots: Vec::new(),
+            index: BTreeMap::new(),
+            oldest: NONE,
+            newest: NONE,
+            held: 0,
+            next_id: 1,
+            last: None,
+            options,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Telemetry frames since the last call.
+    pub fn take_seen(&mut self) -> Vec<FramesSeen> {
+        std::mem::take(&mut self.seen)
     }
 
     /// Connections remembered now.
@@ -133,10 +152,9 @@ impl Flows {
         to: SocketAddr,
         segment: &Segment<'_>,
         at: Timestamp,
-        options: Options,
         counts: &mut Counts,
         events: &mut VecDeque<Event>,
-    ) -> Option<FramesSeen> {
+    ) {
         let key = if from <= to { (from, to) } else { (to, from) };
         let known = match self.last {
             Some((last, place)) if last == key => Some(place),
@@ -145,7 +163,7 @@ impl Flows {
         let mut place = match known {
             Some(place) => place,
             // The end of something that was never seen.
-            None if segment.data.is_empty() && segment.missing == 0 && !segment.syn => return None,
+            None if segment.data.is_empty() && segment.missing == 0 && !segment.syn => return,
             None => self.open(key, from, to, segment, counts, events, at),
         };
         if known.is_some() && self.is_new(place, from, segment) {
@@ -169,7 +187,7 @@ impl Flows {
             flow.streams[opposite].acknowledge(acknowledged);
         }
         if flow.ended && segment.data.is_empty() {
-            return None;
+            return;
         }
         let mut found = Frames::default();
         let mut items = Vec::new();
@@ -181,7 +199,7 @@ impl Flows {
                 found: &mut found,
                 items: &mut items,
                 begun: stream.begun,
-                options,
+                options: self.options,
             };
             let sequence = segment.sequence.wrapping_add(u32::from(segment.syn));
             stream.look(at, &mut out);
@@ -194,9 +212,7 @@ impl Flows {
         counts.repeated_bytes += taken.repeated;
         counts.early += u64::from(taken.early);
         counts.astray += u64::from(taken.astray);
-        if !items.is_empty() {
-            self.told(place, side, items, at, counts, events);
-        }
+        self.told(place, side, items, found, at, counts, events);
         if taken.differing > 0 {
             counts.conflicts += 1;
             let flow = &self.slots[place as usize];
@@ -206,7 +222,7 @@ impl Flows {
         }
         // The receiver's side of a hole may be over by now, too.
         if !self.slots[place as usize].ended {
-            self.look(place, opposite, at, options, counts, events, &mut found);
+            self.look(place, opposite, at, counts, events);
         }
         let flow = &self.slots[place as usize];
         let over = flow.streams.iter().all(Stream::is_finished);
@@ -219,7 +235,6 @@ impl Flows {
         while self.held > HELD_BYTES_MAX && self.slots.len() > 1 {
             self.evict(at, counts, events);
         }
-        (found != Frames::default()).then_some(FramesSeen { from, to, frames: found })
     }
 
     /// Nothing more comes.
@@ -231,7 +246,8 @@ impl Flows {
                 self.close(place, End::CaptureOver, at, counts, events);
             }
         }
-        *self = Flows { next_id: self.next_id, ..Flows::new() };
+        let seen = std::mem::take(&mut self.seen);
+        *self = Flows { next_id: self.next_id, seen, ..Flows::new(self.options) };
     }
 
     /// Whether a segment begins another connection at known ports.
@@ -292,16 +308,21 @@ impl Flows {
         place
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn told(
         &mut self,
         place: u32,
         side: usize,
         items: Vec<Item>,
+        found: Frames,
         at: Timestamp,
         counts: &mut Counts,
         events: &mut VecDeque<Event>,
     ) {
         let flow = &mut self.slots[place as usize];
+        if found != Frames::default() {
+            self.seen.push(FramesSeen { from: flow.ends[side], to: flow.ends[1 - side], frames: found });
+        }
         for item in items {
             let from = flow.side(side);
             match item {
@@ -349,29 +370,19 @@ impl Flows {
     }
 
     /// Looks whether a hole of one side is over.
-    #[allow(clippy::too_many_arguments)]
-    fn look(
-        &mut self,
-        place: u32,
-        side: usize,
-        at: Timestamp,
-        options: Options,
-        counts: &mut Counts,
-        events: &mut VecDeque<Event>,
-        found: &mut Frames,
-    ) {
+    fn look(&mut self, place: u32, side: usize, at: Timestamp, counts: &mut Counts, events: &mut VecDeque<Event>) {
+        let options = self.options;
+        let (mut items, mut found) = (Vec::new(), Frames::default());
         let flow = &mut self.slots[place as usize];
-        let mut items = Vec::new();
         let stream = &mut flow.streams[side];
         let begun = stream.begun;
         let (feed, frames) = (&mut flow.feeds[side], &mut flow.frames[side]);
-        stream.look(at, &mut Deliver { feed, frames, found, items: &mut items, begun, options });
-        if !items.is_empty() {
-            self.told(place, side, items, at, counts, events);
-        }
+        stream.look(at, &mut Deliver { feed, frames, found: &mut found, items: &mut items, begun, options });
+        self.told(place, side, items, found, at, counts, events);
     }
 
     fn close(&mut self, place: u32, how: End, at: Timestamp, counts: &mut Counts, events: &mut VecDeque<Event>) {
+        let options = self.options;
         for side in 0..2 {
             let flow = &mut self.slots[place as usize];
             if flow.ended {
@@ -382,11 +393,10 @@ impl Flows {
             let stream = &mut flow.streams[side];
             let begun = stream.begun;
             let (feed, frames) = (&mut flow.feeds[side], &mut flow.frames[side]);
-            let options = Options { data: false, ..Options::default() };
             let mut out = Deliver { feed, frames, found: &mut found, items: &mut items, begun, options };
             stream.flush(&mut out);
             out.wire(|feed, events| feed.lost(events));
-            self.told(place, side, items, at, counts, events);
+            self.told(place, side, items, found, at, counts, events);
         }
         let flow = &mut self.slots[place as usize];
         flow.ended = true;

@@ -132,7 +132,8 @@ impl Stream {
             }
             // The connection is elsewhere: go there.
             self.flush(out);
-            out.gap(u64::from(ahead));
+            // How much is missing is not known where the numbers went back.
+            out.gap(if ahead <= behind { u64::from(ahead) } else { 0 });
             self.history.clear();
             self.next = Some(sequence);
             self.astray = 0;

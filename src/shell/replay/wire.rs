@@ -24,18 +24,17 @@ pub(super) struct Flows {
 impl Flows {
     /// The source of a message; `base` is the recording's. A connection's source is that of its first sender: whoever answers
     /// with messages on it is another peer of the same connection.
-    pub fn source(&mut self, input: usize, base: &Source, wire: &Wire) -> &Source {
-        let What::Message { sender, receiver } = &wire.what else { unreachable!("messages have a sender") };
+    pub fn source<'s>(&'s mut self, input: usize, base: &'s Source, wire: &Wire) -> &'s Source {
+        let What::Message { sender, receiver } = &wire.what else { return base };
         let peer = sender.ip().to_string();
         let key = (input, wire.flow);
-        if !self.open.contains_key(&key) {
-            self.connections += 1;
-            let feed = self.feed(input, &base.feed, *receiver);
+        let feed = if self.open.contains_key(&key) { None } else { Some(self.feed(input, &base.feed, *receiver)) };
+        let connections = &mut self.connections;
+        let source = self.open.entry(key).or_insert_with(|| {
+            *connections += 1;
             // Behind the numbers of the recordings.
-            let connection = (1 << 32) + self.connections;
-            self.open.insert(key, Source { feed, connection, ..base.clone() });
-        }
-        let source = self.open.get_mut(&key).expect("inserted just now");
+            Source { feed: feed.unwrap_or_default(), connection: (1 << 32) + *connections, ..base.clone() }
+        });
         if source.peer != peer {
             source.peer = peer;
         }
