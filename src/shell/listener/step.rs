@@ -3,7 +3,7 @@
 use super::super::journal::Record;
 use super::stats::WireFault;
 use crate::hl7::ack::Outcome;
-use crate::hl7::header::Header;
+use crate::hl7::header::{Header, MessageClass};
 use crate::observation::Source;
 
 /// Records and bytes stored together at most; more in one read are stored in several steps.
@@ -76,9 +76,10 @@ pub(super) enum Class {
 pub(super) fn class(payload: &[u8]) -> Class {
     let front = trimmed(payload);
     let header = Header::read(front).filter(|_| front.starts_with(b"MSH"));
-    match header.map(|h| h.component(9, 1)) {
-        Some(b"ACK" | b"MCF" | b"ORA" | b"RSP") => Class::Ack,
-        Some([b'Q', ..]) => Class::Query,
+    // Every type that begins so asks for something, also where no table has it.
+    match header.map(|h| (h.class(), h.component(9, 1))) {
+        Some((MessageClass::Response, _)) => Class::Ack,
+        Some((MessageClass::Query, _) | (_, [b'Q', ..])) => Class::Query,
         Some(_) => Class::Message,
         // Another character set, lines before the header: the thorough reader decides.
         None if crate::hl7::Message::read(payload, &mut crate::hl7::Scratch::default()).is_ok() => Class::Message,
