@@ -7,7 +7,7 @@ use super::step::{Class, Step, class, fragment, trimmed};
 use super::{FeedStats, Shared};
 use crate::hl7::ack::{Outcome, answer};
 use crate::hl7::batch::{is_batch, split_batch};
-use crate::mllp::{Decoder, Event, encode};
+use crate::mllp::{Decoder, Event, FrameFaults, encode};
 use crate::observation::Source;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +43,14 @@ fn unique() -> u64 {
     let ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_millis() as u64);
     // Answers leave slower than this counts on: a thousand a millisecond.
     ANSWERS.fetch_add(ms.saturating_mul(1000), Ordering::Relaxed) + 1
+}
+
+/// The frame of a batch, which is taken message by message.
+fn batch_of(event: &Event) -> Option<(&[u8], FrameFaults)> {
+    match event {
+        Event::Frame { payload, faults } if is_batch(payload) => Some((payload, *faults)),
+        _ => None,
+    }
 }
 
 /// Why a connection ends.
@@ -282,6 +290,10 @@ impl Connection {
         let mut any = false;
         while let Some(event) = next.take().or_else(|| decoder.poll()) {
             any = true;
+            if let Some(batch) = batch_of(&event) {
+                self.batch(stream, batch, &mut step, begun).await?;
+                continue;
+            }
             let foreign = self.event(event, &mut step);
             if step.is_full() || foreign.is_some() {
                 self.store_and_answer(stream, std::mem::take(&mut step), begun).await?;
@@ -307,7 +319,13 @@ impl Connection {
                 Event::Frame { payload, .. } if !answered => Event::Truncated { payload },
                 other => other,
             };
-            self.event(event, &mut step);
+            let Some(batch) = batch_of(&event) else {
+                self.event(event, &mut step);
+                continue;
+            };
+            if let Err(end) = self.batch(stream, batch, &mut step, begun).await {
+                return end;
+            }
         }
         match self.store_and_answer(stream, step, begun).await {
             Ok(()) => End::Closed,
@@ -327,7 +345,7 @@ impl Connection {
         let fault = match event {
             Event::Frame { payload, faults } => {
                 self.stats().count_frame(faults);
-                self.frame(payload, step);
+                self.message(payload, step);
                 return None;
             }
             Event::Empty => WireFault::Empty,
@@ -362,31 +380,42 @@ impl Connection {
         None
     }
 
-    fn frame(&self, payload: Vec<u8>, step: &mut Step) {
-        if is_batch(&payload) {
-            let batch = split_batch(&payload);
-            if batch.faults.any() {
-                self.stats().count(WireFault::BatchFault);
-            }
-            if !batch.messages.is_empty() {
-                // The envelope without its messages: with them, every byte that came is in the journal.
-                let mut envelope = Vec::new();
-                let mut from = 0;
-                for message in &batch.messages {
-                    let start = message.as_ptr() as usize - payload.as_ptr() as usize;
-                    envelope.extend_from_slice(&payload[from..start]);
-                    from = start + message.len();
-                }
-                envelope.extend_from_slice(&payload[from..]);
-                step.records.push(Record::Fragment { source: self.source.clone(), what: "batch".into(), payload: envelope });
-                step.replies.push(None);
-                for message in batch.messages {
-                    self.message(message.to_vec(), step);
-                }
-                return;
+    /// A batch is stored and answered in steps like messages of their own: a frame of the smallest messages would otherwise be
+    /// held thirty times over, as records and as answers.
+    async fn batch<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        (payload, faults): (&[u8], FrameFaults),
+        step: &mut Step,
+        begun: Instant,
+    ) -> Result<(), End> {
+        self.stats().count_frame(faults);
+        let batch = split_batch(payload);
+        if batch.faults.any() {
+            self.stats().count(WireFault::BatchFault);
+        }
+        if batch.messages.is_empty() {
+            self.message(payload.to_vec(), step);
+            return Ok(());
+        }
+        // The envelope without its messages: with them, every byte that came is in the journal.
+        let mut envelope = Vec::new();
+        let mut from = 0;
+        for message in &batch.messages {
+            let start = message.as_ptr() as usize - payload.as_ptr() as usize;
+            envelope.extend_from_slice(&payload[from..start]);
+            from = start + message.len();
+        }
+        envelope.extend_from_slice(&payload[from..]);
+        step.records.push(Record::Fragment { source: self.source.clone(), what: "batch".into(), payload: envelope });
+        step.replies.push(None);
+        for message in batch.messages {
+            self.message(message.to_vec(), step);
+            if step.is_full() {
+                self.store_and_answer(stream, std::mem::take(step), begun).await?;
             }
         }
-        self.message(payload, step);
+        Ok(())
     }
 
     fn received(&self) {
