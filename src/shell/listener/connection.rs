@@ -3,10 +3,9 @@
 use super::super::journal::{Evidence, JournalHandle, Record};
 use super::super::tls::Identity;
 use super::stats::WireFault;
-use super::step::{Class, Step, class, fragment, trimmed};
+use super::step::{Class, Step, batch, class, fragment, trimmed};
 use super::{FeedStats, Shared};
 use crate::hl7::ack::{Outcome, answer};
-use crate::hl7::batch::{is_batch, split_batch};
 use crate::mllp::{Decoder, Event, encode};
 use crate::observation::Source;
 use std::net::SocketAddr;
@@ -363,26 +362,15 @@ impl Connection {
     }
 
     fn frame(&self, payload: Vec<u8>, step: &mut Step) {
-        if is_batch(&payload) {
-            let batch = split_batch(&payload);
-            if batch.faults.any() {
+        if let Some(batch) = batch(&payload) {
+            if batch.faulty {
                 self.stats().count(WireFault::BatchFault);
             }
             if !batch.messages.is_empty() {
-                // The envelope without its messages: with them, every byte that came is in the journal.
-                let mut envelope = Vec::new();
-                let mut from = 0;
-                for message in &batch.messages {
-                    let start = message.as_ptr() as usize - payload.as_ptr() as usize;
-                    envelope.extend_from_slice(&payload[from..start]);
-                    from = start + message.len();
-                }
-                envelope.extend_from_slice(&payload[from..]);
-                step.records.push(Record::Fragment { source: self.source.clone(), what: "batch".into(), payload: envelope });
+                let (source, what) = (self.source.clone(), "batch".into());
+                step.records.push(Record::Fragment { source, what, payload: batch.envelope });
                 step.replies.push(None);
-                for message in batch.messages {
-                    self.message(message.to_vec(), step);
-                }
+                batch.messages.into_iter().for_each(|message| self.message(message, step));
                 return;
             }
         }
