@@ -455,6 +455,9 @@ fn a_relay_that_is_killed_is_replaced_and_senders_come_back() {
     let first = house.relay();
     let mut sender = connect(first.address);
     ask(&mut sender, "R1", "B01");
+    wait_for("it to be judged", || {
+        (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 1).then_some(())
+    });
     signal(first.pid, "KILL");
     assert!(matches!(sender.read(&mut [0; 8]), Ok(0) | Err(_)), "the sender sees it at once");
     let second = wait_for("the next relay", || {
@@ -475,6 +478,7 @@ fn a_new_receiver_gets_what_comes_and_what_is_open_stays_with_the_old_one() {
     let mut stays = connect(address);
     ask(&mut stays, "H1", "B01");
     let first = house.relay().pid;
+    wait_for("the first to be stored", || (house.relay().stats.copies_held_bytes == 0).then_some(()));
     house.served().terminate();
     ask(&mut stays, "H2", "B01");
     house.configure(new.address, "");
@@ -486,8 +490,8 @@ fn a_new_receiver_gets_what_comes_and_what_is_open_stays_with_the_old_one() {
     ask(&mut comes, "H3", "B02");
     ask(&mut stays, "H4", "B01");
     assert_eq!((old.frames.load(Ordering::Relaxed), new.frames.load(Ordering::Relaxed)), (3, 1));
-    wait_for("all judged", || {
-        (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 3).then_some(())
+    wait_for("all heard", || {
+        (house.metric("vitalguard_path_answers_total{feed=\"gw\",code=\"AA\"}") == 3).then_some(())
     });
     drop(stays);
     wait_for("the old relay to end", || (!Path::new(&format!("/proc/{first}")).exists() || is_zombie(first)).then_some(()));
