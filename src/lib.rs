@@ -20,6 +20,7 @@
 
 pub mod alert;
 pub mod bed;
+pub mod capture;
 pub mod charset;
 pub mod check;
 pub mod cli;

@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "charset",
     "mllp",
     "hl7",
+    "capture",
     "stats",
     "population",
     "profile",

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod load;
 pub mod replay;
 pub mod serve;
+pub mod tee;
 
 use crate::config::LogFormat;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -60,6 +61,8 @@ pub enum Command {
     Doctor(doctor::Args),
     /// The catalogue of checks: what each one does, why, how it decides, when it is wrong.
     Checks(checks::Args),
+    /// The relay of a fail-open tee: passes bytes on to the real receiver and keeps copies for the judge.
+    Tee(tee::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
 }
@@ -85,6 +88,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&global, args),
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
+        Command::Tee(args) => tee::run(&global, args),
         Command::Decode(args) => decode::run_args(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS),
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)

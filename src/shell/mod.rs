@@ -38,6 +38,8 @@ pub mod session;
 pub mod station;
 mod station_api;
 pub mod store;
+pub mod tap;
+pub mod tee;
 pub mod tls;
 
 pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};

@@ -3,10 +3,9 @@
 use super::super::journal::{Evidence, JournalHandle, Record};
 use super::super::tls::Identity;
 use super::stats::WireFault;
-use super::step::{Class, Step, class, fragment, trimmed};
+use super::step::{Batch, Class, Step, batch, class, fragment, trimmed};
 use super::{FeedStats, Shared};
 use crate::hl7::ack::{Outcome, answer};
-use crate::hl7::batch::{is_batch, split_batch};
 use crate::mllp::{Decoder, Event, FrameFaults, encode};
 use crate::observation::Source;
 use std::net::SocketAddr;
@@ -45,10 +44,10 @@ fn unique() -> u64 {
     ANSWERS.fetch_add(ms.saturating_mul(1000), Ordering::Relaxed) + 1
 }
 
-/// The frame of a batch, which is taken message by message.
-fn batch_of(event: &Event) -> Option<(&[u8], FrameFaults)> {
+/// The batch that a frame holds, which is taken message by message.
+fn batch_of(event: &Event) -> Option<(Batch<'_>, FrameFaults)> {
     match event {
-        Event::Frame { payload, faults } if is_batch(payload) => Some((payload, *faults)),
+        Event::Frame { payload, faults } => batch(payload).map(|batch| (batch, *faults)),
         _ => None,
     }
 }
@@ -290,8 +289,8 @@ impl Connection {
         let mut any = false;
         while let Some(event) = next.take().or_else(|| decoder.poll()) {
             any = true;
-            if let Some(batch) = batch_of(&event) {
-                self.batch(stream, batch, &mut step, begun).await?;
+            if let Some((batch, faults)) = batch_of(&event) {
+                self.batch(stream, batch, faults, &mut step, begun).await?;
                 continue;
             }
             let foreign = self.event(event, &mut step);
@@ -319,11 +318,11 @@ impl Connection {
                 Event::Frame { payload, .. } if !answered => Event::Truncated { payload },
                 other => other,
             };
-            let Some(batch) = batch_of(&event) else {
+            let Some((batch, faults)) = batch_of(&event) else {
                 self.event(event, &mut step);
                 continue;
             };
-            if let Err(end) = self.batch(stream, batch, &mut step, begun).await {
+            if let Err(end) = self.batch(stream, batch, faults, &mut step, begun).await {
                 return end;
             }
         }
@@ -385,30 +384,21 @@ impl Connection {
     async fn batch<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
-        (payload, faults): (&[u8], FrameFaults),
+        batch: Batch<'_>,
+        faults: FrameFaults,
         step: &mut Step,
         begun: Instant,
     ) -> Result<(), End> {
         self.stats().count_frame(faults);
-        let batch = split_batch(payload);
-        if batch.faults.any() {
+        if batch.faulty {
             self.stats().count(WireFault::BatchFault);
         }
         if batch.messages.is_empty() {
-            self.message(payload.to_vec(), step);
+            self.message(batch.envelope, step);
             return Ok(());
         }
-        // The envelope without its messages: with them, every byte that came is in the journal.
-        let mut envelope = Vec::new();
-        let mut from = 0;
-        for message in &batch.messages {
-            let start = message.as_ptr() as usize - payload.as_ptr() as usize;
-            envelope.extend_from_slice(&payload[from..start]);
-            from = start + message.len();
-        }
-        envelope.extend_from_slice(&payload[from..]);
-        step.records.push(Record::Fragment { source: self.source.clone(), what: "batch".into(), payload: envelope });
-        step.replies.push(None);
+        let (source, what) = (self.source.clone(), "batch".into());
+        step.push(Record::Fragment { source, what, payload: batch.envelope }, None);
         for message in batch.messages {
             self.message(message.to_vec(), step);
             if step.is_full() {
