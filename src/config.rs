@@ -110,7 +110,8 @@ pub struct Mllp {
     pub message_timeout_s: f64,
     /// Without a byte between messages, seconds; 0 = off (closing idle sockets looks like an outage to senders).
     pub idle_timeout_s: f64,
-    /// Bytes of unfinished frames over all connections of this listener.
+    /// Bytes of unfinished frames over all connections of this listener. One address has at most half of them; a connection
+    /// within its share (this / `connections_max`) is never closed for what others hold.
     pub unfinished_bytes_max: usize,
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Logs name the feed and the fault; addresses stand in debug lines only.
 
+mod budget;
 mod connection;
 mod histogram;
 mod stats;
@@ -65,6 +66,7 @@ struct Shared {
     config: Arc<Mllp>,
     stats: Arc<FeedStats>,
     zone: Option<jiff::tz::TimeZone>,
+    budget: Arc<budget::Budget>,
 }
 
 /// Numbers of connections: unique within one run of the process.
@@ -102,7 +104,8 @@ pub fn bind(config: &Mllp) -> Result<Bound, ListenError> {
     let (local_addr, socket) =
         open().map_err(|source| ListenError::Bind { feed: feed.clone(), address: config.listen, source })?;
     let stats = Arc::new(FeedStats::placed(&feed, config.placement));
-    let shared = Shared { config: Arc::new(config.clone()), stats: stats.clone(), zone };
+    let budget = Arc::new(budget::Budget::new(config));
+    let shared = Shared { config: Arc::new(config.clone()), stats: stats.clone(), zone, budget };
     Ok(Bound { local_addr, stats, tls, shared, socket })
 }
 

@@ -160,9 +160,8 @@ impl Connection {
     async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S) -> End {
         let mut decoder = Decoder::new(self.shared.config.frame_bytes_max);
         let end = self.exchange(&mut stream, &mut decoder).await;
-        let unfinished = std::mem::take(&mut self.unfinished);
-        self.stats().unfinished_bytes.fetch_sub(unfinished, Ordering::Relaxed);
         drop(decoder);
+        self.within_budget(0);
         if let End::Fault(fault) = &end {
             self.stats().count(*fault);
         }
@@ -262,17 +261,11 @@ impl Connection {
         }
     }
 
-    /// Books the bytes of this connection's unfinished frame; `false`: all connections together hold too many.
+    /// Books the bytes of this connection's unfinished frame; `false`: they are too many.
     fn within_budget(&mut self, pending: usize) -> bool {
-        let (before, pending) = (self.unfinished, pending as u64);
-        self.unfinished = pending;
-        let total = &self.stats().unfinished_bytes;
-        if pending <= before {
-            total.fetch_sub(before - pending, Ordering::Relaxed);
-            return true;
-        }
-        total.fetch_add(pending - before, Ordering::Relaxed) + (pending - before)
-            <= self.shared.config.unfinished_bytes_max as u64
+        let before = std::mem::replace(&mut self.unfinished, pending as u64);
+        let peer = self.peer.ip().to_canonical();
+        self.shared.budget.book(peer, before, self.unfinished, &self.shared.stats.unfinished_bytes)
     }
 
     /// Takes what the decoder has, stores and answers it. Whether a frame or a fault was among it.
@@ -500,6 +493,13 @@ impl Connection {
 /// How long a stopping connection still listens: for the rest of a frame, or for what is already in the socket.
 fn drain_end(pending: usize) -> Instant {
     Instant::now() + if pending > 0 { Duration::from_secs(DRAIN_S) } else { Duration::from_millis(50) }
+}
+
+/// Also where its task fails.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.within_budget(0);
+    }
 }
 
 /// Reads, or `None` when it is `wake`.
