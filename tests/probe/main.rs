@@ -181,7 +181,6 @@ fn a_tap_never_sends_a_byte() {
     let mut target = Target::new(served.mllp, Duration::from_millis(300)).keeping();
     target.message_timeout = Some(Duration::from_secs(MESSAGE_TIMEOUT_S));
     let found = probe(&target, 6);
-    println!("{}", table(&found));
     // Commit acknowledgements, refusals and what a slow journal would have delayed had their time.
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(target.heard_in_all(), 0, "{}", table(&found));
@@ -191,8 +190,11 @@ fn a_tap_never_sends_a_byte() {
     // And it has heard everything.
     assert!(received(&served) > 100, "{}", received(&served));
     let counted = counted(&served);
-    let silent: Vec<_> = COUNTED.iter().filter(|fault| !counted.contains(**fault)).collect();
+    // (An answer on this wire is the receiver's and no fault; and no connection was closed without a byte, since all are kept.)
+    let due = COUNTED.iter().filter(|fault| !matches!(**fault, "ack_received" | "connect_and_close"));
+    let silent: Vec<_> = due.filter(|fault| !counted.contains(**fault)).collect();
     assert!(silent.is_empty(), "not counted: {silent:?} in {counted:?}");
+    println!("a tap: {} messages heard in {} checks, 0 bytes sent", received(&served), found.len());
     assert!(served.terminate().success());
 }
 
