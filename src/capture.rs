@@ -67,8 +67,8 @@ pub enum Event {
     Data { flow: u64, at: Timestamp, from: Side, bytes: Vec<u8> },
     /// A message, a query or an envelope.
     Frame { flow: u64, at: Timestamp, from: Side, payload: Vec<u8>, faults: FrameFaults },
-    /// An acknowledgement.
-    Answer { flow: u64, at: Timestamp, from: Side, answer: Answer },
+    /// An acknowledgement, as it went over the wire and as it is read.
+    Answer { flow: u64, at: Timestamp, from: Side, payload: Vec<u8>, answer: Answer },
     /// Bytes that the capture does not hold; the message they belong to is lost.
     Gap { flow: u64, at: Timestamp, from: Side, bytes: u64 },
     /// A repeated segment holds other bytes than the first one.

@@ -1,7 +1,10 @@
 //! Tap and fail-open tee over real sockets, with the built program: what the clinical path sees, whatever becomes of the judge.
 
 mod common;
+#[path = "support/capture.rs"]
+mod capture;
 
+use capture::Talk;
 use common::{PATIENCE, Served, signal, wait_for};
 use socket2::SockRef;
 use std::collections::{BTreeMap, BTreeSet};
@@ -629,4 +632,99 @@ fn a_tap_pairs_answers_with_messages_over_two_connections() {
         assert_eq!(metric(&served, &line), times, "{code}");
     }
     assert_eq!(metric(&served, "vitalguard_path_seconds_count{feed=\"gw\"}"), 7);
+}
+
+/// A service with a tap on packets.
+fn tapped(folder: &Path, capture: &Path) -> Served {
+    let config = folder.join("v.toml");
+    std::fs::write(&config, format!("[[mllp]]\nfeed = \"span\"\nplacement = \"tap\"\ncapture = {capture:?}\n")).unwrap();
+    // The listener of the command line would be a second address of this feed.
+    Served::start_quiet(&folder.join("data"), &["--config", config.to_str().unwrap()])
+}
+
+const SPAN_VITALS: &str = "vitalguard_messages_total{feed=\"span\",kind=\"vitals\"}";
+const SPAN_AA: &str = "vitalguard_path_answers_total{feed=\"span\",code=\"AA\"}";
+
+#[test]
+fn a_tap_reads_packets_from_a_fifo_as_they_come_and_waits_for_the_next_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("span.fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut served = tapped(folder.path(), &fifo);
+    assert_eq!(metric(&served, "vitalguard_packets_up{feed=\"span\"}"), 0);
+    let now_us = || jiff::Timestamp::now().as_microsecond() as u64;
+    for writer in 1..=2u64 {
+        let mut out = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+        let mut talk = Talk::new("10.1.2.3:40000", "10.1.2.9:6661", now_us());
+        talk.open();
+        for n in 0..5 {
+            talk.exchange(&format!("W{writer}-{n}"), 70);
+        }
+        // A message that is cut into many segments, and one without answer.
+        talk.mss = 50;
+        talk.exchange(&format!("W{writer}-cut"), 71);
+        let at = talk.at_us;
+        talk.say(0, &capture::framed(&capture::message(&format!("W{writer}-alone"), "A1", 72, at)));
+        talk.close();
+        let bytes = capture::write_pcap(1, &talk.packets, false, false);
+        for piece in bytes.chunks(97) {
+            out.write_all(piece).unwrap();
+        }
+        wait_for("the messages", || (metric(&served, SPAN_VITALS) == 7 * writer).then_some(()));
+        wait_for("the answers", || (metric(&served, SPAN_AA) == 6 * writer).then_some(()));
+        wait_for("the missing one", || {
+            (metric(&served, "vitalguard_path_answers_missing_total{feed=\"span\"}") == writer).then_some(())
+        });
+        assert_eq!(metric(&served, "vitalguard_packets_up{feed=\"span\"}"), 1);
+        drop(out);
+        wait_for("the writer to be missed", || (metric(&served, "vitalguard_packets_up{feed=\"span\"}") == 0).then_some(()));
+    }
+    assert_eq!(metric(&served, "vitalguard_path_gaps_total{feed=\"span\"}"), 0);
+    assert_eq!(metric(&served, "vitalguard_path_seconds_count{feed=\"span\"}"), 12);
+    served.terminate();
+    let (ids, pieces) = journalled(&folder.path().join("data"));
+    assert_eq!((ids.len(), pieces.get("answer")), (14, Some(&12)));
+    assert!(ids.values().all(|(_, peer)| peer == "10.1.2.3"), "{ids:?}");
+}
+
+#[test]
+fn a_tap_judges_what_is_added_to_a_capture_and_reads_one_that_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("span.pcap");
+    let mut talk = Talk::new("10.1.2.3:40000", "10.1.2.9:2575", jiff::Timestamp::now().as_microsecond() as u64);
+    talk.open().exchange("OLD", 70);
+    let old = talk.packets.len();
+    talk.exchange("NEW1", 71);
+    // A segment that the capture does not hold, and one to an address of the advisory.
+    let mut lost = Talk::new("10.1.2.3:40001", "10.1.2.9:2575", talk.at_us);
+    lost.open().exchange("NEW2", 72);
+    lost.say(0, &capture::framed(&capture::message("LOST", "A1", 73, lost.at_us)));
+    let hole = lost.packets.len() - 2;
+    lost.packets.remove(hole);
+    // A hole that the receiver has acknowledged is waited for a moment by the packets' clock.
+    lost.wait(300_000).exchange("NEW3", 74);
+    lost.close();
+    let mut beacon = Talk::new("10.1.2.77:5000", "202.114.4.119:515", lost.at_us);
+    beacon.open();
+    let all: Vec<_> = [&talk.packets[..], &lost.packets[..], &beacon.packets[..]].concat();
+    let whole = capture::write_pcap(1, &all, false, false);
+    let cut = capture::write_pcap(1, &talk.packets[..old], false, false).len();
+    std::fs::write(&path, &whole[..cut]).unwrap();
+    let mut served = tapped(folder.path(), &path);
+    wait_for("the capture", || (metric(&served, "vitalguard_packets_total{feed=\"span\"}") == old as u64).then_some(()));
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(&whole[cut..]).unwrap();
+    wait_for("what was added", || (metric(&served, SPAN_VITALS) == 3).then_some(()));
+    wait_for("the gap", || (metric(&served, "vitalguard_path_gaps_total{feed=\"span\"}") >= 1).then_some(()));
+    // Rotated: another file under the same name.
+    let mut next = Talk::new("10.1.2.4:40000", "10.1.2.9:2575", beacon.at_us + 1_000);
+    next.open().exchange("NEXT", 75).close();
+    let fresh = folder.path().join("fresh.pcap");
+    std::fs::write(&fresh, capture::write_pcap(1, &next.packets, false, true)).unwrap();
+    std::fs::rename(&fresh, &path).unwrap();
+    wait_for("the next file", || (metric(&served, SPAN_VITALS) == 4).then_some(()));
+    served.terminate();
+    let (ids, pieces) = journalled(&folder.path().join("data"));
+    assert_eq!(ids.into_keys().collect::<Vec<_>>(), ["NEW1", "NEW2", "NEW3", "NEXT"]);
+    assert!(pieces.contains_key("sighting") && pieces.contains_key("copy_gap"), "{pieces:?}");
 }
