@@ -260,7 +260,17 @@ pub struct FeedPath {
     /// Records that the journal did not take.
     pub not_stored: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<PathPackets>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<PathRelay>,
+}
+
+/// The stream of packets of a tap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PathPackets {
+    pub up: bool,
+    pub read: u64,
+    pub unreadable: u64,
 }
 
 /// Answers of the receiver by MSA-1.

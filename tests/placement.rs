@@ -1,7 +1,10 @@
 //! Tap and fail-open tee over real sockets, with the built program: what the clinical path sees, whatever becomes of the judge.
 
 mod common;
+#[path = "support/capture.rs"]
+mod capture;
 
+use capture::Talk;
 use common::{PATIENCE, Served, signal, wait_for};
 use socket2::SockRef;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +12,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vitalguard::shell::journal::{Reader, Record};
 use vitalguard::shell::tee::{self, Hello, Request};
@@ -418,10 +421,7 @@ fn a_judge_that_stalls_costs_the_path_nothing_and_the_relay_little_memory() {
     wait_for("the path beside a stalled judge", || (load.sent() > at + 200).then_some(()));
     let stats = house.relay().stats;
     let after = resident_mib(relay);
-    println!(
-        "relay: {before} MiB before, {after} MiB after 80 MiB with a stalled judge; {} copies dropped",
-        stats.copies_dropped
-    );
+    println!("relay: {before} MiB before, {after} MiB after 80 MiB with a stalled judge; {} copies dropped", stats.copies_dropped);
     assert!(stats.copies_dropped > 0 && stats.copies_held_bytes <= tee::COPY_BYTES_MAX as u64, "{stats:?}");
     assert!(after < before + 48, "{before} MiB, then {after} MiB");
     signal(judge, "CONT");
@@ -458,7 +458,9 @@ fn a_relay_that_is_killed_is_replaced_and_senders_come_back() {
     let first = house.relay();
     let mut sender = connect(first.address);
     ask(&mut sender, "R1", "B01");
-    wait_for("it to be judged", || (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 1).then_some(()));
+    wait_for("it to be judged", || {
+        (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 1).then_some(())
+    });
     signal(first.pid, "KILL");
     assert!(matches!(sender.read(&mut [0; 8]), Ok(0) | Err(_)), "the sender sees it at once");
     let second = wait_for("the next relay", || {
@@ -466,7 +468,9 @@ fn a_relay_that_is_killed_is_replaced_and_senders_come_back() {
     });
     let mut sender = connect(second.address);
     ask(&mut sender, "R2", "B01");
-    wait_for("both judged", || (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 2).then_some(()));
+    wait_for("both judged", || {
+        (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 2).then_some(())
+    });
 }
 
 #[test]
@@ -489,7 +493,9 @@ fn a_new_receiver_gets_what_comes_and_what_is_open_stays_with_the_old_one() {
     ask(&mut comes, "H3", "B02");
     ask(&mut stays, "H4", "B01");
     assert_eq!((old.frames.load(Ordering::Relaxed), new.frames.load(Ordering::Relaxed)), (3, 1));
-    wait_for("all heard", || (house.metric("vitalguard_path_answers_total{feed=\"gw\",code=\"AA\"}") == 3).then_some(()));
+    wait_for("all heard", || {
+        (house.metric("vitalguard_path_answers_total{feed=\"gw\",code=\"AA\"}") == 3).then_some(())
+    });
     drop(stays);
     wait_for("the old relay to end", || (!Path::new(&format!("/proc/{first}")).exists() || is_zombie(first)).then_some(()));
     house.served().terminate();
@@ -536,7 +542,9 @@ fn an_external_relay_is_waited_for_found_and_told_to_drain() {
     let hello = wait_for("the relay", || tee::ask_now(&house.control(), Request::Status).ok());
     let mut sender = connect(hello.address);
     ask(&mut sender, "E1", "B01");
-    wait_for("it to be judged", || (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 1).then_some(()));
+    wait_for("it to be judged", || {
+        (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 1).then_some(())
+    });
     signal(relay.id(), "TERM");
     // It drains: what is open goes on, and it ends with it.
     ask(&mut sender, "E2", "B01");
@@ -551,8 +559,7 @@ fn an_external_relay_is_waited_for_found_and_told_to_drain() {
 fn a_tap_never_writes_a_byte_whatever_it_hears() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("v.toml");
-    std::fs::write(&config, "[[mllp]]\nfeed = \"gw\"\nplacement = \"tap\"\nmessage_timeout_s = 0.5\nframe_bytes_max = 20000\n")
-        .unwrap();
+    std::fs::write(&config, "[[mllp]]\nfeed = \"gw\"\nplacement = \"tap\"\nmessage_timeout_s = 0.5\nframe_bytes_max = 20000\n").unwrap();
     let served = Served::start(&folder.path().join("data"), &["--config", config.to_str().unwrap()]);
     let good = framed(&message("T1", "B01", 72));
     let mut two = good.clone();
@@ -625,4 +632,99 @@ fn a_tap_pairs_answers_with_messages_over_two_connections() {
         assert_eq!(metric(&served, &line), times, "{code}");
     }
     assert_eq!(metric(&served, "vitalguard_path_seconds_count{feed=\"gw\"}"), 7);
+}
+
+/// A service with a tap on packets.
+fn tapped(folder: &Path, capture: &Path) -> Served {
+    let config = folder.join("v.toml");
+    std::fs::write(&config, format!("[[mllp]]\nfeed = \"span\"\nplacement = \"tap\"\ncapture = {capture:?}\n")).unwrap();
+    // The listener of the command line would be a second address of this feed.
+    Served::start_quiet(&folder.join("data"), &["--config", config.to_str().unwrap()])
+}
+
+const SPAN_VITALS: &str = "vitalguard_messages_total{feed=\"span\",kind=\"vitals\"}";
+const SPAN_AA: &str = "vitalguard_path_answers_total{feed=\"span\",code=\"AA\"}";
+
+#[test]
+fn a_tap_reads_packets_from_a_fifo_as_they_come_and_waits_for_the_next_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("span.fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut served = tapped(folder.path(), &fifo);
+    assert_eq!(metric(&served, "vitalguard_packets_up{feed=\"span\"}"), 0);
+    let now_us = || jiff::Timestamp::now().as_microsecond() as u64;
+    for writer in 1..=2u64 {
+        let mut out = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+        let mut talk = Talk::new("10.1.2.3:40000", "10.1.2.9:6661", now_us());
+        talk.open();
+        for n in 0..5 {
+            talk.exchange(&format!("W{writer}-{n}"), 70);
+        }
+        // A message that is cut into many segments, and one without answer.
+        talk.mss = 50;
+        talk.exchange(&format!("W{writer}-cut"), 71);
+        let at = talk.at_us;
+        talk.say(0, &capture::framed(&capture::message(&format!("W{writer}-alone"), "A1", 72, at)));
+        talk.close();
+        let bytes = capture::write_pcap(1, &talk.packets, false, false);
+        for piece in bytes.chunks(97) {
+            out.write_all(piece).unwrap();
+        }
+        wait_for("the messages", || (metric(&served, SPAN_VITALS) == 7 * writer).then_some(()));
+        wait_for("the answers", || (metric(&served, SPAN_AA) == 6 * writer).then_some(()));
+        wait_for("the missing one", || {
+            (metric(&served, "vitalguard_path_answers_missing_total{feed=\"span\"}") == writer).then_some(())
+        });
+        assert_eq!(metric(&served, "vitalguard_packets_up{feed=\"span\"}"), 1);
+        drop(out);
+        wait_for("the writer to be missed", || (metric(&served, "vitalguard_packets_up{feed=\"span\"}") == 0).then_some(()));
+    }
+    assert_eq!(metric(&served, "vitalguard_path_gaps_total{feed=\"span\"}"), 0);
+    assert_eq!(metric(&served, "vitalguard_path_seconds_count{feed=\"span\"}"), 12);
+    served.terminate();
+    let (ids, pieces) = journalled(&folder.path().join("data"));
+    assert_eq!((ids.len(), pieces.get("answer")), (14, Some(&12)));
+    assert!(ids.values().all(|(_, peer)| peer == "10.1.2.3"), "{ids:?}");
+}
+
+#[test]
+fn a_tap_judges_what_is_added_to_a_capture_and_reads_one_that_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("span.pcap");
+    let mut talk = Talk::new("10.1.2.3:40000", "10.1.2.9:2575", jiff::Timestamp::now().as_microsecond() as u64);
+    talk.open().exchange("OLD", 70);
+    let old = talk.packets.len();
+    talk.exchange("NEW1", 71);
+    // A segment that the capture does not hold, and one to an address of the advisory.
+    let mut lost = Talk::new("10.1.2.3:40001", "10.1.2.9:2575", talk.at_us);
+    lost.open().exchange("NEW2", 72);
+    lost.say(0, &capture::framed(&capture::message("LOST", "A1", 73, lost.at_us)));
+    let hole = lost.packets.len() - 2;
+    lost.packets.remove(hole);
+    // A hole that the receiver has acknowledged is waited for a moment by the packets' clock.
+    lost.wait(300_000).exchange("NEW3", 74);
+    lost.close();
+    let mut beacon = Talk::new("10.1.2.77:5000", "202.114.4.119:515", lost.at_us);
+    beacon.open();
+    let all: Vec<_> = [&talk.packets[..], &lost.packets[..], &beacon.packets[..]].concat();
+    let whole = capture::write_pcap(1, &all, false, false);
+    let cut = capture::write_pcap(1, &talk.packets[..old], false, false).len();
+    std::fs::write(&path, &whole[..cut]).unwrap();
+    let mut served = tapped(folder.path(), &path);
+    wait_for("the capture", || (metric(&served, "vitalguard_packets_total{feed=\"span\"}") == old as u64).then_some(()));
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(&whole[cut..]).unwrap();
+    wait_for("what was added", || (metric(&served, SPAN_VITALS) == 3).then_some(()));
+    wait_for("the gap", || (metric(&served, "vitalguard_path_gaps_total{feed=\"span\"}") >= 1).then_some(()));
+    // Rotated: another file under the same name.
+    let mut next = Talk::new("10.1.2.4:40000", "10.1.2.9:2575", beacon.at_us + 1_000);
+    next.open().exchange("NEXT", 75).close();
+    let fresh = folder.path().join("fresh.pcap");
+    std::fs::write(&fresh, capture::write_pcap(1, &next.packets, false, true)).unwrap();
+    std::fs::rename(&fresh, &path).unwrap();
+    wait_for("the next file", || (metric(&served, SPAN_VITALS) == 4).then_some(()));
+    served.terminate();
+    let (ids, pieces) = journalled(&folder.path().join("data"));
+    assert_eq!(ids.into_keys().collect::<Vec<_>>(), ["NEW1", "NEW2", "NEW3", "NEXT"]);
+    assert!(pieces.contains_key("sighting") && pieces.contains_key("copy_gap"), "{pieces:?}");
 }

@@ -114,7 +114,15 @@ pub(super) struct FramesSeen {
 
 impl Flows {
     pub fn new() -> Flows {
-        Flows { slots: Vec::new(), index: BTreeMap::new(), oldest: NONE, newest: NONE, held: 0, next_id: 1, last: None }
+        Flows {
+            slots: Vec::new(),
+            index: BTreeMap::new(),
+            oldest: NONE,
+            newest: NONE,
+            held: 0,
+            next_id: 1,
+            last: None,
+        }
     }
 
     /// Connections remembered now.
@@ -336,7 +344,7 @@ impl Flows {
                         }
                         Word::Answer(answer) => {
                             counts.answer(&answer);
-                            events.push_back(Event::Answer { flow: flow.id, at, from, answer });
+                            events.push_back(Event::Answer { flow: flow.id, at, from, payload, answer });
                         }
                     }
                 }

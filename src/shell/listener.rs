@@ -103,7 +103,7 @@ pub fn bind(config: &Mllp) -> Result<Bound, ListenError> {
     };
     let (local_addr, socket) =
         open().map_err(|source| ListenError::Bind { feed: feed.clone(), address: config.listen, source })?;
-    let stats = Arc::new(FeedStats::placed(&feed, config.placement));
+    let stats = Arc::new(FeedStats::placed(config));
     let budget = Arc::new(budget::Budget::new(config));
     let shared = Shared { config: Arc::new(config.clone()), stats: stats.clone(), zone, budget };
     Ok(Bound { local_addr, stats, tls, shared, socket })

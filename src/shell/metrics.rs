@@ -82,6 +82,10 @@ pub const PATH_REFUSED: &str = "vitalguard_path_refused_total";
 pub const COPIES_DROPPED: &str = "vitalguard_copies_dropped_total";
 pub const COPIES_DROPPED_BYTES: &str = "vitalguard_copies_dropped_bytes_total";
 pub const COPIES_HELD_BYTES: &str = "vitalguard_copies_held_bytes";
+/// 1 while the stream of packets of a tap is there; packets read, and those whose headers are cut or wrong, by feed.
+pub const PACKETS_UP: &str = "vitalguard_packets_up";
+pub const PACKETS: &str = "vitalguard_packets_total";
+pub const PACKETS_UNREADABLE: &str = "vitalguard_packets_unreadable_total";
 /// 1 while the relay of a tee is there, by feed.
 pub const RELAY_UP: &str = "vitalguard_relay_up";
 /// From bytes read by the relay to the same bytes handed on, seconds, by feed and quantile.
@@ -149,12 +153,11 @@ fn describe() {
     describe_counter!(COPIES_DROPPED, "Copies that the judge did not take in time, by feed");
     describe_counter!(COPIES_DROPPED_BYTES, Unit::Bytes, "Bytes of copies that the judge did not take in time, by feed");
     describe_gauge!(COPIES_HELD_BYTES, Unit::Bytes, "Copies that the relay holds for the judge, by feed");
+    describe_gauge!(PACKETS_UP, "1 while the stream of packets of a tap is there, by feed");
+    describe_counter!(PACKETS, "Packets read by a tap, by feed");
+    describe_counter!(PACKETS_UNREADABLE, "Packets of a tap whose headers are cut or wrong, by feed");
     describe_gauge!(RELAY_UP, "1 while the relay of a tee is there, by feed");
-    describe_gauge!(
-        RELAY_SECONDS,
-        Unit::Seconds,
-        "From bytes read by the relay to the same bytes handed on, by feed and quantile"
-    );
+    describe_gauge!(RELAY_SECONDS, Unit::Seconds, "From bytes read by the relay to the same bytes handed on, by feed and quantile");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by route and status class");
 }
 

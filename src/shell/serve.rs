@@ -18,6 +18,7 @@ use crate::shell::publisher::{Inbound, Options as PublisherOptions, Publisher, P
 use crate::shell::retained::Retained;
 use crate::shell::station::{Station, StationError, StationState};
 use crate::shell::store::{Store, StoreError};
+use crate::shell::tap::Packets;
 use crate::shell::tee::{self, StartError as TeeStartError};
 use crate::shell::tls::{Reloader, ServerTls, TlsError};
 use parking_lot::Mutex;
@@ -135,7 +136,12 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     // What can be wrong with addresses and certificates is found before anything is written.
     let mut watched: Vec<Arc<ServerTls>> = Vec::new();
     let mut bound = Vec::new();
+    let mut packets = Vec::new();
     for mllp in config.mllp.iter().filter(|mllp| mllp.placement != Placement::Tee) {
+        if let Some(tap) = Packets::of(mllp)? {
+            packets.push(tap);
+            continue;
+        }
         let listener = listener::bind(mllp)?;
         watched.extend(listener.tls.clone());
         bound.push(listener);
@@ -190,7 +196,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let writable = Arc::new(AtomicBool::new(true));
     let stopping = Arc::new(AtomicBool::new(false));
     let (conditions, seen_conditions) = std::sync::mpsc::channel();
-    let feeds = bound.iter().map(|listener| &listener.stats).chain(tees.iter().map(|tee| &tee.stats)).cloned().collect();
+    let placed = tees.iter().map(|tee| &tee.stats).chain(packets.iter().map(|tap| &tap.stats));
+    let feeds = bound.iter().map(|listener| &listener.stats).chain(placed).cloned().collect();
     let parts = Parts {
         folder: folder.clone(),
         settings: Settings::new(&config, &site_key),
@@ -249,6 +256,9 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     for listener in bound {
         mllp.push((listener.stats.feed.clone(), listener.local_addr));
         listeners.spawn(listener.serve(journal.handle(), drain.clone()));
+    }
+    for tap in packets {
+        listeners.spawn(tap.read(journal.handle(), drain.clone()));
     }
     for tee in tees {
         mllp.push((tee.stats.feed.clone(), tee.address));

@@ -10,10 +10,12 @@
 //! Limits: what is encrypted is not understood and counted as opaque. When the journal cannot be written the tap goes on
 //! without evidence, and says so.
 
+mod capture;
 mod heard;
 mod pairing;
 mod path;
 
+pub(in crate::shell) use capture::Packets;
 pub(in crate::shell) use heard::Heard;
 pub(in crate::shell) use pairing::Pairing;
 pub use path::PathStats;
@@ -47,7 +49,7 @@ pub(in crate::shell) struct Watch {
 impl Watch {
     pub fn new(config: Arc<Mllp>, stats: Arc<FeedStats>) -> Result<Watch, ListenError> {
         let zone = super::listener::zone(&config)?;
-        let path = stats.path.clone().unwrap_or_else(|| Arc::new(PathStats::new(&config.feed, config.placement)));
+        let path = stats.path.clone().unwrap_or_else(|| Arc::new(PathStats::new(&config)));
         Ok(Watch { config, stats, path, zone, failures: AtomicU64::new(0) })
     }
 

@@ -20,7 +20,7 @@ mod judge;
 mod relay;
 pub mod wire;
 
-pub use child::{TeeError, ask_now, control};
+pub use child::{TeeError, ask_now, control, strays};
 pub use copies::{COPY_AGE_MAX_US, COPY_BYTES_MAX};
 pub use judge::{StartError, Tee, start_all};
 pub use relay::{Options, PASS_BYTES, RelayError, run};

@@ -3,7 +3,7 @@
 //! Labels are the feed's slug and closed lists of words: no peer, no patient.
 
 use super::histogram::Histogram;
-use crate::config::Placement;
+use crate::config::{Mllp, Placement};
 use crate::mllp::{Foreign, FrameFaults};
 use crate::shell::metrics as names;
 use crate::shell::tap::PathStats;
@@ -215,9 +215,9 @@ impl FeedStats {
         }
     }
     /// All zero, with the counters of the clinical path where the feed stands beside or in it.
-    pub fn placed(feed: &str, placement: Placement) -> FeedStats {
-        let path = (placement != Placement::Listener).then(|| Arc::new(PathStats::new(feed, placement)));
-        FeedStats { path, ..FeedStats::new(feed) }
+    pub fn placed(config: &Mllp) -> FeedStats {
+        let path = (config.placement != Placement::Listener).then(|| Arc::new(PathStats::new(config)));
+        FeedStats { path, ..FeedStats::new(&config.feed) }
     }
     /// Things that should not happen, in sum: what makes a feed degraded while it grows.
     pub fn troubles(&self) -> u64 {

@@ -8,7 +8,7 @@
 
 use super::Watch;
 use super::pairing::{Paired, Pairing, answer, question};
-use crate::mllp::{Decoder, Event};
+use crate::mllp::{Decoder, Event, FrameFaults};
 use crate::observation::Source;
 use crate::shell::journal::{Evidence, Record};
 use crate::shell::listener::{Class, GRACE_MS, Step, WireFault, batch, class, fragment, next_connection};
@@ -111,6 +111,24 @@ impl Heard {
         finished
     }
 
+    /// Takes a whole payload that was put together elsewhere.
+    pub fn whole(&mut self, payload: Vec<u8>, faults: FrameFaults, at_us: i64, step: &mut Step, pairing: &mut Pairing) {
+        let stats = Arc::clone(&self.watch.stats);
+        let bytes = payload.len() as u64 + 3;
+        stats.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+        stats.meters.bytes_in.increment(bytes);
+        stats.set_last_peer(&self.source.peer);
+        stats.count_frame(faults);
+        (self.heard, self.last_us) = (true, at_us);
+        self.source.zone_min = self.watch.zone_min();
+        self.frame(payload, step, pairing);
+    }
+
+    /// Puts a piece of evidence into the journal.
+    pub fn note(&mut self, what: &str, payload: Vec<u8>, step: &mut Step) {
+        self.push(Record::Fragment { source: self.source.clone(), what: what.into(), payload }, step);
+    }
+
     /// So late it is, by the same clock: a frame that lacks only its CR is complete, one that has taken too long is given up.
     pub fn idle(&mut self, now_us: i64, step: &mut Step, pairing: &mut Pairing) {
         if self.told && self.begun_us.is_none() {
@@ -138,7 +156,7 @@ impl Heard {
         }
         self.watch.path.gap(bytes);
         let begun = self.cut();
-        self.push(Record::Fragment { source: self.source.clone(), what: GAP.into(), payload: begun }, step);
+        self.note(GAP, begun, step);
     }
 
     /// It is over, in order or by a reset.

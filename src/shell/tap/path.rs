@@ -1,7 +1,7 @@
 //! What a tap or a tee knows of the clinical path: its answers, its latency, and how much of it was not seen.
 
-use crate::config::Placement;
-use crate::document::{FeedPath, PathAnswers, PathRelay};
+use crate::config::{Mllp, Placement};
+use crate::document::{FeedPath, PathAnswers, PathPackets, PathRelay};
 use crate::shell::listener::Histogram;
 use crate::shell::metrics as names;
 use crate::shell::tee::Stats;
@@ -15,6 +15,7 @@ const CODES: [&str; 7] = ["AA", "AE", "AR", "CA", "CE", "CR", "other"];
 #[derive(Debug)]
 pub struct PathStats {
     placement: Placement,
+    captures: bool,
     answers: [AtomicU64; CODES.len()],
     missing: AtomicU64,
     unasked: AtomicU64,
@@ -23,7 +24,10 @@ pub struct PathStats {
     gap_bytes: AtomicU64,
     opaque: AtomicU64,
     not_stored: AtomicU64,
-    relay_up: AtomicBool,
+    /// The relay, or the stream of packets, is there.
+    up: AtomicBool,
+    packets: AtomicU64,
+    packets_unreadable: AtomicU64,
     relay_starts: AtomicU64,
     draining: AtomicU64,
     /// As the relay said last, and what was said by relays before it.
@@ -46,7 +50,8 @@ struct Meters {
 
 impl PathStats {
     /// All zero. The recorder of `metrics` must be installed before.
-    pub fn new(feed: &str, placement: Placement) -> PathStats {
+    pub fn new(config: &Mllp) -> PathStats {
+        let (feed, placement) = (config.feed.as_str(), config.placement);
         let count = |name: &'static str| metrics::counter!(name, "feed" => feed.to_owned());
         let meters = Meters {
             feed: feed.to_owned(),
@@ -61,6 +66,7 @@ impl PathStats {
         };
         PathStats {
             placement,
+            captures: config.capture.is_some(),
             answers: Default::default(),
             missing: AtomicU64::new(0),
             unasked: AtomicU64::new(0),
@@ -69,7 +75,9 @@ impl PathStats {
             gap_bytes: AtomicU64::new(0),
             opaque: AtomicU64::new(0),
             not_stored: AtomicU64::new(0),
-            relay_up: AtomicBool::new(false),
+            up: AtomicBool::new(false),
+            packets: AtomicU64::new(0),
+            packets_unreadable: AtomicU64::new(0),
             relay_starts: AtomicU64::new(0),
             draining: AtomicU64::new(0),
             relay: Mutex::default(),
@@ -118,11 +126,20 @@ impl PathStats {
 
     /// The relay is there, or is not.
     pub fn relay_up(&self, up: bool) {
-        if up && !self.relay_up.swap(up, Ordering::Relaxed) {
+        if !self.up.swap(up, Ordering::Relaxed) && up {
             self.relay_starts.fetch_add(1, Ordering::Relaxed);
         }
-        self.relay_up.store(up, Ordering::Relaxed);
         metrics::gauge!(names::RELAY_UP, "feed" => self.meters.feed.clone()).set(if up { 1.0 } else { 0.0 });
+    }
+    /// The stream of packets is there, or is not; what was seen in it so far.
+    pub fn packets(&self, up: bool, packets: u64, unreadable: u64) {
+        self.up.store(up, Ordering::Relaxed);
+        self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.packets_unreadable.fetch_add(unreadable, Ordering::Relaxed);
+        let feed = || self.meters.feed.clone();
+        metrics::gauge!(names::PACKETS_UP, "feed" => feed()).set(if up { 1.0 } else { 0.0 });
+        metrics::counter!(names::PACKETS, "feed" => feed()).increment(packets);
+        metrics::counter!(names::PACKETS_UNREADABLE, "feed" => feed()).increment(unreadable);
     }
     /// Connections that still go through a relay that drains: as many before, so many now.
     pub fn draining(&self, before: u64, now: u64) {
@@ -159,9 +176,13 @@ impl PathStats {
         }
     }
 
-    /// Whether there is a relay and it is not there.
+    /// Whether there should be a relay or a stream of packets, and is none.
     pub fn is_cut(&self) -> bool {
-        self.placement == Placement::Tee && !self.relay_up.load(Ordering::Relaxed)
+        (self.placement == Placement::Tee || self.captures) && !self.up.load(Ordering::Relaxed)
+    }
+    /// Whether packets are read in place of a socket.
+    pub fn captures(&self) -> bool {
+        self.captures
     }
 
     /// Things that should not happen, in sum: what makes a feed degraded while it grows.
@@ -210,8 +231,13 @@ impl PathStats {
             gap_bytes: of(&self.gap_bytes),
             opaque: of(&self.opaque),
             not_stored: of(&self.not_stored),
+            packets: self.captures.then(|| PathPackets {
+                up: self.up.load(Ordering::Relaxed),
+                read: of(&self.packets),
+                unreadable: of(&self.packets_unreadable),
+            }),
             relay: (self.placement == Placement::Tee).then(|| PathRelay {
-                up: self.relay_up.load(Ordering::Relaxed),
+                up: self.up.load(Ordering::Relaxed),
                 starts: of(&self.relay_starts),
                 connections: all.connections,
                 draining: of(&self.draining),
@@ -249,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_relay_that_begins_anew_does_not_take_back_what_was_counted() {
-        let path = PathStats::new("gw", Placement::Tee);
+        let path = PathStats::new(&Mllp { placement: Placement::Tee, ..Mllp::default() });
         path.relay(Stats { bytes_to_receiver: 10, connections: 3, ..Stats::default() }, true);
         path.relay(Stats { bytes_to_receiver: 25, connections: 4, ..Stats::default() }, false);
         path.relay(Stats { bytes_to_receiver: 1, connections: 1, ..Stats::default() }, true);
@@ -259,7 +285,7 @@ mod tests {
 
     #[test]
     fn refusals_gaps_and_missing_answers_are_troubles_and_good_answers_are_not() {
-        let path = PathStats::new("gw", Placement::Tap);
+        let path = PathStats::new(&Mllp { placement: Placement::Tap, ..Mllp::default() });
         path.answer(b"AA");
         path.answer(b"CA");
         path.took(1500);

@@ -76,7 +76,7 @@ pub async fn start_all(config: &Config) -> Result<Vec<Tee>, StartError> {
 }
 
 async fn start(config: &Mllp, data: &Path) -> Result<Tee, StartError> {
-    let stats = Arc::new(FeedStats::placed(&config.feed, config.placement));
+    let stats = Arc::new(FeedStats::placed(config));
     let watch = Arc::new(Watch::new(Arc::new(config.clone()), Arc::clone(&stats))?);
     let mut tee = Tee { address: config.listen, stats, watch, data: data.to_owned(), children: Vec::new() };
     if is_held(&data.join("journal")) {
