@@ -84,11 +84,12 @@ pub enum Event {
         payload: Vec<u8>,
         faults: FrameFaults,
     },
-    /// An acknowledgement.
+    /// An acknowledgement, as it went over the wire and as it is read.
     Answer {
         flow: u64,
         at: Timestamp,
         from: Side,
+        payload: Vec<u8>,
         answer: Answer,
     },
     /// Bytes that the capture does not hold; the message they belong to is lost.

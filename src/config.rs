@@ -9,9 +9,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod devices;
+mod placement;
 mod senders;
 
 pub use devices::{DeviceEntry, DeviceState, Devices};
+pub use placement::{Placement, Relay};
 pub use senders::{Network, SenderBook, SenderRule, Senders};
 
 /// `vitalguard.toml`.
@@ -92,6 +94,8 @@ pub struct Mllp {
     pub placement: Placement,
     /// Tee: the real receiver, `host:port`; every byte goes on to it unchanged and its answers come back.
     pub forward_to: Option<String>,
+    /// Tee: who starts the process that passes the bytes on.
+    pub relay: Relay,
     /// Tap: a stream of packets (pcap or pcapng) that is read as it grows, a FIFO for example, in place of a socket.
     pub capture: Option<PathBuf>,
     /// Dialect forced for every sender of this listener.
@@ -106,7 +110,8 @@ pub struct Mllp {
     pub message_timeout_s: f64,
     /// Without a byte between messages, seconds; 0 = off (closing idle sockets looks like an outage to senders).
     pub idle_timeout_s: f64,
-    /// Bytes of unfinished frames over all connections of this listener.
+    /// Bytes of unfinished frames over all connections of this listener. One address has at most half of them; a connection
+    /// within its share (this / `connections_max`) is never closed for what others hold.
     pub unfinished_bytes_max: usize,
 }
 
@@ -121,6 +126,7 @@ impl Default for Mllp {
             ack: AckMode::Auto,
             placement: Placement::Listener,
             forward_to: None,
+            relay: Relay::Own,
             capture: None,
             dialect: None,
             zone: None,
@@ -131,19 +137,6 @@ impl Default for Mllp {
             unfinished_bytes_max: 256 << 20,
         }
     }
-}
-
-/// Where a listener stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Placement {
-    /// A copy of the feed is sent to us, and we acknowledge it.
-    #[default]
-    Listener,
-    /// We hear and never send a byte.
-    Tap,
-    /// In the path, fail-open: `forward_to` is the receiver.
-    Tee,
 }
 
 /// The word that allows plain text beyond loopback.
@@ -482,8 +475,11 @@ impl Config {
             }
             found.zone(&key("zone"), mllp.zone.as_deref());
             found.dialect(&key("dialect"), mllp.dialect.as_deref());
-            found.plaintext(&key("listen"), mllp.listen, mllp.tls.is_some(), mllp.plaintext);
-            addresses.push((key("listen"), mllp.listen));
+            mllp.placement_problems(&key, found);
+            if mllp.capture.is_none() {
+                found.plaintext(&key("listen"), mllp.listen, mllp.tls.is_some(), mllp.plaintext);
+                addresses.push((key("listen"), mllp.listen));
+            }
             if !(1024..=256 << 20).contains(&mllp.frame_bytes_max) {
                 found.add(key("frame_bytes_max"), "must be from 1024 (a header) to 268435456 bytes (256 MiB)");
             }

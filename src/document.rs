@@ -236,6 +236,75 @@ pub struct FeedStatus {
     pub skew_ms: Option<i64>,
     pub counts: FeedCounts,
     pub wards: Vec<String>,
+    /// A tap or a tee: the clinical path as it was overheard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<FeedPath>,
+}
+
+/// The clinical path beside which a tap, or in which a tee, stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FeedPath {
+    /// `tap` or `tee`.
+    pub placement: &'static str,
+    pub answers: PathAnswers,
+    /// From a message whole to its first answer whole, milliseconds, since boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms_p50: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms_p99: Option<f64>,
+    /// Holes in what was seen, and their bytes as far as known.
+    pub gaps: u64,
+    pub gap_bytes: u64,
+    /// Directions of connections that are not understood (TLS).
+    pub opaque: u64,
+    /// Records that the journal did not take.
+    pub not_stored: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<PathPackets>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay: Option<PathRelay>,
+}
+
+/// The stream of packets of a tap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PathPackets {
+    pub up: bool,
+    pub read: u64,
+    pub unreadable: u64,
+}
+
+/// Answers of the receiver by MSA-1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PathAnswers {
+    pub aa: u64,
+    pub ae: u64,
+    pub ar: u64,
+    pub ca: u64,
+    pub ce: u64,
+    pub cr: u64,
+    pub other: u64,
+    /// Messages that were due an answer and got none.
+    pub missing: u64,
+    /// Answers to messages that were not seen.
+    pub unasked: u64,
+}
+
+/// The relay of a tee.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PathRelay {
+    pub up: bool,
+    /// How often it was found or started since boot.
+    pub starts: u64,
+    pub connections: u64,
+    /// Connections in relays of an earlier configuration.
+    pub draining: u64,
+    pub bytes_to_receiver: u64,
+    pub bytes_to_sender: u64,
+    pub unreachable: u64,
+    pub refused: u64,
+    pub resets: u64,
+    pub copies_dropped: u64,
+    pub copies_dropped_bytes: u64,
 }
 
 /// `feed-status/1`.
@@ -502,6 +571,7 @@ mod tests {
             skew_ms: Some(-1400),
             counts: FeedCounts { received: 395_211, aa: 395_204, ae: 4, ar: 3, duplicates: 12, out_of_order: 0 },
             wards: vec!["icu".into()],
+            path: None,
         };
         assert_eq!(
             text(feed_status(&origin(), Timestamp::from_ms(1_795_371_847_000), 77, &status)),

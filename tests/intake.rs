@@ -414,6 +414,43 @@ fn unfinished_frames_are_bounded_in_all() {
     assert_eq!(stats.unfinished_bytes.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
 
+/// A connection from another address of this machine.
+fn connect_from(server: &Server, address: &str) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&format!("{address}:0").parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.connect(&server.address.into()).unwrap();
+    socket.into()
+}
+
+#[test]
+fn who_holds_unfinished_frames_takes_nothing_from_others() {
+    let config = Mllp { unfinished_bytes_max: 1 << 20, frame_bytes_max: 400 << 10, connections_max: 16, ..Mllp::default() };
+    let server = start(config);
+    let part = |len: usize| [b"\x0bMSH|^~\\&|".to_vec(), vec![b'x'; len]].concat();
+    let mut hogs: Vec<TcpStream> = (0..4).map(|_| server.connect()).collect();
+    for hog in &mut hogs {
+        let _ = hog.write_all(&part(300 << 10));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(server.stats.fault(WireFault::UnfinishedBudget) >= 1, "one address has half of it");
+    // Another address sends a large message in pieces, and the same address a small one.
+    let mut other = connect_from(&server, "127.0.0.2");
+    let large = framed(&message("L1", "", "", "", &[b"NTE|1||".to_vec(), vec![b'x'; 350 << 10], b"\r".to_vec()].concat()));
+    let mut small = server.connect();
+    let modest = framed(&message("S1", "", "", "", &[b"NTE|1||".to_vec(), vec![b'x'; 40 << 10], b"\r".to_vec()].concat()));
+    other.write_all(&large[..300 << 10]).unwrap();
+    small.write_all(&modest[..30 << 10]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    other.write_all(&large[300 << 10..]).unwrap();
+    small.write_all(&modest[30 << 10..]).unwrap();
+    assert_eq!(words(&answers(&mut other, 1, T)), ["AA L1"]);
+    assert_eq!(words(&answers(&mut small, 1, T)), ["AA S1"]);
+    drop(hogs);
+    let stats = server.stats.clone();
+    server.finish();
+    assert_eq!(stats.unfinished_bytes.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
 #[test]
 fn who_never_reads_answers_is_not_read_on_and_disturbs_nobody() {
     let server = start(Mllp::default());

@@ -308,3 +308,32 @@ fn a_recorded_message_is_never_larger_than_a_message_may_be() {
         }
     }
 }
+
+/// A frame of the smallest messages once held its records and its answers all at once: thirty times its own size.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_batch_of_the_smallest_messages_is_stored_and_answered_in_steps() {
+    use std::io::{Read, Write};
+    let data = tempfile::tempdir().unwrap();
+    let served = Served::start(data.path(), &[]);
+    let peak_kib = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", served.child.id())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let before = peak_kib();
+    let message = b"MSH|^~\\&|A||||||A^B\r";
+    let count = (2 << 20) / message.len();
+    let mut stream = TcpStream::connect(served.mllp).unwrap();
+    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    stream.write_all(&[b"\x0bBHS|^~\\&|X\r", &message.repeat(count)[..], b"\x1c\r"].concat()).unwrap();
+    let (mut answers, mut buffer) = (0, vec![0; 1 << 20]);
+    while answers < count {
+        let len = stream.read(&mut buffer).expect("every message has its answer");
+        assert!(len > 0, "closed after {answers} answers");
+        answers += buffer[..len].iter().filter(|byte| **byte == 0x1c).count();
+    }
+    assert_eq!(answers, count);
+    let grown = peak_kib() - before;
+    assert!(grown < 25 << 10, "{grown} KiB for a frame of 2 MiB");
+}

@@ -357,7 +357,7 @@ impl Flows {
                         }
                         Word::Answer(answer) => {
                             counts.answer(&answer);
-                            events.push_back(Event::Answer { flow: flow.id, at, from, answer });
+                            events.push_back(Event::Answer { flow: flow.id, at, from, payload, answer });
                         }
                     }
                 }

@@ -7,10 +7,11 @@
 
 mod machine;
 pub(super) mod path;
+mod placement;
 
 use super::load::{Overrides, load};
 use super::{Global, Usage};
-use crate::config::Config;
+use crate::config::{Config, Placement};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -84,6 +85,7 @@ pub fn run(_global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     machine::disk(&config.data, &mut found)?;
     advisories(&config, &mut found)?;
     broker(&config, serves, &mut found)?;
+    placement::check(&config, &mut found)?;
     if args.no_message {
         found.say(Level::Ok, "self-test", "left out (--no-message)")?;
     } else if serves {
@@ -97,8 +99,9 @@ pub fn run(_global: &Global, args: Args) -> anyhow::Result<ExitCode> {
 /// The addresses: free, taken by a service that answers as ours, or taken by something else. Whether ours runs.
 fn ports<W: std::io::Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Result<bool> {
     let ours = config.http.listen.port() != 0 && path::is_ours(config);
-    let mut addresses: Vec<(String, SocketAddr)> =
-        config.mllp.iter().map(|mllp| (format!("mllp {}", mllp.feed), mllp.listen)).collect();
+    // A tee's address is its relay's, and a tap on packets has none: both are looked at by themselves.
+    let sockets = config.mllp.iter().filter(|mllp| mllp.placement != Placement::Tee && mllp.capture.is_none());
+    let mut addresses: Vec<(String, SocketAddr)> = sockets.map(|mllp| (format!("mllp {}", mllp.feed), mllp.listen)).collect();
     if config.mqtt.url.is_none() {
         addresses.push(("mqtt".into(), config.mqtt.listen));
     }

@@ -14,6 +14,7 @@ pub mod indicators;
 pub mod load;
 pub mod replay;
 pub mod serve;
+pub mod tee;
 
 use crate::config::LogFormat;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -69,6 +70,8 @@ pub enum Command {
     Advisories(advisories::Args),
     /// What the advisories say of the network: a table, or a block list for a firewall or a sensor.
     Indicators(indicators::Args),
+    /// The relay of a fail-open tee: passes bytes on to the real receiver and keeps copies for the judge.
+    Tee(tee::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
 }
@@ -98,6 +101,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Devices(args) => devices::run(&global, args),
         Command::Advisories(args) => advisories::run(&args),
         Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
+        Command::Tee(args) => tee::run(&global, args),
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
         }

@@ -15,6 +15,8 @@ use crate::time::Timestamp;
 
 /// Bytes echoed of one of MSH-3 to 6, 9, 11, 12 and 18.
 const ECHO_BYTES_MAX: usize = 512;
+/// The release of an answer to a sender that names none: the last one in which an error is text in MSA-3.
+const VERSION_UNSAID: &[u8] = b"2.4";
 /// Bytes echoed of MSH-10.
 const CONTROL_ID_BYTES_MAX: usize = 4096;
 
@@ -204,7 +206,12 @@ fn write(header: Option<&Header<'_>>, code: &str, outcome: Outcome, query: bool,
     let delimiters = header.map(Header::delimiters).unwrap_or_default();
     let (f, c) = (delimiters.field, delimiters.component);
     let field = |n: usize| header.map_or(&b""[..], |header| header.field(n));
-    let known = header.map_or(Some((2, 5, 0)), |header| version(header.component(12, 1)));
+    // What a sender left out and every release demands is filled in: processing id and version.
+    let (processing, release) = match header {
+        None => (&b"P"[..], &b"2.5"[..]),
+        Some(_) => (or(field(11), b"P"), or(field(12), VERSION_UNSAID)),
+    };
+    let known = version(header.map_or(release, |header| or(header.component(12, 1), VERSION_UNSAID)));
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"MSH");
     out.push(f);
@@ -227,20 +234,23 @@ fn write(header: Option<&Header<'_>>, code: &str, outcome: Outcome, query: bool,
     out.extend_from_slice(&[f, f]);
     out.extend_from_slice(b"ACK");
     let event = header.map_or(&b""[..], |header| header.component(9, 2));
-    if !event.is_empty() && event.len() <= 8 && event.iter().all(u8::is_ascii_alphanumeric) {
+    let event = if event.len() <= 8 && event.iter().all(u8::is_ascii_alphanumeric) { event } else { b"" };
+    // The third component came with 2.3.1; who writes it in an older message also reads it.
+    let structure = header.is_some_and(|header| !header.component(9, 3).is_empty());
+    if structure || known.is_some_and(|version| version >= (2, 3, 1)) {
         out.push(c);
         out.extend_from_slice(event);
-        let structure = header.is_some_and(|header| !header.component(9, 3).is_empty());
-        if structure || known.is_some_and(|version| version >= (2, 3, 1)) {
-            out.push(c);
-            out.extend_from_slice(b"ACK");
-        }
+        out.push(c);
+        out.extend_from_slice(b"ACK");
+    } else if !event.is_empty() {
+        out.push(c);
+        out.extend_from_slice(event);
     }
     out.push(f);
     out.extend_from_slice(own_id.as_bytes());
-    for (n, standing_in) in [(11, &b"P"[..]), (12, b"2.5")] {
+    for value in [processing, release] {
         out.push(f);
-        echo(&mut out, if header.is_some() { field(n) } else { standing_in }, ECHO_BYTES_MAX);
+        echo(&mut out, value, ECHO_BYTES_MAX);
     }
     if !field(18).is_empty() {
         out.extend_from_slice(&[f; 6]);
@@ -273,6 +283,11 @@ fn write(header: Option<&Header<'_>>, code: &str, outcome: Outcome, query: bool,
     }
     out.push(b'\r');
     out
+}
+
+/// The field, or what stands in for an empty one.
+fn or<'a>(field: &'a [u8], standing_in: &'a [u8]) -> &'a [u8] {
+    if matches!(field.trim_ascii(), b"" | b"\"\"") { standing_in } else { field }
 }
 
 fn characters(delimiters: super::Delimiters) -> [u8; 4] {

@@ -117,7 +117,7 @@ pub struct Engine {
     bed_published: HashMap<BedId, i64>,
     wards: BTreeMap<String, WardClock>,
     feed_published: HashMap<String, (i64, FeedState)>,
-    /// Of the last minute, each second: time, messages received, messages refused (AE, AR).
+    /// Of the last minute, each second: time, messages received, troubles (refusals, and what a tap or a tee has missed).
     feed_rates: HashMap<String, VecDeque<(i64, u64, u64)>>,
     info_published: i64,
     info_shape: (usize, usize),
@@ -692,7 +692,7 @@ impl Engine {
             let feed = stats.feed.clone();
             let (received, connections) = (count(&stats.received), count(&stats.connections));
             let rates = self.feed_rates.entry(feed.clone()).or_default();
-            rates.push_back((now.ms(), received, count(&stats.ae) + count(&stats.ar)));
+            rates.push_back((now.ms(), received, stats.troubles()));
             while rates.len() > 61 {
                 rates.pop_front();
             }
@@ -712,7 +712,8 @@ impl Engine {
             }
             // Some senders open a connection for each message.
             let heard = core.and_then(|c| c.last_message_at).is_some_and(|at| now.since_ms(at) < FEED_QUIET_MS);
-            let state = if connections == 0 && !heard {
+            let cut = stats.path.as_ref().is_some_and(|path| path.is_cut());
+            let state = if cut || (connections == 0 && !heard) {
                 FeedState::Down
             } else if refused || skewed || !self.parts.writable.load(Ordering::Relaxed) {
                 FeedState::Degraded
@@ -740,6 +741,7 @@ impl Engine {
                     out_of_order: core.map_or(0, |c| c.out_of_order),
                 },
                 wards: core.map_or_else(Vec::new, |c| c.wards.clone()),
+                path: stats.path.as_ref().map(|path| path.document()),
             };
             self.rev += 1;
             let payload = document::feed_status(&self.parts.origin, now, self.rev, &status);

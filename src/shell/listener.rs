@@ -8,6 +8,7 @@
 //!
 //! Logs name the feed and the fault; addresses stand in debug lines only.
 
+mod budget;
 mod connection;
 mod histogram;
 mod stats;
@@ -16,10 +17,11 @@ mod step;
 pub use connection::{DRAIN_S, GRACE_MS, WRITE_TIMEOUT_S};
 pub use histogram::Histogram;
 pub use stats::{FeedStats, WireFault};
+pub(in crate::shell) use step::{Class, Step, batch, class, fragment};
 
 use super::journal::JournalHandle;
 use super::tls::{PlaintextRefused, ServerTls, TlsError, check_plaintext};
-use crate::config::Mllp;
+use crate::config::{Mllp, Placement};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,22 +66,29 @@ struct Shared {
     config: Arc<Mllp>,
     stats: Arc<FeedStats>,
     zone: Option<jiff::tz::TimeZone>,
+    budget: Arc<budget::Budget>,
 }
 
 /// Numbers of connections: unique within one run of the process.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
+/// The next one.
+pub(in crate::shell) fn next_connection() -> u64 {
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// The feed's own time zone, where it has one.
+pub(in crate::shell) fn zone(config: &Mllp) -> Result<Option<jiff::tz::TimeZone>, ListenError> {
+    let Some(name) = &config.zone else { return Ok(None) };
+    let zone = jiff::tz::TimeZone::get(name);
+    zone.map(Some).map_err(|_| ListenError::Zone { feed: config.feed.clone(), zone: name.clone() })
+}
+
 /// Opens a listener's socket. Must run inside a tokio runtime.
 pub fn bind(config: &Mllp) -> Result<Bound, ListenError> {
     let feed = config.feed.clone();
     check_plaintext(&format!("feed {feed}"), config.listen, config.tls.as_ref(), config.plaintext)?;
-    let zone = match &config.zone {
-        None => None,
-        Some(name) => {
-            let zone = jiff::tz::TimeZone::get(name);
-            Some(zone.map_err(|_| ListenError::Zone { feed: feed.clone(), zone: name.clone() })?)
-        }
-    };
+    let zone = zone(config)?;
     let tls = match &config.tls {
         None => None,
         Some(files) => Some(ServerTls::load(files).map_err(|source| ListenError::Tls { feed: feed.clone(), source })?),
@@ -94,72 +103,95 @@ pub fn bind(config: &Mllp) -> Result<Bound, ListenError> {
     };
     let (local_addr, socket) =
         open().map_err(|source| ListenError::Bind { feed: feed.clone(), address: config.listen, source })?;
-    let stats = Arc::new(FeedStats::new(&feed));
-    let shared = Shared { config: Arc::new(config.clone()), stats: stats.clone(), zone };
+    let stats = Arc::new(FeedStats::placed(config));
+    let budget = Arc::new(budget::Budget::new(config));
+    let shared = Shared { config: Arc::new(config.clone()), stats: stats.clone(), zone, budget };
     Ok(Bound { local_addr, stats, tls, shared, socket })
 }
 
 impl Bound {
     /// Accepts until `stop`; then lets the connections finish what they have begun (at most [`DRAIN_S`]) and returns.
     pub async fn serve(self, journal: JournalHandle, stop: CancellationToken) {
+        if self.shared.config.placement == Placement::Tap {
+            return super::tap::serve(self, journal, stop).await;
+        }
         let Bound { shared, socket, tls, .. } = self;
-        let mut tasks = JoinSet::new();
-        let mut pause_ms = 0;
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                Some(ended) = tasks.join_next() => {
-                    shared.ended(&ended);
-                    continue;
-                }
-                accepted = socket.accept() => accepted,
-            };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors or of memory: it passes when others close.
-                    shared.stats.count(WireFault::AcceptError);
-                    pause_ms = (pause_ms * 2).clamp(10, ACCEPT_PAUSE_MS_MAX);
-                    tracing::warn!(feed = shared.config.feed, %error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-                    continue;
-                }
-            };
-            pause_ms = 0;
-            if tasks.len() >= shared.config.connections_max {
-                shared.stats.count(WireFault::Refused);
-                tracing::warn!(feed = shared.config.feed, cap = shared.config.connections_max, "connection refused: too many");
-                drop(stream);
-                continue;
-            }
+        let converse = |stream: TcpStream, peer| {
             keep_alive(&stream);
             let acceptor = tls.as_ref().map(|tls| tls.acceptor());
-            let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed) + 1;
-            let counted = Counted::new(shared.stats.clone());
-            let connection = connection::Connection::new(shared.clone(), journal.clone(), stop.clone(), number, peer);
-            tasks.spawn(async move {
-                let _counted = counted;
-                connection.run(stream, acceptor).await;
-            });
-        }
-        drop(socket);
-        let drained = async {
-            while let Some(ended) = tasks.join_next().await {
-                shared.ended(&ended);
-            }
+            let number = next_connection();
+            connection::Connection::new(shared.clone(), journal.clone(), stop.clone(), number, peer).run(stream, acceptor)
         };
-        // Each connection keeps the deadline by itself; a second more is for one that hangs.
-        let _ = tokio::time::timeout(Duration::from_secs(DRAIN_S + 1), drained).await;
-        tasks.shutdown().await;
+        accept(socket, &shared.config, &shared.stats, &stop, converse).await;
+    }
+
+    /// Socket, configuration and counters.
+    pub(in crate::shell) fn into_parts(self) -> (TcpListener, Arc<Mllp>, Arc<FeedStats>) {
+        (self.socket, self.shared.config, self.shared.stats)
     }
 }
 
-impl Shared {
-    fn ended(&self, ended: &Result<(), tokio::task::JoinError>) {
-        if ended.as_ref().is_err_and(tokio::task::JoinError::is_panic) {
-            self.stats.count(WireFault::TaskPanic);
-            tracing::error!(feed = self.config.feed, "a connection's task failed; the other connections go on");
+/// Accepts connections until `stop`, a task each, `connections_max` at a time; then waits for those that are open.
+pub(in crate::shell) async fn accept<T>(
+    socket: TcpListener,
+    config: &Mllp,
+    stats: &Arc<FeedStats>,
+    stop: &CancellationToken,
+    task: impl Fn(TcpStream, SocketAddr) -> T,
+) where
+    T: Future<Output = ()> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    let mut pause_ms = 0;
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = tasks.join_next() => {
+                note_end(config, stats, &ended);
+                continue;
+            }
+            accepted = socket.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors or of memory: it passes when others close.
+                stats.count(WireFault::AcceptError);
+                pause_ms = (pause_ms * 2).clamp(10, ACCEPT_PAUSE_MS_MAX);
+                tracing::warn!(feed = config.feed, %error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                continue;
+            }
+        };
+        pause_ms = 0;
+        if tasks.len() >= config.connections_max {
+            stats.count(WireFault::Refused);
+            tracing::warn!(feed = config.feed, cap = config.connections_max, "connection refused: too many");
+            drop(stream);
+            continue;
         }
+        let counted = Counted::new(stats.clone());
+        let task = task(stream, peer);
+        tasks.spawn(async move {
+            let _counted = counted;
+            task.await;
+        });
+    }
+    drop(socket);
+    let drained = async {
+        while let Some(ended) = tasks.join_next().await {
+            note_end(config, stats, &ended);
+        }
+    };
+    // Each connection keeps the deadline by itself; a second more is for one that hangs.
+    let _ = tokio::time::timeout(Duration::from_secs(DRAIN_S + 1), drained).await;
+    tasks.shutdown().await;
+}
+
+fn note_end(config: &Mllp, stats: &FeedStats, ended: &Result<(), tokio::task::JoinError>) {
+    if ended.as_ref().is_err_and(tokio::task::JoinError::is_panic) {
+        stats.count(WireFault::TaskPanic);
+        tracing::error!(feed = config.feed, "a connection's task failed; the other connections go on");
     }
 }
 
@@ -183,7 +215,7 @@ impl Drop for Counted {
 }
 
 /// Finds out within minutes that a peer is gone without having said so (a cut cable, a dropped tunnel); answers leave at once.
-fn keep_alive(stream: &TcpStream) {
+pub(super) fn keep_alive(stream: &TcpStream) {
     let alive =
         socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
     let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&alive);

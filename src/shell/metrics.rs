@@ -56,6 +56,41 @@ pub const QUARANTINED: &str = "vitalguard_records_quarantined_total";
 /// HTTP requests, by route and status class.
 pub const HTTP_REQUESTS: &str = "vitalguard_http_requests_total";
 
+/// The receiver's answers in a tap or tee, by feed and MSA-1.
+pub const PATH_ANSWERS: &str = "vitalguard_path_answers_total";
+/// Messages in a tap or tee whose answer did not come, by feed.
+pub const PATH_MISSING: &str = "vitalguard_path_answers_missing_total";
+/// Answers in a tap or tee to messages that were not seen, by feed.
+pub const PATH_UNASKED: &str = "vitalguard_path_answers_unasked_total";
+/// From a message whole to its answer whole on the clinical path, seconds, by feed.
+pub const PATH_SECONDS: &str = "vitalguard_path_seconds";
+/// Holes in what a tap or tee has seen, and their bytes, by feed.
+pub const PATH_GAPS: &str = "vitalguard_path_gaps_total";
+pub const PATH_GAP_BYTES: &str = "vitalguard_path_gap_bytes_total";
+/// Directions of connections that are not understood (TLS, HTTP, SSH), by feed.
+pub const PATH_OPAQUE: &str = "vitalguard_path_opaque_total";
+/// Records of a tap or tee that the journal did not take, by feed.
+pub const PATH_NOT_STORED: &str = "vitalguard_path_not_stored_total";
+/// Bytes passed on by the relay of a tee, by feed and direction.
+pub const PATH_BYTES: &str = "vitalguard_path_bytes_total";
+/// Connections, resets, senders turned away (receiver unreachable, too many), by feed.
+pub const PATH_CONNECTIONS_TOTAL: &str = "vitalguard_path_connections_total";
+pub const PATH_RESETS: &str = "vitalguard_path_resets_total";
+pub const PATH_UNREACHABLE: &str = "vitalguard_path_unreachable_total";
+pub const PATH_REFUSED: &str = "vitalguard_path_refused_total";
+/// Copies that the judge did not take in time, and their bytes, by feed; bytes held now.
+pub const COPIES_DROPPED: &str = "vitalguard_copies_dropped_total";
+pub const COPIES_DROPPED_BYTES: &str = "vitalguard_copies_dropped_bytes_total";
+pub const COPIES_HELD_BYTES: &str = "vitalguard_copies_held_bytes";
+/// 1 while the stream of packets of a tap is there; packets read, and those whose headers are cut or wrong, by feed.
+pub const PACKETS_UP: &str = "vitalguard_packets_up";
+pub const PACKETS: &str = "vitalguard_packets_total";
+pub const PACKETS_UNREADABLE: &str = "vitalguard_packets_unreadable_total";
+/// 1 while the relay of a tee is there, by feed.
+pub const RELAY_UP: &str = "vitalguard_relay_up";
+/// From bytes read by the relay to the same bytes handed on, seconds, by feed and quantile.
+pub const RELAY_SECONDS: &str = "vitalguard_relay_hold_seconds";
+
 /// Bounds of the histograms, seconds: a memory write up to a broken minute.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
@@ -102,6 +137,27 @@ fn describe() {
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Duration of a store transaction");
     describe_counter!(COMMIT_ERRORS, "Store transactions that failed");
     describe_counter!(QUARANTINED, "Records that could not be judged and are left out");
+    describe_counter!(PATH_ANSWERS, "The receiver's answers in a tap or tee, by feed and MSA-1");
+    describe_counter!(PATH_MISSING, "Messages in a tap or tee whose answer did not come, by feed");
+    describe_counter!(PATH_UNASKED, "Answers in a tap or tee to messages that were not seen, by feed");
+    describe_histogram!(PATH_SECONDS, Unit::Seconds, "From a message whole to its answer whole on the clinical path, by feed");
+    describe_counter!(PATH_GAPS, "Holes in what a tap or tee has seen, by feed");
+    describe_counter!(PATH_GAP_BYTES, Unit::Bytes, "Bytes that a tap or tee has not seen, as far as known, by feed");
+    describe_counter!(PATH_OPAQUE, "Directions of connections that are not understood (TLS, HTTP, SSH), by feed");
+    describe_counter!(PATH_NOT_STORED, "Records of a tap or tee that the journal did not take, by feed");
+    describe_counter!(PATH_BYTES, Unit::Bytes, "Bytes passed on by the relay of a tee, by feed and direction");
+    describe_counter!(PATH_CONNECTIONS_TOTAL, "Connections through the relay of a tee, by feed");
+    describe_counter!(PATH_RESETS, "Connections through the relay that a side has reset, by feed");
+    describe_counter!(PATH_UNREACHABLE, "Senders turned away since the receiver could not be reached, by feed");
+    describe_counter!(PATH_REFUSED, "Senders turned away beyond connections_max, by feed");
+    describe_counter!(COPIES_DROPPED, "Copies that the judge did not take in time, by feed");
+    describe_counter!(COPIES_DROPPED_BYTES, Unit::Bytes, "Bytes of copies that the judge did not take in time, by feed");
+    describe_gauge!(COPIES_HELD_BYTES, Unit::Bytes, "Copies that the relay holds for the judge, by feed");
+    describe_gauge!(PACKETS_UP, "1 while the stream of packets of a tap is there, by feed");
+    describe_counter!(PACKETS, "Packets read by a tap, by feed");
+    describe_counter!(PACKETS_UNREADABLE, "Packets of a tap whose headers are cut or wrong, by feed");
+    describe_gauge!(RELAY_UP, "1 while the relay of a tee is there, by feed");
+    describe_gauge!(RELAY_SECONDS, Unit::Seconds, "From bytes read by the relay to the same bytes handed on, by feed and quantile");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by route and status class");
 }
 

@@ -41,6 +41,8 @@ pub mod station;
 mod station_api;
 mod station_devices;
 pub mod store;
+pub mod tap;
+pub mod tee;
 pub mod tls;
 
 pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};

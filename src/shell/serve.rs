@@ -5,7 +5,7 @@
 //! journal, the judging thread (commit, snapshot), the publisher (what the broker takes), broker and HTTP.
 
 use crate::alert::hex;
-use crate::config::Config;
+use crate::config::{Config, Placement};
 use crate::document::{Origin, Pulse};
 use crate::monitor::Settings;
 use crate::shell::engine::{Engine, EngineError, Parts};
@@ -18,6 +18,8 @@ use crate::shell::publisher::{Inbound, Options as PublisherOptions, Publisher, P
 use crate::shell::retained::Retained;
 use crate::shell::station::{Station, StationError, StationState};
 use crate::shell::store::{Store, StoreError};
+use crate::shell::tap::Packets;
+use crate::shell::tee::{self, StartError as TeeStartError};
 use crate::shell::tls::{Reloader, ServerTls, TlsError};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -58,6 +60,8 @@ pub enum ServeError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Tee(#[from] TeeStartError),
     #[cfg(feature = "broker")]
     #[error(transparent)]
     Broker(#[from] crate::shell::broker::BrokerError),
@@ -124,16 +128,23 @@ impl StopHandle {
 pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, ServeError> {
     let folder = config.data.clone();
     make_folder(&folder).map_err(|source| ServeError::Data { path: folder.clone(), source })?;
+    let recorder = metrics::install().map_err(|e| ServeError::Metrics(e.to_string()))?;
+    // First of all: the clinical path needs nothing of what follows.
+    let tees = tee::start_all(&config).await?;
     let site_key = key::read_or_make(&config)?;
     let advisories = crate::shell::advisories::load(&config)?;
     let boot = uuid::Uuid::now_v7().to_string();
     let origin = Origin { boot: boot.clone(), site: config.site.clone() };
-    let recorder = metrics::install().map_err(|e| ServeError::Metrics(e.to_string()))?;
 
     // What can be wrong with addresses and certificates is found before anything is written.
     let mut watched: Vec<Arc<ServerTls>> = Vec::new();
     let mut bound = Vec::new();
-    for mllp in &config.mllp {
+    let mut packets = Vec::new();
+    for mllp in config.mllp.iter().filter(|mllp| mllp.placement != Placement::Tee) {
+        if let Some(tap) = Packets::of(mllp)? {
+            packets.push(tap);
+            continue;
+        }
         let listener = listener::bind(mllp)?;
         watched.extend(listener.tls.clone());
         bound.push(listener);
@@ -189,7 +200,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let writable = Arc::new(AtomicBool::new(true));
     let stopping = Arc::new(AtomicBool::new(false));
     let (conditions, seen_conditions) = std::sync::mpsc::channel();
-    let feeds = bound.iter().map(|listener| Arc::clone(&listener.stats)).collect();
+    let placed = tees.iter().map(|tee| &tee.stats).chain(packets.iter().map(|tap| &tap.stats));
+    let feeds = bound.iter().map(|listener| &listener.stats).chain(placed).cloned().collect();
     let parts = Parts {
         folder: folder.clone(),
         settings: Settings::new(&config, &site_key).with_advisories(advisories),
@@ -251,6 +263,13 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     for listener in bound {
         mllp.push((listener.stats.feed.clone(), listener.local_addr));
         listeners.spawn(listener.serve(journal.handle(), drain.clone()));
+    }
+    for tap in packets {
+        listeners.spawn(tap.read(journal.handle(), drain.clone()));
+    }
+    for tee in tees {
+        mllp.push((tee.stats.feed.clone(), tee.address));
+        listeners.spawn(tee.serve(journal.handle(), drain.clone()));
     }
     listeners_bound.store(true, std::sync::atomic::Ordering::Relaxed);
     let reloader = Reloader::start(watched);

@@ -40,8 +40,19 @@ impl Served {
 
     /// The same with environment variables.
     pub fn start_with(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Served {
+        let mllp = ["--mllp", "127.0.0.1:0"];
+        Self::start_full(data, &[&mllp[..], arguments].concat(), environment)
+    }
+
+    /// Without an MLLP listener: what the configuration says of feeds is all there is.
+    pub fn start_quiet(data: &Path, arguments: &[&str]) -> Served {
+        Self::start_full(data, arguments, &[])
+    }
+
+    fn start_full(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Served {
+        let listens = arguments.contains(&"--mllp");
         let mut command = Command::new(env!("CARGO_BIN_EXE_vitalguard"));
-        command.arg("serve").arg("--data").arg(data).args(["--mllp", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        command.arg("serve").arg("--data").arg(data).args(["--http", "127.0.0.1:0"]);
         if !arguments.iter().any(|a| a.starts_with("--mqtt")) {
             command.args(["--mqtt-listen", "127.0.0.1:0"]);
         }
@@ -72,7 +83,8 @@ impl Served {
                     .and_then(|l| l.split(' ').nth(2))
                     .and_then(|a| a.parse::<SocketAddr>().ok())
             };
-            if let (Some(mllp), Some(http)) = (address("mllp"), address("http")) {
+            let mllp = address("mllp").or_else(|| (!listens).then_some(served.mllp));
+            if let (Some(mllp), Some(http)) = (mllp, address("http")) {
                 served.mllp = mllp;
                 served.http = http;
                 served.mqtt = address("mqtt");

@@ -1,7 +1,7 @@
 //! The whole path of the running service: HTTP, a marked message over MLLP, the broker's heartbeat.
 
 use super::{CONNECT_TIMEOUT, Findings, Level};
-use crate::config::{Config, Mllp, Tls};
+use crate::config::{Config, Mllp, Placement, Tls};
 use crate::shell::replay::mqtt;
 use crate::time::Timestamp;
 use rumqttc::{Client, Event, Packet, QoS};
@@ -98,7 +98,15 @@ pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
     }
     let before = received(config);
     let sent_at = Timestamp::from_ms(jiff::Timestamp::now().as_millisecond());
-    for mllp in &config.mllp {
+    // What is sent into a tee goes to the real receiver, and a tap does not answer: neither is tested with a message.
+    let listeners = || config.mllp.iter().filter(|mllp| mllp.placement == Placement::Listener);
+    for mllp in config.mllp.iter().filter(|mllp| mllp.placement != Placement::Listener) {
+        found.say(Level::Ok, "mllp", format_args!("{}: no test message is sent into the clinical path or a tap", mllp.feed))?;
+    }
+    if listeners().next().is_none() {
+        return heartbeat(config, None, found);
+    }
+    for mllp in listeners() {
         if mllp.listen.port() == 0 {
             continue;
         }
@@ -126,7 +134,7 @@ pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
         (Some(_), _) => found.say(Level::Fail, "core", "the acknowledged message did not reach the core within 10 s")?,
         (None, _) => found.say(Level::Warn, "core", "/metrics was not read: whether the message was judged is unknown")?,
     }
-    heartbeat(config, sent_at, found)
+    heartbeat(config, Some(sent_at), found)
 }
 
 /// Messages that the core has taken, over all feeds.
@@ -191,8 +199,8 @@ fn self_test(id: &str, at: Timestamp) -> String {
     )
 }
 
-/// The heartbeat, and the state of bed `_selftest` after `sent_at`: the test message has gone the whole way.
-fn heartbeat<W: Write>(config: &Config, sent_at: Timestamp, found: &mut Findings<W>) -> anyhow::Result<()> {
+/// The heartbeat, and the state of bed `_selftest` after `sent_at`: the test message has gone the whole way. `None`: none was sent.
+fn heartbeat<W: Write>(config: &Config, sent_at: Option<Timestamp>, found: &mut Findings<W>) -> anyhow::Result<()> {
     let (options, address) = match mqtt::options(&config.mqtt, &format!("vitalguard-doctor-{}", std::process::id())) {
         Ok(made) => made,
         Err(error) => return Ok(found.say(Level::Fail, "mqtt", error)?),
@@ -205,7 +213,7 @@ fn heartbeat<W: Write>(config: &Config, sent_at: Timestamp, found: &mut Findings
     client.subscribe(&topic, QoS::AtMostOnce)?;
     let tested = format!("{}/v1/{}/ward/_site/bed/_selftest/state", config.mqtt.root, config.site);
     client.subscribe(&tested, QoS::AtMostOnce)?;
-    let (mut beat, mut arrived) = (None, false);
+    let (mut beat, mut arrived) = (None, sent_at.is_none());
     let until = Instant::now() + HEARTBEAT_TIMEOUT;
     while let Some(left) = until.checked_duration_since(Instant::now()) {
         match connection.recv_timeout(left) {
@@ -214,7 +222,8 @@ fn heartbeat<W: Write>(config: &Config, sent_at: Timestamp, found: &mut Findings
                 if publish.topic == topic {
                     beat = Some(document.get("outbox").and_then(serde_json::Value::as_u64).unwrap_or_default());
                 } else {
-                    arrived |= document.get("ts_ms").and_then(serde_json::Value::as_i64).is_some_and(|ms| ms >= sent_at.ms());
+                    let at = document.get("ts_ms").and_then(serde_json::Value::as_i64);
+                    arrived |= at.zip(sent_at).is_some_and(|(ms, sent_at)| ms >= sent_at.ms());
                 }
                 if beat.is_some() && arrived {
                     break;
@@ -229,7 +238,9 @@ fn heartbeat<W: Write>(config: &Config, sent_at: Timestamp, found: &mut Findings
         Some(waiting) => found.say(Level::Ok, "mqtt", format_args!("heartbeat heard at {address}, {waiting} events waiting"))?,
         None => found.say(Level::Fail, "mqtt", format_args!("no heartbeat on {topic} in {} s", HEARTBEAT_TIMEOUT.as_secs()))?,
     }
-    if arrived {
+    if sent_at.is_none() {
+        Ok(())
+    } else if arrived {
         Ok(found.say(Level::Ok, "mqtt", "the test message's bed was heard: the whole way is open")?)
     } else {
         Ok(found.say(Level::Fail, "mqtt", format_args!("{tested} did not tell of the test message"))?)

@@ -97,9 +97,22 @@ fn the_structure_is_named_where_the_version_has_it() {
     assert_eq!(of("ORU^R01", "2.3.1"), "ACK^R01^ACK");
     assert_eq!(of("ORU^R01", "2.3"), "ACK^R01");
     assert_eq!(of("ORU^R01^ORU_R01", "2.2"), "ACK^R01^ACK");
-    assert_eq!(of("ORU", "2.6"), "ACK");
-    assert_eq!(of("", "2.6"), "ACK");
-    assert_eq!(of("ORU^<script>", "2.6"), "ACK");
+    assert_eq!(of("ORU", "2.6"), "ACK^^ACK");
+    assert_eq!(of("ORU", "2.3"), "ACK");
+    assert_eq!(of("", "2.6"), "ACK^^ACK");
+    assert_eq!(of("ORU^<script>", "2.6"), "ACK^^ACK");
+    assert_eq!(of("ORU^R01", "two"), "ACK^R01");
+}
+
+#[test]
+fn what_every_release_demands_is_filled_in() {
+    let of =
+        |rest: &str| answers(format!("MSH|^~\\&|PSN||||2026||ORU^R40|9{rest}\r"), Outcome::NotStored, AckMode::Auto).remove(0);
+    for rest in ["", "|", "||", "|\"\"|\"\"|"] {
+        assert!(of(rest).ends_with("|ACK^R40^ACK|VGZZZ|P|2.4/MSA|AE|9|could not be stored, please send again/"), "{}", of(rest));
+    }
+    assert!(of("|T|2.6").contains("|ACK^R40^ACK|VGZZZ|T|2.6/MSA|AE|9/ERR|||207^"));
+    assert!(of("|D").contains("|VGZZZ|D|2.4/"));
 }
 
 #[test]
@@ -143,7 +156,7 @@ fn without_a_header_the_answer_is_a_refusal() {
         let found = answers(payload, Outcome::Stored, AckMode::Auto);
         assert_eq!(
             found,
-            ["MSH|^~\\&|VITALGUARD||||20261122182407.412+0000||ACK|VGZZZ|P|2.5/MSA|AR|\
+            ["MSH|^~\\&|VITALGUARD||||20261122182407.412+0000||ACK^^ACK|VGZZZ|P|2.5/MSA|AR|\
               /ERR|||100^Segment sequence error^HL70357|E||||no readable MSH segment/"]
         );
     }

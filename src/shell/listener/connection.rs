@@ -3,11 +3,10 @@
 use super::super::journal::{Evidence, JournalHandle, Record};
 use super::super::tls::Identity;
 use super::stats::WireFault;
-use super::step::{Class, Step, class, fragment, trimmed};
+use super::step::{Batch, Class, Step, batch, class, fragment, trimmed};
 use super::{FeedStats, Shared};
 use crate::hl7::ack::{Outcome, answer};
-use crate::hl7::batch::{is_batch, split_batch};
-use crate::mllp::{Decoder, Event, encode};
+use crate::mllp::{Decoder, Event, FrameFaults, encode};
 use crate::observation::Source;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +42,14 @@ fn unique() -> u64 {
     let ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_millis() as u64);
     // Answers leave slower than this counts on: a thousand a millisecond.
     ANSWERS.fetch_add(ms.saturating_mul(1000), Ordering::Relaxed) + 1
+}
+
+/// The batch that a frame holds, which is taken message by message.
+fn batch_of(event: &Event) -> Option<(Batch<'_>, FrameFaults)> {
+    match event {
+        Event::Frame { payload, faults } => batch(payload).map(|batch| (batch, *faults)),
+        _ => None,
+    }
 }
 
 /// Why a connection ends.
@@ -153,9 +160,8 @@ impl Connection {
     async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut stream: S) -> End {
         let mut decoder = Decoder::new(self.shared.config.frame_bytes_max);
         let end = self.exchange(&mut stream, &mut decoder).await;
-        let unfinished = std::mem::take(&mut self.unfinished);
-        self.stats().unfinished_bytes.fetch_sub(unfinished, Ordering::Relaxed);
         drop(decoder);
+        self.within_budget(0);
         if let End::Fault(fault) = &end {
             self.stats().count(*fault);
         }
@@ -255,17 +261,11 @@ impl Connection {
         }
     }
 
-    /// Books the bytes of this connection's unfinished frame; `false`: all connections together hold too many.
+    /// Books the bytes of this connection's unfinished frame; `false`: they are too many.
     fn within_budget(&mut self, pending: usize) -> bool {
-        let (before, pending) = (self.unfinished, pending as u64);
-        self.unfinished = pending;
-        let total = &self.stats().unfinished_bytes;
-        if pending <= before {
-            total.fetch_sub(before - pending, Ordering::Relaxed);
-            return true;
-        }
-        total.fetch_add(pending - before, Ordering::Relaxed) + (pending - before)
-            <= self.shared.config.unfinished_bytes_max as u64
+        let before = std::mem::replace(&mut self.unfinished, pending as u64);
+        let peer = self.peer.ip().to_canonical();
+        self.shared.budget.book(peer, before, self.unfinished, &self.shared.stats.unfinished_bytes)
     }
 
     /// Takes what the decoder has, stores and answers it. Whether a frame or a fault was among it.
@@ -282,6 +282,10 @@ impl Connection {
         let mut any = false;
         while let Some(event) = next.take().or_else(|| decoder.poll()) {
             any = true;
+            if let Some((batch, faults)) = batch_of(&event) {
+                self.batch(stream, batch, faults, &mut step, begun).await?;
+                continue;
+            }
             let foreign = self.event(event, &mut step);
             if step.is_full() || foreign.is_some() {
                 self.store_and_answer(stream, std::mem::take(&mut step), begun).await?;
@@ -307,7 +311,13 @@ impl Connection {
                 Event::Frame { payload, .. } if !answered => Event::Truncated { payload },
                 other => other,
             };
-            self.event(event, &mut step);
+            let Some((batch, faults)) = batch_of(&event) else {
+                self.event(event, &mut step);
+                continue;
+            };
+            if let Err(end) = self.batch(stream, batch, faults, &mut step, begun).await {
+                return end;
+            }
         }
         match self.store_and_answer(stream, step, begun).await {
             Ok(()) => End::Closed,
@@ -327,7 +337,7 @@ impl Connection {
         let fault = match event {
             Event::Frame { payload, faults } => {
                 self.stats().count_frame(faults);
-                self.frame(payload, step);
+                self.message(payload, step);
                 return None;
             }
             Event::Empty => WireFault::Empty,
@@ -362,31 +372,33 @@ impl Connection {
         None
     }
 
-    fn frame(&self, payload: Vec<u8>, step: &mut Step) {
-        if is_batch(&payload) {
-            let batch = split_batch(&payload);
-            if batch.faults.any() {
-                self.stats().count(WireFault::BatchFault);
-            }
-            if !batch.messages.is_empty() {
-                // The envelope without its messages: with them, every byte that came is in the journal.
-                let mut envelope = Vec::new();
-                let mut from = 0;
-                for message in &batch.messages {
-                    let start = message.as_ptr() as usize - payload.as_ptr() as usize;
-                    envelope.extend_from_slice(&payload[from..start]);
-                    from = start + message.len();
-                }
-                envelope.extend_from_slice(&payload[from..]);
-                step.records.push(Record::Fragment { source: self.source.clone(), what: "batch".into(), payload: envelope });
-                step.replies.push(None);
-                for message in batch.messages {
-                    self.message(message.to_vec(), step);
-                }
-                return;
+    /// A batch is stored and answered in steps like messages of their own: a frame of the smallest messages would otherwise be
+    /// held thirty times over, as records and as answers.
+    async fn batch<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        batch: Batch<'_>,
+        faults: FrameFaults,
+        step: &mut Step,
+        begun: Instant,
+    ) -> Result<(), End> {
+        self.stats().count_frame(faults);
+        if batch.faulty {
+            self.stats().count(WireFault::BatchFault);
+        }
+        if batch.messages.is_empty() {
+            self.message(batch.envelope, step);
+            return Ok(());
+        }
+        let (source, what) = (self.source.clone(), "batch".into());
+        step.push(Record::Fragment { source, what, payload: batch.envelope }, None);
+        for message in batch.messages {
+            self.message(message.to_vec(), step);
+            if step.is_full() {
+                self.store_and_answer(stream, std::mem::take(step), begun).await?;
             }
         }
-        self.message(payload, step);
+        Ok(())
     }
 
     fn received(&self) {
@@ -481,6 +493,13 @@ impl Connection {
 /// How long a stopping connection still listens: for the rest of a frame, or for what is already in the socket.
 fn drain_end(pending: usize) -> Instant {
     Instant::now() + if pending > 0 { Duration::from_secs(DRAIN_S) } else { Duration::from_millis(50) }
+}
+
+/// Also where its task fails.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.within_budget(0);
+    }
 }
 
 /// Reads, or `None` when it is `wake`.

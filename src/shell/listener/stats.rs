@@ -3,8 +3,11 @@
 //! Labels are the feed's slug and closed lists of words: no peer, no patient.
 
 use super::histogram::Histogram;
+use crate::config::{Mllp, Placement};
 use crate::mllp::{Foreign, FrameFaults};
 use crate::shell::metrics as names;
+use crate::shell::tap::PathStats;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Everything that can be wrong on the wire, by name.
@@ -150,14 +153,16 @@ pub struct FeedStats {
     pub last_message_ms: AtomicI64,
     /// From a message read to its answer written, microseconds.
     pub ack_latency: Histogram,
+    /// A tap or a tee: what it knows of the clinical path.
+    pub path: Option<Arc<PathStats>>,
     faults: [AtomicU64; WireFault::ALL.len()],
     last_peer: parking_lot::Mutex<Option<String>>,
-    pub(super) meters: Meters,
+    pub(in crate::shell) meters: Meters,
 }
 
 /// The same numbers for `/metrics`.
 #[derive(Debug)]
-pub(super) struct Meters {
+pub(in crate::shell) struct Meters {
     pub received: metrics::Counter,
     pub aa: metrics::Counter,
     pub ae: metrics::Counter,
@@ -203,10 +208,21 @@ impl FeedStats {
             unfinished_bytes: AtomicU64::new(0),
             last_message_ms: AtomicI64::new(0),
             ack_latency: Histogram::default(),
+            path: None,
             faults: std::array::from_fn(|_| AtomicU64::new(0)),
             last_peer: parking_lot::Mutex::new(None),
             meters: Meters::new(feed),
         }
+    }
+    /// All zero, with the counters of the clinical path where the feed stands beside or in it.
+    pub fn placed(config: &Mllp) -> FeedStats {
+        let path = (config.placement != Placement::Listener).then(|| Arc::new(PathStats::new(config)));
+        FeedStats { path, ..FeedStats::new(&config.feed) }
+    }
+    /// Things that should not happen, in sum: what makes a feed degraded while it grows.
+    pub fn troubles(&self) -> u64 {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        of(&self.ae) + of(&self.ar) + self.path.as_ref().map_or(0, |path| path.troubles())
     }
     /// How often this has happened.
     pub fn fault(&self, fault: WireFault) -> u64 {
@@ -220,17 +236,17 @@ impl FeedStats {
     pub fn last_peer(&self) -> Option<String> {
         self.last_peer.lock().clone()
     }
-    pub(super) fn set_last_peer(&self, peer: &str) {
+    pub(in crate::shell) fn set_last_peer(&self, peer: &str) {
         let mut last = self.last_peer.lock();
         if last.as_deref() != Some(peer) {
             *last = Some(peer.to_owned());
         }
     }
-    pub(super) fn count(&self, fault: WireFault) {
+    pub(in crate::shell) fn count(&self, fault: WireFault) {
         self.faults[fault as usize].fetch_add(1, Ordering::Relaxed);
         self.meters.faults[fault as usize].increment(1);
     }
-    pub(super) fn count_frame(&self, faults: FrameFaults) {
+    pub(in crate::shell) fn count_frame(&self, faults: FrameFaults) {
         const BITS: [(u8, WireFault); 7] = [
             (FrameFaults::MISSING_CR, WireFault::MissingCr),
             (FrameFaults::MISSING_VT, WireFault::MissingVt),
@@ -244,7 +260,7 @@ impl FeedStats {
             BITS.iter().filter(|(bit, _)| faults.0 & bit != 0).for_each(|(_, fault)| self.count(*fault));
         }
     }
-    pub(super) fn count_answer(&self, code: &str) {
+    pub(in crate::shell) fn count_answer(&self, code: &str) {
         let (number, meter) = match code {
             "AA" | "CA" => (&self.aa, &self.meters.aa),
             "AE" | "CE" => (&self.ae, &self.meters.ae),

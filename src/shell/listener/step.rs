@@ -3,7 +3,8 @@
 use super::super::journal::Record;
 use super::stats::WireFault;
 use crate::hl7::ack::Outcome;
-use crate::hl7::header::Header;
+use crate::hl7::batch::{is_batch, split_batch};
+use crate::hl7::header::{Header, MessageClass};
 use crate::observation::Source;
 
 /// Records and bytes stored together at most; more in one read are stored in several steps.
@@ -13,7 +14,7 @@ const STEP_BYTES_MAX: usize = 2 << 20;
 const HEAD_BYTES_MAX: usize = 4096;
 
 /// What is to be answered to one record.
-pub(super) struct Reply {
+pub(in crate::shell) struct Reply {
     /// Where its header stands in `heads`.
     pub head: std::ops::Range<usize>,
     pub outcome: Outcome,
@@ -21,7 +22,7 @@ pub(super) struct Reply {
 
 /// What goes to the journal in one step.
 #[derive(Default)]
-pub(super) struct Step {
+pub(in crate::shell) struct Step {
     pub records: Vec<Record>,
     pub replies: Vec<Option<Reply>>,
     pub heads: Vec<u8>,
@@ -29,7 +30,7 @@ pub(super) struct Step {
 }
 
 /// Evidence that is not to be judged.
-pub(super) fn fragment(source: &Source, fault: WireFault, payload: Vec<u8>) -> Record {
+pub(in crate::shell) fn fragment(source: &Source, fault: WireFault, payload: Vec<u8>) -> Record {
     Record::Fragment { source: source.clone(), what: fault.name().to_owned(), payload }
 }
 
@@ -63,8 +64,34 @@ impl Step {
     }
 }
 
+/// A batch taken apart.
+pub(in crate::shell) struct Batch<'a> {
+    /// The payload without its messages: with them, every byte that came is in the journal.
+    pub envelope: Vec<u8>,
+    pub messages: Vec<&'a [u8]>,
+    /// Header, trailer or count do not fit.
+    pub faulty: bool,
+}
+
+/// Takes a batch apart; `None`: the payload is none.
+pub(in crate::shell) fn batch(payload: &[u8]) -> Option<Batch<'_>> {
+    if !is_batch(payload) {
+        return None;
+    }
+    let batch = split_batch(payload);
+    let mut envelope = Vec::new();
+    let mut from = 0;
+    for message in &batch.messages {
+        let start = message.as_ptr() as usize - payload.as_ptr() as usize;
+        envelope.extend_from_slice(&payload[from..start]);
+        from = start + message.len();
+    }
+    envelope.extend_from_slice(&payload[from..]);
+    Some(Batch { envelope, messages: batch.messages, faulty: batch.faults.any() })
+}
+
 /// What kind of message it is, as far as the answer depends on it.
-pub(super) enum Class {
+pub(in crate::shell) enum Class {
     Message,
     /// Asks for data: not our work.
     Query,
@@ -73,12 +100,13 @@ pub(super) enum Class {
     Unreadable,
 }
 
-pub(super) fn class(payload: &[u8]) -> Class {
+pub(in crate::shell) fn class(payload: &[u8]) -> Class {
     let front = trimmed(payload);
     let header = Header::read(front).filter(|_| front.starts_with(b"MSH"));
-    match header.map(|h| h.component(9, 1)) {
-        Some(b"ACK" | b"MCF" | b"ORA" | b"RSP") => Class::Ack,
-        Some([b'Q', ..]) => Class::Query,
+    // Every type that begins so asks for something, also where no table has it.
+    match header.map(|h| (h.class(), h.component(9, 1))) {
+        Some((MessageClass::Response, _)) => Class::Ack,
+        Some((MessageClass::Query, _) | (_, [b'Q', ..])) => Class::Query,
         Some(_) => Class::Message,
         // Another character set, lines before the header: the thorough reader decides.
         None if crate::hl7::Message::read(payload, &mut crate::hl7::Scratch::default()).is_ok() => Class::Message,
@@ -87,7 +115,7 @@ pub(super) fn class(payload: &[u8]) -> Class {
 }
 
 /// Without blanks, line ends, NULs and a byte order mark in front.
-pub(super) fn trimmed(payload: &[u8]) -> &[u8] {
+pub(in crate::shell) fn trimmed(payload: &[u8]) -> &[u8] {
     let front = payload.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(payload);
     let blanks = front.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0)).count();
     &front[blanks..]
