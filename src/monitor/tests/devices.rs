@@ -63,7 +63,11 @@ fn a_product_of_an_advisory_is_in_the_inventory_and_one_low_alert() {
     let told: Vec<String> = w.told();
     assert_eq!(told, ["raised B02 N01 advisory_match Advisory Low"]);
     let alert = &w.events[0].alert;
-    assert!(alert.text.en.contains("declares CMS8000, a name that stands in ICSMA-25-030-01, ICSMA-22-244-01. Declared"), "{}", alert.text.en);
+    assert!(
+        alert.text.en.contains("declares CMS8000, a name that stands in ICSMA-25-030-01, ICSMA-22-244-01. Declared"),
+        "{}",
+        alert.text.en
+    );
     assert!(alert.text.en.contains("data of 2026-09-30") && alert.text.it.contains("CMS8000"), "{}", alert.text.it);
     // The values of the bed are believed as before.
     let state = w.state("B02");
