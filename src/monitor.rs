@@ -15,7 +15,7 @@ use crate::alert::{AlertEvent, AlertState, Cause, DeviceEvent, DeviceEventKind, 
 use crate::bed::Bed;
 use crate::check::{Arg, Assessment, CheckId, Priority, Verdict, Verdicts, View};
 use crate::command::{Command, Refusal, Response, Verb};
-use crate::config::MapMode;
+use crate::config::{MapMode, SenderBook};
 use crate::episode::{Desk, Note};
 use crate::fleet::{Fleet, Raise};
 use crate::fusion::Origin;
@@ -120,6 +120,8 @@ pub enum RestoreError {
 pub struct Monitor {
     house: House,
     decoder: Decoder,
+    /// Which of the site's rules fits whom.
+    book: SenderBook,
     keyed: Keyed,
     /// The time of the last input.
     now: Timestamp,
@@ -217,8 +219,10 @@ impl Monitor {
     pub fn new(settings: Settings) -> Monitor {
         let tables = Arc::new(Tables::embedded());
         let mut decoder = Decoder::new(&settings.zone, Arc::clone(&tables))
-            .or_else(|_| Decoder::new("UTC", tables))
+            .or_else(|_| Decoder::new("UTC", Arc::clone(&tables)))
             .expect("UTC is a zone of every database");
+        decoder.set_advice(settings.senders.advice(&tables));
+        let book = SenderBook::new(settings.senders.clone());
         let (population, mut shelf) = (Population::default(), Shelf::default());
         if settings.profiles == crate::config::Profiles::Reviewed {
             shelf.require_review();
@@ -238,6 +242,7 @@ impl Monitor {
         let mut monitor = Monitor {
             house,
             decoder,
+            book,
             keyed,
             now: Timestamp::MIN,
             started: false,

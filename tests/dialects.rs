@@ -432,6 +432,46 @@ fn a_listeners_dialect_wins_and_a_connection_remembers_its_own() {
 }
 
 #[test]
+fn a_senders_rule_says_how_it_is_read() {
+    use vitalguard::config::{SenderBook, SenderRule, Senders};
+    let some = |text: &str| Some(text.to_owned());
+    let rule = |application: &str| SenderRule { application: some(application), ..SenderRule::default() };
+    let senders = Senders {
+        closed: false,
+        sender: vec![
+            SenderRule { dialect: some("mindray_pds"), zone: some("Asia/Kolkata"), ..rule("bedgate") },
+            SenderRule { allow_test: true, ..rule("TRIAL") },
+        ],
+    };
+    let mut decoder = decoder();
+    decoder.set_advice(senders.advice(decoder.tables()));
+    let mut book = SenderBook::new(senders);
+    let mut read = |application: &str, processing: &str, body: &str| {
+        let text = format!("MSH|^~\\&|{application}|B|||20260302143000||ORU^R01|1|{processing}|2.5\r{body}");
+        let mut scratch = Scratch::default();
+        let message = Message::read(text.as_bytes(), &mut scratch).expect("a message");
+        let from = Source { dialect: some("loinc"), zone_min: Some(60), ..source(1) };
+        let rule = book.of(&from, &message);
+        let mut report = Report::default();
+        decoder.decode_by(rule, &message, &from, start(), &mut report);
+        report
+    };
+    let hr = "OBX|1|NM|101^HR||70||||||F|||20260302142900";
+    let told = read("BEDGATE^1^L", "P", hr);
+    assert_eq!((told.rule, told.dialect), (Some(0), "mindray_pds"), "above the listener's");
+    assert_eq!(told.sent_at.map(|at| at.to_string()), some("2026-03-02T09:00:00.000Z"));
+    assert_eq!(told.observations[0].effective_at.to_string(), "2026-03-02T08:59:00.000Z");
+    assert!(!told.observations[0].flags.has(ObsFlags::ZONE_ASSUMED), "the site said it");
+    let other = read("OTHER", "P", hr);
+    assert_eq!((other.rule, other.dialect), (None, "loinc"));
+    let loinc = "OBX|1|NM|8867-4^Heart rate^LN||70|/min|||||F";
+    assert_eq!(of(&read("TRIAL", "T", loinc), Parameter::Hr).validity, Validity::Valid);
+    assert_eq!(of(&read("OTHER", "T", loinc), Parameter::Hr).validity, Validity::Test);
+    let demo = "OBX|1|NM|8867-4^Heart rate^LN||70|/min||DEMO|||F";
+    assert_eq!(of(&read("TRIAL", "T", demo), Parameter::Hr).validity, Validity::Test, "the row itself says so");
+}
+
+#[test]
 fn ten_thousand_rows_are_decoded_and_counted() {
     let mut text = HEAD.to_owned();
     for n in 0..10_000 {

@@ -18,7 +18,6 @@ use crate::observation::{
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use codes::{Memory, Outcome};
-use jiff::tz::TimeZoneDatabase;
 use rows::{Obx, Reading, When};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
@@ -48,11 +47,24 @@ const ALARMS_MAX: usize = 256;
 #[error("no time zone `{0}` (an IANA name such as Europe/Berlin is needed)")]
 pub struct UnknownZone(pub String);
 
+/// What the site says of one of its senders that its messages do not say themselves.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Advice {
+    /// Number of the dialect, in place of recognising it; stands above the listener's.
+    pub dialect: Option<u16>,
+    /// Zone of times without offset; stands above the listener's.
+    pub zone: Option<Zone>,
+    /// MSH-11 = T or D marks no test data: some gateways are delivered so.
+    pub allow_test: bool,
+}
+
 /// Turns messages into reports.
 #[derive(Debug)]
 pub struct Decoder {
     tables: Arc<Tables>,
     site: Zone,
+    /// By the number of the site's rule.
+    advice: Vec<Advice>,
     state: State,
     memory: Memory,
     choices: FxHashMap<Box<[u8]>, Option<u16>>,
@@ -86,11 +98,11 @@ enum Base {
 impl Decoder {
     /// A decoder for a site in the zone of that IANA name.
     pub fn new(site_zone: &str, tables: Arc<Tables>) -> Result<Decoder, UnknownZone> {
-        // The embedded database: the same rules on every machine.
-        let site = TimeZoneDatabase::bundled().get(site_zone).map_err(|_| UnknownZone(site_zone.to_owned()))?;
+        let site = Zone::named(site_zone).ok_or_else(|| UnknownZone(site_zone.to_owned()))?;
         Ok(Decoder {
             tables,
-            site: Zone::Named(site),
+            site,
+            advice: Vec::new(),
             state: State::default(),
             memory: Memory::default(),
             choices: FxHashMap::default(),
@@ -105,6 +117,11 @@ impl Decoder {
     /// The site's own seed of the body hash: who does not know it cannot make two bodies that look the same.
     pub fn set_body_key(&mut self, key: u64) {
         self.body_key = key;
+    }
+
+    /// What the site's sender rules say, in their order ([`Decoder::decode_by`]).
+    pub fn set_advice(&mut self, advice: Vec<Advice>) {
+        self.advice = advice;
     }
 
     /// What has to be in a snapshot.
@@ -131,8 +148,9 @@ impl Decoder {
         self.tables.choose(message)
     }
     /// MSH-7 as an instant, without decoding the rest: a recorded message's nearest thing to a time of receipt.
-    pub fn sent_at(&self, message: &Message<'_>, source: &Source) -> Option<Timestamp> {
-        Times::new(&self.site, source.zone_min, Timestamp::from_ms(0)).header(message.msh(7))
+    pub fn sent_at(&self, rule: Option<usize>, message: &Message<'_>, source: &Source) -> Option<Timestamp> {
+        let zone = rule.and_then(|rule| self.advice.get(rule)).and_then(|advice| advice.zone.as_ref());
+        Times::new(&self.site, zone, source.zone_min, self.state.last_sent(source.connection)).header(message.msh(7))
     }
     /// Notes from now on which rows of the tables are used.
     pub fn record_hits(&mut self) {
@@ -145,22 +163,41 @@ impl Decoder {
 
     /// Decodes one message into `report`, which is emptied first.
     pub fn decode(&mut self, message: &Message<'_>, source: &Source, received_at: Timestamp, report: &mut Report) {
+        self.decode_by(None, message, source, received_at, report);
+    }
+
+    /// The same for a sender that one of the site's rules fits: `rule` is its number.
+    pub fn decode_by(
+        &mut self,
+        rule: Option<usize>,
+        message: &Message<'_>,
+        source: &Source,
+        received_at: Timestamp,
+        report: &mut Report,
+    ) {
         self.spare.append(&mut report.devices);
         self.spare.truncate(identity::DEVICES_MAX);
         report.clear();
         report.received_at = received_at;
+        report.rule = rule.and_then(|rule| u16::try_from(rule).ok());
         report.flags = message.flags();
+        let advice = rule.and_then(|rule| self.advice.get(rule));
+        let (told, allow_test) = advice.map_or((None, false), |advice| (advice.dialect, advice.allow_test));
 
         let header = Header::of(message);
         header.fill(report);
         let parts = Parts::of(message);
         let tables = Arc::clone(&self.tables);
-        let chosen = self.choose(&header, message, &parts, source);
+        let chosen = match told {
+            Some(dialect) => dialect,
+            None => self.choose(&header, message, &parts, source),
+        };
         let table = tables.table(chosen);
         report.dialect = table.name;
         report.control_id_is_id = table.control_id.is_id && !report.control_id.is_empty();
         report.control_id_is_plain = table.control_id.plain;
-        let test = table.test_processing.iter().any(|value| value.eq_ignore_ascii_case(&report.processing));
+        let marked = table.test_processing.iter().any(|value| value.eq_ignore_ascii_case(&report.processing));
+        let test = marked && !allow_test;
         if test {
             report.flags.set(MessageFlags::TEST);
         }
@@ -190,8 +227,13 @@ impl Decoder {
             detail(report, message, &parts, table);
         }
 
-        let mut times = Times::new(&self.site, source.zone_min, received_at);
+        let connection = self.state.connection(source.connection);
+        let zone = rule.and_then(|rule| self.advice.get(rule)).and_then(|advice| advice.zone.as_ref());
+        let mut times = Times::new(&self.site, zone, source.zone_min, connection.near(received_at));
         report.sent_at = times.header(header.time);
+        if let Some(sent_at) = report.sent_at {
+            connection.sent = Some((sent_at, received_at));
+        }
         let sent_assumed = matches!(times.read(header.time), Told::At { zone_assumed: true, .. });
         let place = parts.pv1.map_or(0, |pv1| hash32(&[pv1.field(3).raw()]));
         let mut walk = Walk {
