@@ -33,7 +33,7 @@ pub fn detail<'m>(
                 if !event.is_empty() && event.component(1).trimmed() != report.trigger.as_bytes() {
                     report.flags.set(MessageFlags::EVENT_DIFFERS);
                 }
-                report.adt.recorded_at = times.header(segment.field(2));
+                report.adt.recorded_at = times.aside(segment.field(2));
             }
             b"PID" => {
                 patients += 1;
