@@ -2,6 +2,7 @@
 
 use super::cell::Cell;
 use super::feeds::FeedCounts;
+use super::identity::Registry;
 use super::{Answered, Device, Monitor, RestoreError, Settings, Ward};
 use crate::alert::hex;
 use crate::check::CATALOGUE;
@@ -30,6 +31,7 @@ struct Snapshot<'a> {
     feeds: Cow<'a, BTreeMap<String, FeedCounts>>,
     devices: Cow<'a, BTreeMap<String, Device>>,
     answered: Cow<'a, VecDeque<Answered>>,
+    registry: Cow<'a, Registry>,
 }
 
 /// SHA-256 over every table and threshold that decides.
@@ -68,7 +70,7 @@ pub(super) fn model_hash(
 fn key(model: &str, settings: &Settings) -> String {
     let mut hash = Sha256::new();
     hash.update(model.as_bytes());
-    let decides = (&settings.site, &settings.zone, &settings.beds, &settings.senders, settings.publish_comments);
+    let decides = (&settings.site, &settings.zone, &settings.beds, &settings.senders, &settings.devices, settings.publish_comments);
     hash.update(format!("{decides:?}").as_bytes());
     hash.update(&settings.site_key);
     hex(&hash.finalize())
@@ -89,6 +91,7 @@ impl Monitor {
             feeds: Cow::Borrowed(&self.feeds),
             devices: Cow::Borrowed(&self.devices),
             answered: Cow::Borrowed(&self.answered),
+            registry: Cow::Borrowed(&self.registry),
         };
         postcard::to_stdvec(&snapshot).expect("plain data in memory is written")
     }
@@ -116,6 +119,7 @@ impl Monitor {
         monitor.feeds = s.feeds.into_owned();
         monitor.devices = s.devices.into_owned();
         monitor.answered = s.answered.into_owned();
+        monitor.registry = s.registry.into_owned();
         monitor.rebuild();
         Ok(monitor)
     }
