@@ -17,6 +17,10 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::sync::LazyLock;
 
+mod bond;
+
+pub use bond::{Bond, Misplaced, Permit, UNBOUND};
+
 /// Time constants of the two averages, seconds.
 const FAST_S: f64 = 60.0;
 const SLOW_S: f64 = 3600.0;
@@ -185,6 +189,14 @@ impl Stream {
         }
     }
 
+    /// The same levels as if no device had ever measured them.
+    fn without_device(self) -> Stream {
+        let (accepted, learned_s, halved_s) = (self.accepted, self.learned_s, self.halved_s);
+        let (slow, p05, p50, p95) = (self.slow, self.p05, self.p50, self.p95);
+        let blank = Stream::new(self.parameter, self.channel, self.heard_at);
+        Stream { accepted, learned_s, halved_s, slow, p05, p50, p95, ..blank }
+    }
+
     /// Usual interval Δ between two values, seconds; `None` until it is known.
     pub fn delta_s(&self) -> Option<f64> {
         // Cuffs are rare: three cycles must do.
@@ -340,6 +352,23 @@ pub struct Bed {
     pub streams_refused: u64,
     /// Position of the first stream of each parameter; `NONE`: not heard.
     first: Vec<u8>,
+    /// Levels that a patient brought along from another bed; each waits for the first value of its parameter here.
+    brought: Vec<Stream>,
+}
+
+/// What was learned of one patient at one bed, put aside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Baseline {
+    streams: Vec<Stream>,
+    first: Vec<u8>,
+    brought: Vec<Stream>,
+}
+
+impl Baseline {
+    /// Whether anything was learned that is worth keeping: values enough for an expected band.
+    pub fn has_learned(&self) -> bool {
+        self.streams.iter().chain(&self.brought).any(|s| s.accepted >= u64::from(BAND_NEEDED))
+    }
 }
 
 const NONE: u8 = u8::MAX;
@@ -361,6 +390,7 @@ impl Bed {
             streams: Vec::new(),
             streams_refused: 0,
             first: vec![NONE; Parameter::COUNT],
+            brought: Vec::new(),
         }
     }
 
@@ -371,7 +401,33 @@ impl Bed {
         self.epoch_at = at;
         self.off = false;
         self.streams.clear();
+        self.brought.clear();
         self.first.fill(NONE);
+    }
+
+    /// Takes out what was learned; the bed is left as at the beginning of an epoch.
+    pub fn put_aside(&mut self) -> Baseline {
+        let first = std::mem::replace(&mut self.first, vec![NONE; Parameter::COUNT]);
+        Baseline { streams: std::mem::take(&mut self.streams), first, brought: std::mem::take(&mut self.brought) }
+    }
+
+    /// The same patient goes on in the same bed, at the same device: everything is as it was.
+    pub fn resume(&mut self, baseline: Baseline) {
+        self.streams = baseline.streams;
+        self.first = baseline.first;
+        self.brought = baseline.brought;
+    }
+
+    /// The patient came from another bed: the levels come along, what belongs to the device there (cadence, channels, how often
+    /// a value changes, the last values) does not. Of several channels of a parameter the first one speaks.
+    pub fn bring(&mut self, baseline: Baseline) {
+        self.brought.clear();
+        for stream in baseline.streams.into_iter().chain(baseline.brought) {
+            let known = self.stream(stream.parameter).is_some() || self.brought.iter().any(|s| s.parameter == stream.parameter);
+            if !known && self.brought.len() < Self::STREAMS_MAX {
+                self.brought.push(stream.without_device());
+            }
+        }
     }
 
     /// The stream that speaks for a parameter.
@@ -398,7 +454,12 @@ impl Bed {
         let position = match found {
             Some(position) => position,
             None if self.streams.len() < Self::STREAMS_MAX => {
-                self.streams.push(Stream::new(parameter, channel, at));
+                let brought = self.brought.iter().position(|s| s.parameter == parameter);
+                let stream = match brought {
+                    Some(at) => Stream { channel, ..self.brought.swap_remove(at) },
+                    None => Stream::new(parameter, channel, at),
+                };
+                self.streams.push(stream);
                 let position = self.streams.len() - 1;
                 if self.first[parameter as usize] == NONE {
                     self.first[parameter as usize] = position as u8;
@@ -578,6 +639,34 @@ mod tests {
         let again: Bed = postcard::from_bytes(&bytes).unwrap();
         assert_eq!(postcard::to_stdvec(&again).unwrap(), bytes);
         assert!(bytes.len() < 2600, "{}", bytes.len());
+    }
+
+    #[test]
+    fn levels_come_along_to_another_bed_and_habits_of_the_device_stay() {
+        let population = Population::default();
+        let mut old = fed((0..600).map(|i| 70.0 + f64::from(i * 7 % 9)));
+        let before = old.stream(Parameter::Hr).unwrap().clone();
+        let mut new = Bed::new("icu".into(), "A02".into(), T0);
+        new.bring(old.put_aside());
+        assert!(old.streams.is_empty() && new.streams.is_empty());
+        let at = T0.plus_s(5000.0);
+        let row = Observation { channel: 77, ..story::observation(Parameter::Hr, 72.0, at) };
+        new.learn(&population, &row, at, true);
+        let stream = new.stream(Parameter::Hr).unwrap();
+        assert_eq!((stream.channel, stream.slow, stream.accepted), (77, before.slow, before.accepted + 1));
+        assert_eq!((stream.delta_s(), stream.recent.len()), (None, 1));
+        assert!(new.expected_band(Parameter::Hr, at).is_some(), "known from the first value on");
+        assert!(new.brought.is_empty());
+    }
+
+    #[test]
+    fn who_comes_back_to_the_same_bed_goes_on() {
+        let mut bed = fed((0..600).map(|i| 70.0 + f64::from(i * 7 % 9)));
+        let before = postcard::to_stdvec(&bed).unwrap();
+        let aside = bed.put_aside();
+        assert!(aside.has_learned() && bed.stream(Parameter::Hr).is_none());
+        bed.resume(aside);
+        assert_eq!(postcard::to_stdvec(&bed).unwrap(), before);
     }
 
     #[test]

@@ -246,7 +246,7 @@ impl Default for Http {
 }
 
 /// How senders' places become wards and beds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Beds {
     pub map: MapMode,
@@ -254,6 +254,15 @@ pub struct Beds {
     pub bed: Vec<BedEntry>,
     /// Beds at most; a further one is counted and not opened.
     pub beds_max: Option<u32>,
+    /// Of a bed whose sender names no patient: after so long a silence the next values are another patient's, seconds. Too
+    /// low: a pause begins the learning anew; too high: the next patient is judged by the baseline of the one before.
+    pub epoch_silence_s: u32,
+}
+
+impl Default for Beds {
+    fn default() -> Self {
+        Beds { map: MapMode::default(), bed: Vec::new(), beds_max: None, epoch_silence_s: 1800 }
+    }
 }
 
 /// `auto`: places as heard; `strict`: the map alone.
@@ -593,6 +602,9 @@ impl Config {
         }
         if self.beds.beds_max == Some(0) {
             found.add("beds.beds_max", "must be at least 1");
+        }
+        if self.beds.epoch_silence_s < 60 {
+            found.add("beds.epoch_silence_s", "must be at least 60: shorter pauses are daily bread");
         }
         let mut beds = std::collections::BTreeSet::new();
         let mut places = std::collections::BTreeMap::new();

@@ -14,10 +14,13 @@ use std::collections::BTreeMap;
 pub const RECENT_MAX: usize = 16_384;
 /// Notices open at a time at most; what is beyond stays an alert of its bed.
 pub const GROUPS_MAX: usize = 1024;
-/// One patient heard in two beds for so long is a conflict, seconds.
+/// A bed in which a patient was not heard for so long is one that it left, seconds.
 pub const PATIENT_S: f64 = 60.0;
-/// Patients remembered at most.
-const PATIENTS_MAX: usize = 65_536;
+/// Patients remembered at most; when full, those who were not heard for a day go, and until one has gone a further one is not
+/// watched.
+pub const PATIENTS_MAX: usize = 65_536;
+/// When full, those to be forgotten are looked for at most so often, seconds.
+const SWEEP_S: f64 = 60.0;
 
 /// Conditions that concern two beds by their nature.
 const PAIRS: [&str; 3] = ["T08", "T17", "P08"];
@@ -60,13 +63,28 @@ pub struct Fleet {
     pub groups: Vec<Group>,
     /// Beds in which a patient was heard, with the time since when two of them are.
     patients: BTreeMap<u64, Stay>,
+    swept_at: Timestamp,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Stay {
     bed: u32,
     heard_at: Timestamp,
-    other: Option<(u32, Timestamp)>,
+    /// Another bed in which the patient is heard too: since when, and when last.
+    other: Option<(u32, Timestamp, Timestamp)>,
+}
+
+/// Where else a patient was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Nowhere.
+    Here,
+    /// In this bed, which fell silent.
+    CameFrom(u32),
+    /// In this bed too, and not for long yet.
+    Perhaps(u32),
+    /// In this bed as well, for so long that it is a conflict.
+    Both(u32),
 }
 
 impl Fleet {
@@ -122,41 +140,71 @@ impl Fleet {
         Some(at)
     }
 
-    /// A patient was heard in a bed; the other bed in which the same patient has been live for [`PATIENT_S`].
-    pub fn heard(&mut self, patient: u64, bed: u32, now: Timestamp) -> Option<u32> {
+    /// A patient was heard in a bed: where else? In two beds for `both_s` is a conflict.
+    pub fn heard(&mut self, patient: u64, bed: u32, now: Timestamp, both_s: f64) -> Whereabouts {
         if patient == 0 {
-            return None;
+            return Whereabouts::Here;
         }
         if self.patients.len() >= PATIENTS_MAX && !self.patients.contains_key(&patient) {
-            self.patients.retain(|_, stay| now.since_s(stay.heard_at) < 86_400.0);
+            if now.since_s(self.swept_at) >= SWEEP_S {
+                self.swept_at = now;
+                self.patients.retain(|_, stay| now.since_s(stay.heard_at) < 86_400.0);
+            }
             if self.patients.len() >= PATIENTS_MAX {
-                return None;
+                return Whereabouts::Here;
             }
         }
         let stay = self.patients.entry(patient).or_insert(Stay { bed, heard_at: now, other: None });
+        let both = |other: u32, since: Timestamp| {
+            if now.since_s(since) >= both_s { Whereabouts::Both(other) } else { Whereabouts::Perhaps(other) }
+        };
         if stay.bed == bed {
             stay.heard_at = now;
-            return stay.other.filter(|(_, since)| now.since_s(*since) >= PATIENT_S).map(|(other, _)| other);
+            // Who was heard there no more is here alone.
+            stay.other = stay.other.filter(|(_, _, last)| now.since_s(*last) <= PATIENT_S);
+            return stay.other.map_or(Whereabouts::Here, |(other, since, _)| both(other, since));
         }
         if now.since_s(stay.heard_at) > PATIENT_S {
             // The first bed fell silent: the patient is here now.
+            let from = stay.bed;
+            let known = stay.other.is_some_and(|(other, ..)| other == bed);
             *stay = Stay { bed, heard_at: now, other: None };
-            return None;
+            return if known { Whereabouts::Here } else { Whereabouts::CameFrom(from) };
         }
         let since = match stay.other {
-            Some((other, since)) if other == bed => since,
+            Some((other, since, last)) if other == bed && now.since_s(last) <= PATIENT_S => since,
             _ => now,
         };
-        stay.other = Some((bed, since));
-        (now.since_s(since) >= PATIENT_S).then_some(stay.bed)
+        stay.other = Some((bed, since, now));
+        both(stay.bed, since)
+    }
+
+    /// Two names of one patient: what was heard under the one counts for the other.
+    pub fn rename(&mut self, old: u64, new: u64) {
+        if let Some(stay) = self.patients.remove(&old) {
+            let known = self.patients.entry(new).or_insert_with(|| stay.clone());
+            if known.heard_at < stay.heard_at {
+                *known = stay;
+            }
+        }
+    }
+
+    /// Where a patient was heard last.
+    pub fn last_heard(&self, patient: u64) -> Option<(u32, Timestamp)> {
+        self.patients.get(&patient).map(|stay| (stay.bed, stay.heard_at))
+    }
+
+    /// Patients watched.
+    pub fn patients(&self) -> usize {
+        self.patients.len()
     }
 
     /// A patient left a bed (ADT).
     pub fn left(&mut self, patient: u64, bed: u32) {
         if let Some(stay) = self.patients.get_mut(&patient) {
             match stay.other {
-                Some((other, _)) if stay.bed == bed => *stay = Stay { bed: other, heard_at: stay.heard_at, other: None },
-                Some((other, _)) if other == bed => stay.other = None,
+                Some((other, _, last)) if stay.bed == bed => *stay = Stay { bed: other, heard_at: last, other: None },
+                Some((other, ..)) if other == bed => stay.other = None,
                 _ if stay.bed == bed => {
                     self.patients.remove(&patient);
                 }
@@ -210,16 +258,32 @@ mod tests {
     fn one_patient_in_two_live_beds_is_a_conflict_after_a_minute_and_a_move_is_not() {
         let mut fleet = Fleet::default();
         let t = |s: i64| Timestamp(s * 1000);
-        for s in 0..60 {
-            assert_eq!(fleet.heard(7, 1, t(s)), None);
-            assert_eq!(fleet.heard(7, 2, t(s)), None);
+        assert_eq!(fleet.heard(7, 1, t(0), 60.0), Whereabouts::Here);
+        assert_eq!(fleet.heard(7, 2, t(0), 60.0), Whereabouts::Perhaps(1));
+        for s in 1..60 {
+            assert_eq!(fleet.heard(7, 1, t(s), 60.0), Whereabouts::Perhaps(2));
+            assert_eq!(fleet.heard(7, 2, t(s), 60.0), Whereabouts::Perhaps(1));
         }
-        assert_eq!(fleet.heard(7, 2, t(60)), Some(1));
-        assert_eq!(fleet.heard(7, 1, t(61)), Some(2));
+        assert_eq!(fleet.heard(7, 2, t(60), 60.0), Whereabouts::Both(1));
+        assert_eq!(fleet.heard(7, 1, t(61), 60.0), Whereabouts::Both(2));
+        assert_eq!(fleet.heard(7, 1, t(121), 60.0), Whereabouts::Here, "the other bed fell silent");
         let mut fleet = Fleet::default();
-        fleet.heard(7, 1, t(0));
-        for s in 70..300 {
-            assert_eq!(fleet.heard(7, 2, t(s)), None, "the first bed fell silent");
+        fleet.heard(7, 1, t(0), 60.0);
+        assert_eq!(fleet.heard(7, 2, t(61), 60.0), Whereabouts::CameFrom(1), "the first bed fell silent");
+        for s in 62..300 {
+            assert_eq!(fleet.heard(7, 2, t(s), 60.0), Whereabouts::Here);
         }
+    }
+
+    #[test]
+    fn under_a_flood_of_patients_the_known_ones_stay_watched() {
+        let mut fleet = Fleet::default();
+        fleet.heard(1, 1, Timestamp(0), 60.0);
+        for patient in 2..200_000 {
+            fleet.heard(patient, 2, Timestamp(1000), 60.0);
+        }
+        assert_eq!(fleet.patients(), PATIENTS_MAX);
+        fleet.heard(1, 1, Timestamp(2000), 60.0);
+        assert_eq!(fleet.heard(1, 3, Timestamp(3000), 60.0), Whereabouts::Perhaps(1));
     }
 }

@@ -12,7 +12,7 @@
 //! baseline; learning stops while a bed is under suspicion.
 
 use crate::alert::{AlertEvent, AlertState, Cause, DeviceEvent, DeviceEventKind, EventKind};
-use crate::bed::Bed;
+use crate::bed::{Bed, Bond};
 use crate::check::{Arg, Assessment, CheckId, Priority, Verdict, Verdicts, View};
 use crate::command::{Command, Refusal, Response, Verb};
 use crate::config::{MapMode, SenderBook};
@@ -37,13 +37,17 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 mod adt;
+mod binding;
 mod cell;
 mod devices;
 mod documents;
 mod feeds;
 mod flow;
+mod gate;
+mod identity;
 mod indicators;
 mod inventory;
+mod occupancy;
 mod places;
 mod resent;
 mod senders;
@@ -138,6 +142,7 @@ pub struct Monitor {
     inventory: Inventory,
     answered: VecDeque<Answered>,
     hosts: Vec<HostSeen>,
+    registry: identity::Registry,
     // What follows is made anew from the above.
     /// Place as sent, folded, to the bed; configured places from the beginning.
     places: FxHashMap<String, u32>,
@@ -152,9 +157,10 @@ pub struct Monitor {
     report: Report,
     verdicts: Verdicts,
     place_key: String,
-    /// M03 and P08, where the catalogue has them.
+    gate: gate::Gate,
+    bond: Bond,
+    /// M03, where the catalogue has it.
     silence: Option<CheckId>,
-    patients: Option<CheckId>,
     /// N01, where the catalogue has it.
     advisory: Option<CheckId>,
     /// When the advisory data are old (S06); never, where that was said.
@@ -200,6 +206,8 @@ struct Ward {
     name: String,
     rev: u64,
     cells: Vec<u32>,
+    /// First (after seven days without) and last ADT that was heard of it.
+    adt: (Timestamp, Timestamp),
 }
 
 /// An answer that is given again.
@@ -231,6 +239,7 @@ impl Monitor {
         let model = snapshot::model_hash(&settings, &population, &shelf);
         let keyed = Keyed::new(&settings.site_key);
         decoder.set_body_key(keyed.body_key());
+        let gate = gate::Gate::new(&settings.senders, &settings.devices);
         let house = House {
             zone: jiff::tz::TimeZoneDatabase::bundled().get(&settings.zone).unwrap_or(jiff::tz::TimeZone::UTC),
             model_short: format!("sha256:{}", &model[..16]),
@@ -255,6 +264,7 @@ impl Monitor {
             inventory,
             answered: VecDeque::new(),
             hosts: Vec::new(),
+            registry: identity::Registry::default(),
             places: FxHashMap::default(),
             by_slug: FxHashMap::default(),
             alerts: FxHashMap::default(),
@@ -265,8 +275,9 @@ impl Monitor {
             report: Report::default(),
             verdicts: Verdicts::default(),
             place_key: String::new(),
+            gate,
+            bond: Bond::default(),
             silence: CheckId::from_id("M03"),
-            patients: CheckId::from_id("P08"),
             advisory: CheckId::from_id("N01"),
             data_old_at: Timestamp::MAX,
         };
@@ -354,6 +365,8 @@ impl Monitor {
         }
         for number in 0..self.cells.len() {
             let cell = &mut self.cells[number];
+            // Its connections are counted anew.
+            cell.connection = 0;
             cell.started_at = at;
             cell.grace_until = match cell.judge_at {
                 Timestamp::MAX => at.plus_s(60.0),

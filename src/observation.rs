@@ -399,7 +399,8 @@ pub struct Subject {
     pub bed: String,
     /// PID-7, used for the age band only.
     pub birth: Option<Timestamp>,
-    /// PV1-2 or what the dialect has in its place.
+    /// The patient category of the monitor (PV1-18 or where the dialect has it): adult, neonate, or [`AgeBand::Child`] for
+    /// "paediatric", which spans infants to adolescents.
     pub class: Option<AgeBand>,
 }
 
@@ -419,12 +420,25 @@ impl Subject {
 pub struct AdtDetail {
     /// PV1-6: where the patient was (point of care, room, bed in that order).
     pub prior: [String; 3],
-    /// MRG-1 of a merge: authority and id joined by a NUL; empty if none.
-    pub merged: String,
+    /// EVN-2, when the event was recorded: what puts the events of one patient in order.
+    pub recorded_at: Option<Timestamp>,
     /// Every repetition of PID-3 (authority and id joined by a NUL): all of them name the one patient.
     pub aliases: Vec<String>,
     /// The second PID and PV1 (swap, link); empty where there is none.
     pub second: Subject,
+    /// Every repetition of the second PID-3.
+    pub second_aliases: Vec<String>,
+    /// Each MRG with the PID before it, in the order of the message.
+    pub merges: Vec<Merge>,
+}
+
+/// One MRG of a merge, move or change of ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Merge {
+    /// Ids of the PID that stands before it: who it is from now on.
+    pub into: Vec<String>,
+    /// Ids of MRG-1; the authority is empty where a bare id was sent.
+    pub from: Vec<String>,
 }
 
 impl AdtDetail {
@@ -432,9 +446,11 @@ impl AdtDetail {
         for part in &mut self.prior {
             part.clear();
         }
-        self.merged.clear();
+        self.recorded_at = None;
         self.aliases.clear();
         self.second.clear();
+        self.second_aliases.clear();
+        self.merges.clear();
     }
 }
 
@@ -471,6 +487,8 @@ pub struct Report {
     /// Whether two messages of this sender can never have the same body: its dialect puts a time into the body, and this one
     /// holds one. Where false, an equal body is no proof of a resent message.
     pub body_is_unique: bool,
+    /// This dialect keeps identity in the connection, and the message itself named nobody.
+    pub identity_in_connection: bool,
     /// `ORU`, `R01`.
     pub message_type: String,
     pub trigger: String,
@@ -506,6 +524,7 @@ impl Report {
         self.control_id_is_id = true;
         self.control_id_is_plain = true;
         self.body_is_unique = false;
+        self.identity_in_connection = false;
         self.message_type.clear();
         self.trigger.clear();
         self.processing.clear();

@@ -178,33 +178,40 @@ impl Population {
     }
 }
 
-/// The age band from the birth date (PID-7) and the patient class (PV1-2 or what the dialect has). When the two contradict each
-/// other the age is unknown: an adult limit on a newborn is the commonest configuration fault.
-pub fn age_band(birth: Option<Timestamp>, class: Option<AgeBand>, now: Timestamp) -> AgeBand {
+/// The age band by the birth date (PID-7); unknown where there is none, or one that nobody alive has.
+pub fn band_of(birth: Option<Timestamp>, now: Timestamp) -> AgeBand {
     const DAY_S: f64 = 86_400.0;
     const YEAR_S: f64 = 365.25 * DAY_S;
-    let by_birth =
-        birth.map(|birth| now.since_s(birth)).filter(|age_s| (-DAY_S..130.0 * YEAR_S).contains(age_s)).map(|age_s| match age_s {
-            s if s < 29.0 * DAY_S => AgeBand::Neonate,
-            s if s < YEAR_S => AgeBand::Infant,
-            s if s < 12.0 * YEAR_S => AgeBand::Child,
-            s if s < 18.0 * YEAR_S => AgeBand::Adolescent,
-            _ => AgeBand::Adult,
-        });
-    match (by_birth, class) {
-        (Some(band), None | Some(AgeBand::Unknown)) => band,
-        (None, Some(class)) => class,
-        // A class names the side of the adult limit (a monitor's "paediatric" is anything from infant to adolescent).
-        (Some(band), Some(class)) => {
-            let rough = |b: AgeBand| match b {
-                AgeBand::Neonate => 0,
-                AgeBand::Adult => 2,
-                _ => 1,
-            };
-            let near = rough(band) == rough(class) || (band == AgeBand::Infant && class == AgeBand::Neonate);
-            if near { band } else { AgeBand::Unknown }
+    match birth.map(|birth| now.since_s(birth)) {
+        Some(s) if !(-DAY_S..130.0 * YEAR_S).contains(&s) => AgeBand::Unknown,
+        None => AgeBand::Unknown,
+        Some(s) if s < 29.0 * DAY_S => AgeBand::Neonate,
+        Some(s) if s < YEAR_S => AgeBand::Infant,
+        Some(s) if s < 12.0 * YEAR_S => AgeBand::Child,
+        Some(s) if s < 18.0 * YEAR_S => AgeBand::Adolescent,
+        Some(_) => AgeBand::Adult,
+    }
+}
+
+/// The band whose limits count, from the band by birth date and the monitor's patient category, and whether the two contradict
+/// each other. Where they do the age is unknown (the union of all): an adult limit on a newborn is the commonest configuration
+/// fault. A category alone says adult or neonate; "paediatric" (`Child`) is anything from infant to adolescent, so it narrows
+/// nothing down. Monitors keep infants in their neonatal mode and call adolescents adults: neither contradicts.
+pub fn band(born: AgeBand, class: Option<AgeBand>) -> (AgeBand, bool) {
+    let rough = |b: AgeBand| match b {
+        AgeBand::Neonate => 0,
+        AgeBand::Adult => 2,
+        _ => 1,
+    };
+    match (born, class) {
+        (AgeBand::Unknown, Some(class @ (AgeBand::Adult | AgeBand::Neonate))) => (class, false),
+        (AgeBand::Unknown, _) => (AgeBand::Unknown, false),
+        (born, None | Some(AgeBand::Unknown)) => (born, false),
+        (born, Some(class)) => {
+            let near = rough(born) == rough(class)
+                || matches!((born, class), (AgeBand::Infant, AgeBand::Neonate) | (AgeBand::Adolescent, AgeBand::Adult));
+            if near { (born, false) } else { (AgeBand::Unknown, true) }
         }
-        (None, None) => AgeBand::Unknown,
     }
 }
 
@@ -238,15 +245,20 @@ mod tests {
     }
 
     #[test]
-    fn the_age_comes_from_birth_and_class_and_a_contradiction_is_unknown() {
+    fn the_age_comes_from_birth_and_category_and_a_contradiction_is_unknown() {
         let now = Timestamp::from_civil(2026, 6, 1, 12, 0, 0, 0).unwrap();
         let born = |y, m, d| Timestamp::from_civil(y, m, d, 0, 0, 0, 0);
-        assert_eq!(age_band(born(2026, 5, 20), None, now), AgeBand::Neonate);
-        assert_eq!(age_band(born(2026, 1, 1), Some(AgeBand::Neonate), now), AgeBand::Infant);
-        assert_eq!(age_band(born(2019, 1, 1), Some(AgeBand::Child), now), AgeBand::Child);
-        assert_eq!(age_band(born(1950, 1, 1), Some(AgeBand::Neonate), now), AgeBand::Unknown);
-        assert_eq!(age_band(born(1850, 1, 1), None, now), AgeBand::Unknown);
-        assert_eq!(age_band(None, Some(AgeBand::Adult), now), AgeBand::Adult);
-        assert_eq!(age_band(None, None, now), AgeBand::Unknown);
+        let age = |birth, class| band(band_of(birth, now), class);
+        assert_eq!(age(born(2026, 5, 4), None), (AgeBand::Neonate, false), "28 days");
+        assert_eq!(age(born(2026, 5, 3), None), (AgeBand::Infant, false), "29 days");
+        assert_eq!(age(born(2026, 1, 1), Some(AgeBand::Neonate)), (AgeBand::Infant, false));
+        assert_eq!(age(born(2019, 1, 1), Some(AgeBand::Child)), (AgeBand::Child, false));
+        assert_eq!(age(born(2010, 1, 1), Some(AgeBand::Adult)), (AgeBand::Adolescent, false));
+        assert_eq!(age(born(1950, 1, 1), Some(AgeBand::Neonate)), (AgeBand::Unknown, true));
+        assert_eq!(age(born(2026, 5, 20), Some(AgeBand::Adult)), (AgeBand::Unknown, true));
+        assert_eq!(age(born(1850, 1, 1), None), (AgeBand::Unknown, false));
+        assert_eq!(age(None, Some(AgeBand::Adult)), (AgeBand::Adult, false));
+        assert_eq!(age(None, Some(AgeBand::Child)), (AgeBand::Unknown, false), "infant to adolescent");
+        assert_eq!(age(None, None), (AgeBand::Unknown, false));
     }
 }

@@ -515,8 +515,13 @@ fn adt_says_more_than_its_first_patient() {
     assert!(moved.flags.has(MessageFlags::EVENT_DIFFERS));
     assert_eq!(moved.adt.prior, ["WARD", "12", "B"]);
     assert_eq!(moved.adt.aliases, ["K\0V-1", "L\09"]);
-    let merge = decode_one(&format!("{}EVN|A40\rPID|||V-1^^^K^MR\rMRG|V-9", head("A40")));
-    assert_eq!(merge.adt.merged, "\0V-9");
+    let merge = decode_one(&format!(
+        "{}EVN|A40|20260302095500\rPID|||V-1^^^K^MR\rMRG|V-9~V-8^^^K\rPID|||V-3^^^K^MR\rMRG|V-4",
+        head("A40")
+    ));
+    assert_eq!(merge.adt.recorded_at.map(|at| merge.sent_at.unwrap().since_s(at)), Some(300.0));
+    let merges: Vec<_> = merge.adt.merges.iter().map(|m| (m.into.join(","), m.from.join(","))).collect();
+    assert_eq!(merges, [("K\0V-1".into(), "\0V-9,K\0V-8".into()), ("K\0V-3".to_owned(), "\0V-4".to_owned())]);
     let swap = decode_one(&format!("{}EVN|A17\rPID|||V-1^^^K^MR\rPV1||I|ICU^^1\rPID|||V-2^^^K^MR\rPV1||I|ICU^^2", head("A17")));
     assert_eq!((swap.subject.bed.as_str(), swap.adt.second.bed.as_str()), ("1", "2"));
     assert_eq!(swap.adt.second.patient, "K\0V-2");

@@ -8,7 +8,7 @@
 //! [`Judge::State`]. It says [`Verdicts::push`] while its condition holds, [`Verdicts::pass`] when it looked and found
 //! nothing, and nothing at all when it could not look.
 
-use crate::bed::Bed;
+use crate::bed::{Bed, Bond, UNBOUND};
 use crate::observation::{Observation, Report, Source};
 use crate::population::Population;
 use crate::profile::Profile;
@@ -324,6 +324,8 @@ pub struct View<'a> {
     pub profile: &'a Profile,
     /// The new measurements of `report`.
     pub fresh: Fresh,
+    /// What binds the message to bed, patient, device and sender.
+    pub bond: &'a Bond,
 }
 
 impl<'a> View<'a> {
@@ -338,12 +340,18 @@ impl<'a> View<'a> {
         profile: &'a Profile,
     ) -> View<'a> {
         let fresh = Fresh::of(report, bed, profile);
-        View { now, report: Some(report), source: Some(source), sender, bed, population, profile, fresh }
+        View { now, report: Some(report), source: Some(source), sender, bed, population, profile, fresh, bond: &UNBOUND }
     }
 
     /// A deadline came.
     pub fn moment(now: Timestamp, bed: &'a Bed, population: &'a Population, profile: &'a Profile) -> View<'a> {
-        View { now, report: None, source: None, sender: 0, bed, population, profile, fresh: Fresh::default() }
+        let fresh = Fresh::default();
+        View { now, report: None, source: None, sender: 0, bed, population, profile, fresh, bond: &UNBOUND }
+    }
+
+    /// The same with what is known of the message's identity.
+    pub fn with_bond(self, bond: &'a Bond) -> View<'a> {
+        View { bond, ..self }
     }
 
     /// Parameters with a new measurement.
@@ -517,6 +525,13 @@ catalogue! {
         flat_line
         control_id_reuse
         second_sender
+        sender_not_allowed
+        device_change
+        adt_mismatch
+        identity_binding
+        category_change
+        transport_identity
+        quarantined_device
     ;
     others:
         mass_silence
@@ -538,14 +553,41 @@ catalogue! {
 impl States {
     /// Another patient, unannounced: what was seen of values is forgotten, what was seen of their sender is not.
     pub fn begin_epoch(&mut self) {
+        let mut before = std::mem::take(self);
+        self.swap_senders(&mut before);
+    }
+
+    /// A patient comes or goes by ADT: of the sender only its ids, devices and certificates are remembered.
+    pub fn admit(&mut self) {
         let before = std::mem::take(self);
-        self.time_order = before.time_order;
-        self.structure_drift = before.structure_drift;
-        self.segment_injection = before.segment_injection;
-        self.unit_invalid = before.unit_invalid;
-        self.code_conflict = before.code_conflict;
         self.control_id_reuse = before.control_id_reuse;
-        self.second_sender = before.second_sender;
+        self.device_change = before.device_change;
+        self.sender_not_allowed = before.sender_not_allowed;
+        self.transport_identity = before.transport_identity;
+        self.quarantined_device = before.quarantined_device;
+    }
+
+    /// The patient of `before` goes on in the same bed: what was seen of the sender meanwhile stays.
+    pub fn resume(&mut self, before: States) {
+        let mut since = std::mem::replace(self, before);
+        self.swap_senders(&mut since);
+    }
+
+    /// Exchanges what was seen of senders.
+    fn swap_senders(&mut self, other: &mut States) {
+        use std::mem::swap;
+        swap(&mut self.time_order, &mut other.time_order);
+        swap(&mut self.structure_drift, &mut other.structure_drift);
+        swap(&mut self.segment_injection, &mut other.segment_injection);
+        swap(&mut self.unit_invalid, &mut other.unit_invalid);
+        swap(&mut self.code_conflict, &mut other.code_conflict);
+        swap(&mut self.control_id_reuse, &mut other.control_id_reuse);
+        swap(&mut self.second_sender, &mut other.second_sender);
+        swap(&mut self.sender_not_allowed, &mut other.sender_not_allowed);
+        swap(&mut self.device_change, &mut other.device_change);
+        swap(&mut self.identity_binding, &mut other.identity_binding);
+        swap(&mut self.transport_identity, &mut other.transport_identity);
+        swap(&mut self.quarantined_device, &mut other.quarantined_device);
     }
 }
 

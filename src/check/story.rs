@@ -7,7 +7,7 @@
 mod recordings;
 
 use super::{Flag, Judge, Verdict, Verdicts, View};
-use crate::bed::Bed;
+use crate::bed::{Bed, Bond};
 use crate::observation::{AgeBand, Device, ObsFlags, Observation, Report, Source, Span, TimeSource, Validity};
 use crate::population::Population;
 use crate::profile::Profile;
@@ -66,6 +66,8 @@ pub struct Story<C: Judge> {
     pub profile: Profile,
     pub source: Source,
     pub sender: u64,
+    /// What is known of the next message's identity.
+    pub bond: Bond,
     pub now: Timestamp,
     pub step_s: f64,
     pub params: Vec<Parameter>,
@@ -97,6 +99,7 @@ impl<C: Judge + Default> Story<C> {
                 ..Source::default()
             },
             sender: 1,
+            bond: Bond::NONE,
             now,
             step_s: 1.0,
             params: params.to_vec(),
@@ -141,7 +144,7 @@ impl<C: Judge + Default> Story<C> {
     pub fn send(&mut self, report: &Report) -> char {
         self.verdicts.clear();
         let view = View::message(self.now, report, &self.source, self.sender, &self.bed, &self.population, &self.profile);
-        self.check.judge(&mut self.state, &view, &mut self.verdicts);
+        self.check.judge(&mut self.state, &view.with_bond(&self.bond), &mut self.verdicts);
         let flag = self.flag();
         let doubted = self.verdicts.list.iter().filter(|v| v.flag == Flag::Fail).fold(ParamSet::EMPTY, |s, v| s.union(v.params));
         for o in &report.observations {

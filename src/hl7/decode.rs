@@ -29,6 +29,7 @@ use waves::Waves;
 
 pub mod alarms;
 pub mod codes;
+mod adt;
 pub mod identity;
 pub mod rows;
 pub mod scale;
@@ -240,14 +241,14 @@ impl Decoder {
         for sft in parts.software.into_iter().flatten() {
             identity::put_software(&mut report.software, sft);
         }
-        if report.kind == MessageKind::Adt {
-            detail(report, message, &parts, table);
-        }
 
         let connection = self.state.connection(source.connection);
         let zone = rule.and_then(|rule| self.advice.get(rule)).and_then(|advice| advice.zone.as_ref());
         let mut times = Times::new(&self.site, zone, source.zone_min, connection.near(received_at));
         report.sent_at = times.header(header.time);
+        if report.kind == MessageKind::Adt {
+            adt::detail(report, message, parts.pv1, &table.identity, &mut times);
+        }
         if let Some(sent_at) = report.sent_at {
             connection.sent = Some((sent_at, received_at));
         }
@@ -328,8 +329,16 @@ impl Decoder {
         }
         let connection = self.state.connection(source.connection);
         if parts.pid.is_some() || parts.pv1.is_some() {
-            connection.subject = Some(state::Known::keep(&report.subject, &report.devices[0].key));
-        } else if let Some(known) = &connection.subject {
+            let mut known = state::Known::keep(&report.subject, &report.devices[0].key);
+            if report.message_type == "ADT" && report.trigger == "A03" {
+                // The monitor discharged its patient: what comes next over this connection is nobody's yet.
+                known.forget_patient();
+            }
+            connection.subject = Some(known);
+            return;
+        }
+        report.identity_in_connection = true;
+        if let Some(known) = &connection.subject {
             known.fill(&mut report.subject);
             if report.devices[0].key.is_empty() {
                 report.devices[0].key.push_str(&known.device);
@@ -447,40 +456,6 @@ fn base(report: &Report, message: &Message<'_>) -> Base {
         _ => Kind::Other,
     };
     Base::Kind(kind)
-}
-
-/// What an ADT says beyond its first patient.
-fn detail(report: &mut Report, message: &Message<'_>, parts: &Parts<'_>, table: &Table) {
-    if let Some(pv1) = parts.pv1 {
-        identity::prior(&mut report.adt.prior, pv1, &table.identity);
-    }
-    let (mut patients, mut visits) = (0, 0);
-    for segment in message.segments() {
-        match segment.name() {
-            b"EVN" => {
-                let event = segment.field(1);
-                if !event.is_empty() && event.component(1).trimmed() != report.trigger.as_bytes() {
-                    report.flags.set(MessageFlags::EVENT_DIFFERS);
-                }
-            }
-            b"PID" => {
-                patients += 1;
-                match patients {
-                    1 => identity::aliases(&mut report.adt.aliases, segment),
-                    2 => identity::patient(&mut report.adt.second, segment, &table.identity),
-                    _ => {}
-                }
-            }
-            b"PV1" => {
-                visits += 1;
-                if visits == 2 {
-                    identity::place(&mut report.adt.second, segment, &table.identity);
-                }
-            }
-            b"MRG" if report.adt.merged.is_empty() => identity::merged(&mut report.adt.merged, segment),
-            _ => {}
-        }
-    }
 }
 
 /// XXH3-128 under the site's seed of everything but MSH-7 and MSH-10: tells bodies apart. Evidence is the journal's SHA-256.

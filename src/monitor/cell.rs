@@ -5,6 +5,7 @@ use crate::bed::Bed;
 use crate::check::States;
 use crate::episode::Episodes;
 use crate::fusion::Findings;
+use crate::observation::AgeBand;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,18 @@ pub(super) struct Cell {
     /// Who was discharged last (0: nobody named), and when.
     pub left: u64,
     pub left_at: Timestamp,
+    /// Whom ADT has in this bed (0: nobody), and when an ADT last spoke of it.
+    pub bound: u64,
+    pub adt_at: Timestamp,
+    /// Who was displaced by the last admission, should it be cancelled.
+    pub before: u64,
+    /// First and last ADT of the ward (at most a minute old).
+    pub ward_adt: (Timestamp, Timestamp),
+    /// Age band by birth date, and the category last sent.
+    pub born: AgeBand,
+    pub class: Option<AgeBand>,
+    /// Connection of the last message.
+    pub connection: u64,
     /// When the checks want to look, and when anything else is to be done.
     pub judge_at: Timestamp,
     pub house_at: Timestamp,
@@ -62,6 +75,13 @@ impl Cell {
             heard: false,
             left: 0,
             left_at: Timestamp::MIN,
+            bound: 0,
+            adt_at: Timestamp::MIN,
+            before: 0,
+            ward_adt: (Timestamp::MIN, Timestamp::MIN),
+            born: AgeBand::Unknown,
+            class: None,
+            connection: 0,
             judge_at: Timestamp::MAX,
             house_at: Timestamp::MAX,
             beat_at: Timestamp::MIN,

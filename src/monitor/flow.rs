@@ -1,10 +1,8 @@
 //! The way of a message and of a deadline through the core.
 
 use super::*;
+use crate::bed::Permit;
 use crate::hl7::dialect::hash32;
-
-/// Messages of a discharged patient count as late for so long, seconds: what is on its way through a gateway.
-const LATE_S: f64 = 60.0;
 
 impl Monitor {
     /// Fires every deadline up to and including `to`, each at its own time; the time never runs backwards.
@@ -132,23 +130,31 @@ impl Monitor {
         let (sender_hash, device_known, peer) = (sender.hash, Arc::clone(&sender.device), Arc::clone(&sender.peer));
         self.count(source, report, text, &peer, &device_known, at);
         let test = report.flags.has(MessageFlags::TEST);
-        let placed = matches!(report.kind, MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive);
-        if test || !(placed || report.kind == MessageKind::Ack) {
+        let judged = matches!(report.kind, MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive);
+        if test || !(judged || report.kind == MessageKind::Ack) {
             self.heard(None, report, &device_known, &peer, at);
         }
-        match report.kind {
-            MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive => {}
-            MessageKind::Adt => {
-                self.adt(source, report, at);
-                return;
-            }
-            MessageKind::Waveform | MessageKind::Query | MessageKind::Ack | MessageKind::Other => return,
+        let permit = self.gate.permit(source, &report.application, &report.facility);
+        let keyed = &self.keyed;
+        let quarantined = self.gate.quarantined(&report.devices, &device_known, |key| keyed.short("dev", &[key]));
+        let doubted = permit != Permit::Fits || quarantined;
+        if doubted && (!judged || test) {
+            // Whoever may not speak changes nothing either.
+            self.doubt_sender(source, report, sender_hash, &device_known, permit, quarantined, at);
+        } else if report.kind == MessageKind::Adt {
+            self.adt(source, report, sender_hash, at);
+        }
+        if !judged {
+            return;
         }
         let subject = &report.subject;
         let parts = [subject.point_of_care.as_str(), subject.room.as_str(), subject.bed.as_str()];
         let nowhere = parts.iter().all(|p| p.trim().is_empty());
         if report.kind == MessageKind::KeepAlive && nowhere && !test {
             self.heard(None, report, &device_known, &peer, at);
+            if doubted {
+                self.doubt_sender(source, report, sender_hash, &device_known, permit, quarantined, at);
+            }
             return;
         }
         let number = if test {
@@ -187,7 +193,8 @@ impl Monitor {
             let ward = self.cells[number as usize].bed.ward.clone();
             self.feed(&source.feed).ward(&ward);
         }
-        self.judge(number, source, sequence, report, sender_hash, &device_known, at);
+        let late = self.bind(number, source, report, permit, quarantined, at);
+        self.judge(number, source, sequence, report, sender_hash, &device_known, late, at);
     }
 
     /// Whether it is a copy of a message that was judged: same sender, same body, and the same id or within a minute. A body
@@ -232,36 +239,24 @@ impl Monitor {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn judge(&mut self, number: u32, source: &Source, sequence: u64, report: &Report, sender: u64, device: &str, at: Timestamp) {
-        let patient = self.keyed.patient(&report.subject.patient);
+    fn judge(
+        &mut self,
+        number: u32,
+        source: &Source,
+        sequence: u64,
+        report: &Report,
+        sender: u64,
+        device: &str,
+        late: bool,
+        at: Timestamp,
+    ) {
+        let bond = std::mem::take(&mut self.bond);
         let cell = &mut self.cells[number as usize];
-        if !cell.heard {
-            cell.heard = true;
-            cell.bed.begin_epoch(patient, cell.bed.age, at);
-            cell.bed.heard_at = at;
-        }
-        // What was on its way when the patient left is nobody's return.
-        let late = cell.bed.off && at.since_s(cell.left_at) <= LATE_S && (patient == 0 || patient == cell.left);
-        cell.bed.off = late;
-        let age = crate::population::age_band(report.subject.birth, report.subject.class, at);
-        if age != cell.bed.age && (report.subject.birth.is_some() || report.subject.class.is_some()) {
-            cell.bed.age = age;
-        }
-        if patient != 0 && patient != cell.bed.patient && !late {
-            if cell.bed.patient != 0 && report.kind == MessageKind::Vitals {
-                // Another patient: what was learned of the one before says nothing of this one.
-                cell.bed.begin_epoch(patient, age, at);
-                cell.states.begin_epoch();
-                cell.bed.patient = patient;
-            } else if cell.bed.patient == 0 {
-                cell.bed.patient = patient;
-            }
-        }
         let mut verdicts = std::mem::take(&mut self.verdicts);
         verdicts.clear();
         let profile = self.house.shelf.of_application(&report.application);
         {
-            let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile);
+            let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile).with_bond(&bond);
             self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);
         }
         if at < cell.grace_until {
@@ -287,7 +282,8 @@ impl Monitor {
         let mut whole = false;
         for verdict in &verdicts.list {
             doubted = doubted.union(verdict.params);
-            whole |= verdict.params.is_empty() && verdict.check.meta().rest != Assessment::Silence;
+            let told = verdict.check.meta().rest != Assessment::Silence && verdict.priority != Some(Priority::Info);
+            whole |= verdict.params.is_empty() && told;
         }
         let frozen = late
             || whole
@@ -314,8 +310,9 @@ impl Monitor {
         same(&mut cell.device, device);
         same(&mut cell.application, &report.application);
         self.verdicts = verdicts;
+        self.bond = bond;
         self.settle(number, at);
-        self.patient_elsewhere(number, if late { 0 } else { patient }, at);
+        self.tell_swap(number, at);
     }
 }
 

@@ -25,13 +25,15 @@ impl Monitor {
         let position = match self.wards.iter().position(|w| w.name.to_ascii_lowercase() == folded) {
             Some(position) => position,
             None => {
-                self.wards.push(Ward { name: ward.to_owned(), rev: 0, cells: Vec::new() });
+                self.wards.push(Ward { name: ward.to_owned(), rev: 0, cells: Vec::new(), adt: (Timestamp::MIN, Timestamp::MIN) });
                 self.wards.len() - 1
             }
         };
         self.wards[position].cells.push(number);
         let name = self.wards[position].name.clone();
-        self.cells.push(Cell::new(&name, bed, reserved, at));
+        let mut cell = Cell::new(&name, bed, reserved, at);
+        cell.ward_adt = self.wards[position].adt;
+        self.cells.push(cell);
         self.by_slug.insert(key, number);
         number
     }
@@ -41,9 +43,9 @@ impl Monitor {
         self.open_bed(ward, bed, true, at)
     }
 
-    /// The bed of a place as a message names it; `None`: it names none, or none that may be opened.
-    pub(super) fn locate(&mut self, source: &Source, parts: [&str; 3], at: Timestamp) -> Option<u32> {
-        let mut key = std::mem::take(&mut self.place_key);
+    /// The bed that a place is known to be. Leaves what it is compared by in `place_key`.
+    pub(super) fn placed(&mut self, source: &Source, parts: [&str; 3]) -> Option<u32> {
+        let key = &mut self.place_key;
         key.clear();
         for (n, part) in parts.iter().enumerate() {
             if n > 0 {
@@ -53,32 +55,39 @@ impl Monitor {
         }
         let bare = key.trim_end_matches('^').len();
         key.truncate(bare);
-        let mapped = self.places.get(key.as_str()).copied();
-        let found = mapped.or_else(|| {
-            // Places without a point of care lie in the listener's ward: they are kept apart by it.
-            key.push('\0');
-            key.push_str(&source.ward);
-            self.places.get(key.as_str()).copied()
-        });
-        let found = found.or_else(|| {
-            if self.house.settings.beds.map == MapMode::Strict {
-                return None;
+        if let Some(number) = self.places.get(key.as_str()) {
+            return Some(*number);
+        }
+        // Places without a point of care lie in the listener's ward: they are kept apart by it.
+        key.push('\0');
+        key.push_str(&source.ward);
+        self.places.get(key.as_str()).copied()
+    }
+
+    /// The bed of a place as a message names it, opened where it is new; `None`: it names none, or none that may be opened.
+    pub(super) fn locate(&mut self, source: &Source, parts: [&str; 3], at: Timestamp) -> Option<u32> {
+        if let Some(number) = self.placed(source, parts) {
+            return Some(number);
+        }
+        if self.house.settings.beds.map == MapMode::Strict {
+            return None;
+        }
+        let (ward, bed) = place::slug(parts[0], parts[1], parts[2])?;
+        let ward = if ward.is_empty() { source.ward.clone() } else { ward };
+        let key = place::key(&ward, &bed);
+        let number = match self.by_slug.get(&key).copied() {
+            Some(number) => number,
+            None if self.full() => return None,
+            None => {
+                let number = self.open_bed(&ward, &bed, false, at);
+                self.bed_opened(number, &key);
+                number
             }
-            let (ward, bed) = place::slug(parts[0], parts[1], parts[2])?;
-            let ward = if ward.is_empty() { source.ward.clone() } else { ward };
-            let known = self.by_slug.get(&place::key(&ward, &bed)).copied();
-            let number = match known {
-                Some(number) => number,
-                None if self.full() => return None,
-                None => self.open_bed(&ward, &bed, false, at),
-            };
-            if self.places.len() < 4 * self.beds_max() as usize {
-                self.places.insert(key.clone(), number);
-            }
-            Some(number)
-        });
-        self.place_key = key;
-        found
+        };
+        if self.places.len() < 4 * self.beds_max() as usize {
+            self.places.insert(self.place_key.clone(), number);
+        }
+        Some(number)
     }
 
     /// The bed that stands for a sender without a place.

@@ -2,6 +2,7 @@
 
 use super::cell::Cell;
 use super::feeds::FeedCounts;
+use super::identity::Registry;
 use super::inventory::Inventory;
 use super::{Answered, HostSeen, Monitor, RestoreError, Settings, Ward};
 use crate::alert::hex;
@@ -32,6 +33,7 @@ struct Snapshot<'a> {
     inventory: Cow<'a, Inventory>,
     answered: Cow<'a, VecDeque<Answered>>,
     hosts: Cow<'a, [HostSeen]>,
+    registry: Cow<'a, Registry>,
 }
 
 /// SHA-256 over every table and threshold that decides.
@@ -70,7 +72,7 @@ pub(super) fn model_hash(
 fn key(model: &str, settings: &Settings) -> String {
     let mut hash = Sha256::new();
     hash.update(model.as_bytes());
-    let decides = (&settings.site, &settings.zone, &settings.beds, &settings.senders, settings.publish_comments);
+    let decides = (&settings.site, &settings.zone, &settings.beds, &settings.senders, &settings.devices, settings.publish_comments);
     hash.update(format!("{decides:?}").as_bytes());
     hash.update(&settings.site_key);
     hex(&hash.finalize())
@@ -92,6 +94,7 @@ impl Monitor {
             inventory: Cow::Borrowed(&self.inventory),
             answered: Cow::Borrowed(&self.answered),
             hosts: Cow::Borrowed(&self.hosts),
+            registry: Cow::Borrowed(&self.registry),
         };
         postcard::to_stdvec(&snapshot).expect("plain data in memory is written")
     }
@@ -120,6 +123,7 @@ impl Monitor {
         monitor.inventory = s.inventory.into_owned();
         monitor.answered = s.answered.into_owned();
         monitor.hosts = s.hosts.into_owned();
+        monitor.registry = s.registry.into_owned();
         monitor.rebuild();
         Ok(monitor)
     }

@@ -555,7 +555,7 @@ fn configured_beds_come_first_and_a_strict_map_opens_no_other() {
     let beds = crate::config::Beds {
         map: MapMode::Strict,
         bed: vec![entry("A20", "ICU^^X1^^"), entry("A01", "icu^^a01")],
-        beds_max: None,
+        ..crate::config::Beds::default()
     };
     let mut w = Ward::with(Settings { site: "hsp1".into(), beds, ..Settings::default() });
     w.live(&["A01", "X1", "Z9"], 5);

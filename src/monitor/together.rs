@@ -141,32 +141,6 @@ impl Monitor {
         self.settle(number, at);
     }
 
-    /// One patient live in two beds.
-    pub(super) fn patient_elsewhere(&mut self, number: u32, patient: u64, at: Timestamp) {
-        let Some(check) = self.patients else { return };
-        if self.cells[number as usize].reserved {
-            return;
-        }
-        match self.fleet.heard(patient, number, at) {
-            Some(other) => {
-                let (a, b) = (self.cells[number as usize].bed.bed.clone(), self.cells[other as usize].bed.bed.clone());
-                let verdict = Verdict {
-                    hard: true,
-                    log10_e: 4.0,
-                    assessment: Some(Assessment::Identity),
-                    window_s: crate::fleet::PATIENT_S,
-                    args: [("a", Arg::Text(a)), ("b", Arg::Text(b))].into_iter().collect(),
-                    ..Verdict::new(check, ParamSet::EMPTY, at)
-                };
-                self.inject(number, verdict, at);
-            }
-            None if self.cells[number as usize].findings.row(check).is_some_and(|r| r.holds()) => {
-                self.inject_pass(number, check, at);
-            }
-            None => {}
-        }
-    }
-
     /// A person's command.
     pub fn handle_command(&mut self, command: &Command, at: Timestamp) {
         let at = self.advance(at);

@@ -66,7 +66,7 @@ pub fn put_software(out: &mut String, sft: Segment<'_>) {
 }
 
 /// Writes authority and id of a CX, joined by a NUL; whether there is an id.
-fn put_cx(out: &mut String, repetition: Field<'_>) -> bool {
+pub(super) fn put_cx(out: &mut String, repetition: Field<'_>) -> bool {
     let id = repetition.component(1);
     if id.is_empty() {
         return false;
@@ -104,24 +104,6 @@ pub fn patient(subject: &mut Subject, pid: Segment<'_>, identity: &Identity) {
     subject.birth = born(birth);
 }
 
-/// Every repetition of PID-3 that has an id.
-pub fn aliases(out: &mut Vec<String>, pid: Segment<'_>) {
-    const ALIASES_MAX: usize = 32;
-    for repetition in pid.field(3).repetitions().take(ALIASES_MAX) {
-        let mut alias = String::new();
-        if put_cx(&mut alias, repetition) {
-            out.push(alias);
-        }
-    }
-}
-
-/// MRG-1: the id that is merged away.
-pub fn merged(out: &mut String, mrg: Segment<'_>) {
-    if let Some(repetition) = mrg.field(1).repetitions().find(|r| !r.component(1).is_empty()) {
-        put_cx(out, repetition);
-    }
-}
-
 /// An id has a digit, no blank, and some measure: a name in PID-4 is none.
 fn looks_like_id(field: Field<'_>) -> bool {
     let raw = field.trimmed();
@@ -155,13 +137,35 @@ pub fn place(subject: &mut Subject, segment: Segment<'_>, identity: &Identity) {
         put(&mut subject.bed, field.subcomponent(1));
     }
     if let Some(field) = at(identity.class, &segment) {
-        // P (pediatric) spans from infants to adolescents: it narrows nothing down.
         subject.class = match field.trimmed() {
             b"A" => Some(AgeBand::Adult),
+            b"P" => Some(AgeBand::Child),
             b"N" => Some(AgeBand::Neonate),
-            _ => None,
+            words => category(words),
         };
+    } else if segment.is(b"PV1") {
+        // PV1-18 is the site's own table: only whole words are believed. PV1-2 has no age (its N is "not applicable").
+        subject.class = category(segment.field(18).component(1).trimmed());
     }
+}
+
+/// A patient category in words.
+fn category(word: &[u8]) -> Option<AgeBand> {
+    const WORDS: [(&str, AgeBand); 9] = [
+        ("ADULT", AgeBand::Adult),
+        ("ADU", AgeBand::Adult),
+        ("PEDIATRIC", AgeBand::Child),
+        ("PAEDIATRIC", AgeBand::Child),
+        ("PED", AgeBand::Child),
+        ("NEONATE", AgeBand::Neonate),
+        ("NEONATAL", AgeBand::Neonate),
+        ("NEO", AgeBand::Neonate),
+        ("NEWBORN", AgeBand::Neonate),
+    ];
+    if word.is_empty() {
+        return None;
+    }
+    WORDS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes())).map(|(_, class)| *class)
 }
 
 /// PV1-6, in the layout of PV1-3.

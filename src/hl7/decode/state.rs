@@ -102,6 +102,12 @@ impl Known {
             device: device.to_owned(),
         }
     }
+    /// Keeps the place and the device alone.
+    pub fn forget_patient(&mut self) {
+        self.patient.clear();
+        self.birth = None;
+        self.class = None;
+    }
     /// Says it again for a message that says nothing itself.
     pub fn fill(&self, subject: &mut Subject) {
         subject.patient.push_str(&self.patient);

@@ -86,6 +86,17 @@ impl<'z, 'm> Times<'z, 'm> {
         told
     }
 
+    /// Reads a time that is none of the values': its offset says nothing of theirs.
+    pub fn aside(&mut self, field: Field<'m>) -> Option<Timestamp> {
+        let kept = (self.first_offset, self.differ);
+        let told = self.read(field);
+        (self.first_offset, self.differ) = kept;
+        match told {
+            Told::At { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
     fn parse(&mut self, raw: &[u8]) -> Told {
         let read = match Dtm::parse(raw) {
             Ok(read) => read,

@@ -1,0 +1,123 @@
+//! Who may speak: the site's list of senders and its quarantined devices. Look-ups only; nothing here is state.
+
+use crate::bed::Permit;
+use crate::config::{DeviceState, Devices, SenderBook, SenderRule, Senders};
+use crate::observation::{Device, Source};
+use rustc_hash::FxHashMap;
+
+/// Devices whose state is remembered at most; when full, all are looked up anew.
+const KNOWN_MAX: usize = 16_384;
+
+/// The list at work.
+#[derive(Debug)]
+pub(super) struct Gate {
+    closed: bool,
+    list: SenderBook,
+    /// The same rules without what they demand of the transport, and what that was.
+    loose: SenderBook,
+    demands: Vec<bool>,
+    /// Quarantined entries alone.
+    devices: Devices,
+    known: FxHashMap<String, bool>,
+}
+
+impl Gate {
+    pub fn new(senders: &Senders, devices: &Devices) -> Gate {
+        let bare = |rule: &SenderRule| SenderRule { certificate: None, encrypted: false, ..rule.clone() };
+        let loose = Senders { closed: senders.closed, sender: senders.sender.iter().map(bare).collect() };
+        let quarantined = devices.device.iter().filter(|d| d.state == DeviceState::Quarantined).cloned().collect();
+        Gate {
+            closed: senders.closed,
+            demands: senders.sender.iter().map(|rule| rule.encrypted).collect(),
+            list: SenderBook::new(senders.clone()),
+            loose: SenderBook::new(loose),
+            devices: Devices { device: quarantined, ..Devices::default() },
+            known: FxHashMap::default(),
+        }
+    }
+
+    /// How a sender stands to the list.
+    pub fn permit(&mut self, source: &Source, application: &str, facility: &str) -> Permit {
+        if self.list.senders().sender.is_empty() || self.list.position(source, application, facility).is_some() {
+            return Permit::Fits;
+        }
+        match self.loose.position(source, application, facility) {
+            Some(at) if self.demands[at] && !source.encrypted => Permit::Plain,
+            Some(_) => Permit::Certificate,
+            None if self.closed => Permit::Unlisted,
+            None => Permit::Fits,
+        }
+    }
+
+    /// Whether one of these devices was declared quarantined. `published` makes the hash of a key; of a device that names none,
+    /// `own` is the sender's.
+    pub fn quarantined(&mut self, devices: &[Device], own: &str, published: impl Fn(&str) -> String) -> bool {
+        if self.devices.device.is_empty() {
+            return false;
+        }
+        devices.iter().any(|device| {
+            let name = if device.key.is_empty() { own } else { device.key.as_str() };
+            if let Some(known) = self.known.get(name) {
+                return *known;
+            }
+            let hash = if device.key.is_empty() { own.to_owned() } else { published(&device.key) };
+            let found = self.devices.entry(&device.key, &hash).is_some();
+            if self.known.len() >= KNOWN_MAX {
+                self.known.clear();
+            }
+            self.known.insert(name.to_owned(), found);
+            found
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DeviceEntry;
+
+    #[test]
+    fn a_closed_list_says_what_is_missing() {
+        let rule = |app: &str| SenderRule { application: Some(app.into()), ..SenderRule::default() };
+        let tls = SenderRule { encrypted: true, ..rule("TLS") };
+        let cert = SenderRule { certificate: Some("gw".into()), ..rule("CERT") };
+        let list = Senders { closed: true, sender: vec![rule("A"), tls, cert] };
+        let mut gate = Gate::new(&list, &Devices::default());
+        let plain = Source::default();
+        let shown = |cn: &str| Source { encrypted: true, certificate: Some(format!("CN={cn} sha256:00")), ..Source::default() };
+        assert_eq!(gate.permit(&plain, "A", ""), Permit::Fits);
+        assert_eq!(gate.permit(&plain, "B", ""), Permit::Unlisted);
+        assert_eq!(gate.permit(&plain, "TLS", ""), Permit::Plain);
+        assert_eq!(gate.permit(&shown("x"), "TLS", ""), Permit::Fits);
+        assert_eq!(gate.permit(&plain, "CERT", ""), Permit::Certificate);
+        assert_eq!(gate.permit(&shown("other"), "CERT", ""), Permit::Certificate);
+        assert_eq!(gate.permit(&shown("gw"), "CERT", ""), Permit::Fits);
+        let mut open = Gate::new(&Senders { closed: false, ..list }, &Devices::default());
+        assert_eq!(open.permit(&plain, "B", ""), Permit::Fits, "an open list only says how to read them");
+        assert_eq!(open.permit(&plain, "TLS", ""), Permit::Plain);
+    }
+
+    #[test]
+    fn a_quarantined_device_is_known_by_any_of_its_names_and_one_in_service_is_none() {
+        let entry = |id: &str, state| DeviceEntry { id: id.into(), state, ..DeviceEntry::default() };
+        let devices = Devices {
+            device: vec![
+                entry("00:a0:37:00:00:01", DeviceState::Quarantined),
+                entry("dev-aa", DeviceState::Quarantined),
+                entry("SN1", DeviceState::Service),
+            ],
+            ..Devices::default()
+        };
+        let mut gate = Gate::new(&Senders::default(), &devices);
+        let named = |key: &str| vec![Device::default(), Device { key: key.into(), ..Device::default() }];
+        let hash = |key: &str| if key == "X" { "dev-aa".to_owned() } else { "dev-bb".to_owned() };
+        assert!(gate.quarantined(&named("00A037000001"), "dev-cc", hash));
+        assert!(gate.quarantined(&named("X"), "dev-cc", hash));
+        assert!(gate.quarantined(&[Device::default()], "dev-aa", hash), "a sender without a device id");
+        assert!(!gate.quarantined(&named("SN1"), "dev-cc", hash));
+        for n in 0..40_000 {
+            gate.quarantined(&named(&n.to_string()), "dev-cc", hash);
+        }
+        assert!(gate.known.len() <= KNOWN_MAX);
+    }
+}
