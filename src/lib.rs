@@ -23,6 +23,7 @@ pub mod bed;
 pub mod charset;
 pub mod check;
 pub mod cli;
+pub mod clockwork;
 pub mod command;
 pub mod config;
 pub mod document;

@@ -13,7 +13,9 @@
 
 use crate::alert::{AlertEvent, AlertState, Cause, DeviceEvent, DeviceEventKind, EventKind};
 use crate::bed::Bed;
+use crate::check::limit_change::Wider;
 use crate::check::{Arg, Assessment, CheckId, Priority, Verdict, Verdicts, View};
+use crate::clockwork::{Clocks, Reading};
 use crate::command::{Command, Refusal, Response, Verb};
 use crate::config::MapMode;
 use crate::episode::{Desk, Note};
@@ -31,6 +33,7 @@ use cell::Cell;
 use rustc_hash::FxHashMap;
 use senders::Keyed;
 use serde::{Deserialize, Serialize};
+use skew::{ClockNotice, Zones};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -40,10 +43,12 @@ mod cell;
 mod documents;
 mod feeds;
 mod flow;
+mod limits;
 mod places;
 mod resent;
 mod senders;
 mod settings;
+mod skew;
 mod snapshot;
 mod together;
 
@@ -131,6 +136,11 @@ pub struct Monitor {
     feeds: BTreeMap<String, FeedCounts>,
     devices: BTreeMap<String, Device>,
     answered: VecDeque<Answered>,
+    clocks: Clocks,
+    clock_notice: ClockNotice,
+    /// Beds whose alarm limits were widened lately, and where the notice of it stands.
+    wider: Wider,
+    wider_place: Option<u32>,
     // What follows is made anew from the above.
     /// Place as sent, folded, to the bed; configured places from the beginning.
     places: FxHashMap<String, u32>,
@@ -145,6 +155,10 @@ pub struct Monitor {
     report: Report,
     verdicts: Verdicts,
     place_key: String,
+    zones: Zones,
+    /// Of the message that is being judged: what is known of its time, and `dev-…` of its sender.
+    reading: Reading,
+    device_name: Arc<str>,
     /// M03 and P08, where the catalogue has them.
     silence: Option<CheckId>,
     patients: Option<CheckId>,
@@ -225,6 +239,7 @@ impl Monitor {
         }
         let model = snapshot::model_hash(&settings, &population, &shelf);
         let keyed = Keyed::new(&settings.site_key);
+        let zones = Zones::of(&settings);
         decoder.set_body_key(keyed.body_key());
         let house = House {
             zone: jiff::tz::TimeZoneDatabase::bundled().get(&settings.zone).unwrap_or(jiff::tz::TimeZone::UTC),
@@ -247,6 +262,10 @@ impl Monitor {
             feeds: BTreeMap::new(),
             devices: BTreeMap::new(),
             answered: VecDeque::new(),
+            clocks: Clocks::default(),
+            clock_notice: ClockNotice::default(),
+            wider: Wider::default(),
+            wider_place: None,
             places: FxHashMap::default(),
             by_slug: FxHashMap::default(),
             alerts: FxHashMap::default(),
@@ -257,6 +276,9 @@ impl Monitor {
             report: Report::default(),
             verdicts: Verdicts::default(),
             place_key: String::new(),
+            zones,
+            reading: Reading::default(),
+            device_name: Arc::from(""),
             silence: CheckId::from_id("M03"),
             patients: CheckId::from_id("P08"),
         };

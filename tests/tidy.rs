@@ -13,6 +13,7 @@ const ORDER: &[&str] = &[
     "mllp",
     "hl7",
     "stats",
+    "clockwork",
     "population",
     "profile",
     "bed",

@@ -9,6 +9,7 @@
 //! nothing, and nothing at all when it could not look.
 
 use crate::bed::Bed;
+use crate::clockwork::Reading;
 use crate::observation::{Observation, Report, Source};
 use crate::population::Population;
 use crate::profile::Profile;
@@ -324,6 +325,8 @@ pub struct View<'a> {
     pub profile: &'a Profile,
     /// The new measurements of `report`.
     pub fresh: Fresh,
+    /// What the message's own time is to those before it.
+    pub clock: Reading,
 }
 
 impl<'a> View<'a> {
@@ -338,12 +341,24 @@ impl<'a> View<'a> {
         profile: &'a Profile,
     ) -> View<'a> {
         let fresh = Fresh::of(report, bed, profile);
-        View { now, report: Some(report), source: Some(source), sender, bed, population, profile, fresh }
+        let clock = Reading::default();
+        View { now, report: Some(report), source: Some(source), sender, bed, population, profile, fresh, clock }
+    }
+
+    /// With what is known of the message's time: values of the past are no new measurements.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Reading) -> View<'a> {
+        self.clock = clock;
+        if !clock.is_live() {
+            self.fresh = Fresh::default();
+        }
+        self
     }
 
     /// A deadline came.
     pub fn moment(now: Timestamp, bed: &'a Bed, population: &'a Population, profile: &'a Profile) -> View<'a> {
-        View { now, report: None, source: None, sender: 0, bed, population, profile, fresh: Fresh::default() }
+        let (fresh, clock) = (Fresh::default(), Reading::default());
+        View { now, report: None, source: None, sender: 0, bed, population, profile, fresh, clock }
     }
 
     /// Parameters with a new measurement.
@@ -361,6 +376,11 @@ impl<'a> View<'a> {
 
     /// Every new measurement, all channels.
     pub fn all_fresh(&self) -> impl Iterator<Item = &'a Observation> + '_ {
+        self.unheard().filter(|_| self.clock.is_live())
+    }
+
+    /// Every row that was not heard before, of the present or of the past.
+    pub fn unheard(&self) -> impl Iterator<Item = &'a Observation> + '_ {
         let rows: &'a [Observation] = self.report.map_or(&[], |r| &r.observations);
         rows.iter().filter(|o| is_fresh(o, self.bed, self.profile))
     }
@@ -517,6 +537,12 @@ catalogue! {
         flat_line
         control_id_reuse
         second_sender
+        clock_shift
+        impossible_latency
+        cadence_change
+        alarm_value_coherence
+        limit_change
+        alarm_flood
     ;
     others:
         mass_silence
@@ -541,6 +567,9 @@ impl States {
         self.code_conflict = before.code_conflict;
         self.control_id_reuse = before.control_id_reuse;
         self.second_sender = before.second_sender;
+        self.cadence_change = before.cadence_change;
+        self.alarm_value_coherence = before.alarm_value_coherence.of_sender();
+        self.alarm_flood = before.alarm_flood;
     }
 }
 

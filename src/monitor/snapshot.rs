@@ -2,9 +2,12 @@
 
 use super::cell::Cell;
 use super::feeds::FeedCounts;
+use super::skew::ClockNotice;
 use super::{Answered, Device, Monitor, RestoreError, Settings, Ward};
 use crate::alert::hex;
 use crate::check::CATALOGUE;
+use crate::check::limit_change::Wider;
+use crate::clockwork::Clocks;
 use crate::fleet::Fleet;
 use crate::hl7::decode::State as DecoderState;
 use crate::hl7::dialect::EMBEDDED;
@@ -30,6 +33,10 @@ struct Snapshot<'a> {
     feeds: Cow<'a, BTreeMap<String, FeedCounts>>,
     devices: Cow<'a, BTreeMap<String, Device>>,
     answered: Cow<'a, VecDeque<Answered>>,
+    clocks: Cow<'a, Clocks>,
+    clock_notice: Cow<'a, ClockNotice>,
+    wider: Cow<'a, Wider>,
+    wider_place: Option<u32>,
 }
 
 /// SHA-256 over every table and threshold that decides.
@@ -88,6 +95,10 @@ impl Monitor {
             feeds: Cow::Borrowed(&self.feeds),
             devices: Cow::Borrowed(&self.devices),
             answered: Cow::Borrowed(&self.answered),
+            clocks: Cow::Borrowed(&self.clocks),
+            clock_notice: Cow::Borrowed(&self.clock_notice),
+            wider: Cow::Borrowed(&self.wider),
+            wider_place: self.wider_place,
         };
         postcard::to_stdvec(&snapshot).expect("plain data in memory is written")
     }
@@ -115,6 +126,10 @@ impl Monitor {
         monitor.feeds = s.feeds.into_owned();
         monitor.devices = s.devices.into_owned();
         monitor.answered = s.answered.into_owned();
+        monitor.clocks = s.clocks.into_owned();
+        monitor.clock_notice = s.clock_notice.into_owned();
+        monitor.wider = s.wider.into_owned();
+        monitor.wider_place = s.wider_place;
         monitor.rebuild();
         Ok(monitor)
     }
