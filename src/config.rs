@@ -12,7 +12,7 @@ mod devices;
 mod senders;
 
 pub use devices::{DeviceEntry, DeviceState, Devices};
-pub use senders::{SenderRule, Senders};
+pub use senders::{Network, SenderBook, SenderRule, Senders};
 
 /// `vitalguard.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -457,6 +457,7 @@ impl Config {
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Found(Vec::new());
         found.slug("site", &self.site);
+        found.zone("zone", Some(&self.zone));
         self.listener_problems(&mut found);
         self.mqtt_problems(&mut found);
         self.bed_problems(&mut found);
@@ -479,6 +480,8 @@ impl Config {
             if !feeds.insert(&mllp.feed) {
                 found.add(key("feed"), format!("{} is the name of an earlier listener, too", mllp.feed));
             }
+            found.zone(&key("zone"), mllp.zone.as_deref());
+            found.dialect(&key("dialect"), mllp.dialect.as_deref());
             found.plaintext(&key("listen"), mllp.listen, mllp.tls.is_some(), mllp.plaintext);
             addresses.push((key("listen"), mllp.listen));
             if !(1024..=256 << 20).contains(&mllp.frame_bytes_max) {
@@ -685,6 +688,18 @@ impl Found {
             self.add(key, format!("{text:?} is no slug: letters, digits, _ and -, 1 to 32 of them"));
         } else if text.starts_with('_') {
             self.add(key, format!("{text:?}: names that begin with _ are reserved"));
+        }
+    }
+    fn zone(&mut self, key: &str, name: Option<&str>) {
+        if let Some(name) = name.filter(|name| crate::hl7::time::Zone::named(name).is_none()) {
+            self.add(key, format!("{name:?} is no time zone: an IANA name is needed (Europe/Berlin, UTC)"));
+        }
+    }
+    fn dialect(&mut self, key: &str, name: Option<&str>) {
+        let known = || crate::hl7::dialect::EMBEDDED.iter().map(|(file, _)| file.strip_suffix(".toml").unwrap_or(file));
+        if let Some(name) = name.filter(|name| !known().any(|known| known == *name)) {
+            let names: Vec<&str> = known().collect();
+            self.add(key, format!("there is no dialect {name:?}; known are {}", names.join(", ")));
         }
     }
     fn positive(&mut self, key: impl Into<String>, value: f64) {

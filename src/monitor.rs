@@ -17,7 +17,7 @@ use crate::check::limit_change::Wider;
 use crate::check::{Arg, Assessment, CheckId, Priority, Verdict, Verdicts, View};
 use crate::clockwork::{Clocks, Reading};
 use crate::command::{Command, Refusal, Response, Verb};
-use crate::config::MapMode;
+use crate::config::{MapMode, SenderBook};
 use crate::episode::{Desk, Note};
 use crate::fleet::{Fleet, Raise};
 use crate::fusion::Origin;
@@ -125,6 +125,8 @@ pub enum RestoreError {
 pub struct Monitor {
     house: House,
     decoder: Decoder,
+    /// Which of the site's rules fits whom.
+    book: SenderBook,
     keyed: Keyed,
     /// The time of the last input.
     now: Timestamp,
@@ -231,8 +233,10 @@ impl Monitor {
     pub fn new(settings: Settings) -> Monitor {
         let tables = Arc::new(Tables::embedded());
         let mut decoder = Decoder::new(&settings.zone, Arc::clone(&tables))
-            .or_else(|_| Decoder::new("UTC", tables))
+            .or_else(|_| Decoder::new("UTC", Arc::clone(&tables)))
             .expect("UTC is a zone of every database");
+        decoder.set_advice(settings.senders.advice(&tables));
+        let book = SenderBook::new(settings.senders.clone());
         let (population, mut shelf) = (Population::default(), Shelf::default());
         if settings.profiles == crate::config::Profiles::Reviewed {
             shelf.require_review();
@@ -253,6 +257,7 @@ impl Monitor {
         let mut monitor = Monitor {
             house,
             decoder,
+            book,
             keyed,
             now: Timestamp::MIN,
             started: false,

@@ -448,6 +448,8 @@ pub struct Report {
     pub kind: MessageKind,
     /// Name of the dialect that was chosen.
     pub dialect: &'static str,
+    /// Number of the site's sender rule that fitted; `None`: none did, or there are none.
+    pub rule: Option<u16>,
     /// MSH-3 and MSH-4 as sent.
     pub application: String,
     pub facility: String,
@@ -489,6 +491,7 @@ impl Report {
     pub fn clear(&mut self) {
         self.kind = MessageKind::Other;
         self.dialect = "";
+        self.rule = None;
         self.application.clear();
         self.facility.clear();
         self.software.clear();

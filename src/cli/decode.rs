@@ -144,7 +144,7 @@ fn file(
             }
         };
         // The time of receipt of a recorded message is not known; its own is the nearest thing to it.
-        let received_at = decoder.sent_at(&message, source).unwrap_or(Timestamp::from_ms(0));
+        let received_at = decoder.sent_at(None, &message, source).unwrap_or(Timestamp::from_ms(0));
         decoder.decode(&message, source, received_at, &mut report);
         if as_json {
             for row in show::rows(&report) {

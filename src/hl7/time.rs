@@ -73,7 +73,12 @@ impl Zone {
             let offset = cursor.offset().ok()?;
             return (cursor.at == text.len()).then_some(Zone::Offset(offset));
         }
-        jiff::tz::TimeZone::get(text).ok().map(Zone::Named)
+        Zone::named(text)
+    }
+
+    /// A zone by its IANA name alone, by the embedded database: the same rules on every machine.
+    pub fn named(name: &str) -> Option<Zone> {
+        jiff::tz::TimeZoneDatabase::bundled().get(name).ok().map(Zone::Named)
     }
 }
 

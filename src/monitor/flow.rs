@@ -101,7 +101,8 @@ impl Monitor {
         let mut report = std::mem::take(&mut self.report);
         match Message::read(bytes, &mut scratch) {
             Ok(message) => {
-                self.decoder.decode(&message, source, at, &mut report);
+                let rule = self.book.of(source, &message);
+                self.decoder.decode_by(rule, &message, source, at, &mut report);
                 let text = message.text();
                 self.report(source, sequence, &mut report, text, at);
             }

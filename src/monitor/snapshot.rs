@@ -75,7 +75,8 @@ pub(super) fn model_hash(
 fn key(model: &str, settings: &Settings) -> String {
     let mut hash = Sha256::new();
     hash.update(model.as_bytes());
-    hash.update(format!("{:?}", (&settings.site, &settings.zone, &settings.beds, settings.publish_comments)).as_bytes());
+    let decides = (&settings.site, &settings.zone, &settings.beds, &settings.senders, settings.publish_comments);
+    hash.update(format!("{decides:?}").as_bytes());
     hash.update(&settings.site_key);
     hex(&hash.finalize())
 }

@@ -4,6 +4,7 @@
 //! one that was silent longest is forgotten for a new one; [`HOLDS_MAX`] places with a technical alarm, the one that would end
 //! first goes.
 
+use super::times::Near;
 use crate::observation::{AgeBand, Subject};
 use crate::time::Timestamp;
 use crate::vital::ParamSet;
@@ -34,7 +35,19 @@ pub struct Connection {
     pub dialect: String,
     /// Whom the connection's values belong to, where the dialect keeps identity in the connection.
     pub subject: Option<Known>,
+    /// The last MSH-7, and when it was received.
+    pub sent: Option<(Timestamp, Timestamp)>,
     used: u64,
+}
+
+impl Connection {
+    /// What MSH-7 of a message that is received now is expected to be.
+    pub fn near(&self, received_at: Timestamp) -> Near {
+        match self.sent {
+            Some((sent_at, received)) => Near { at: sent_at.plus_ms(received_at.since_ms(received).max(0)), last: Some(sent_at) },
+            None => Near { at: received_at, last: None },
+        }
+    }
 }
 
 /// An identity that outlives its message.
@@ -93,6 +106,14 @@ impl State {
         let connection = self.connections.entry(number).or_default();
         connection.used = self.messages;
         connection
+    }
+
+    /// The last MSH-7 of a connection, for a message whose time of receipt is not known.
+    pub(super) fn last_sent(&self, number: u64) -> Near {
+        match self.connections.get(&number).and_then(|connection| connection.sent) {
+            Some((sent_at, _)) => Near { at: sent_at, last: Some(sent_at) },
+            None => Near { at: Timestamp::MIN, last: None },
+        }
     }
 
     /// Forgets a connection and all that lived in it.
