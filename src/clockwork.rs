@@ -170,12 +170,6 @@ impl Hands {
         hand.heard_at = at;
         hand
     }
-
-    /// The learned latency of a sender here, milliseconds.
-    pub fn level_ms(&self, sender: u64) -> Option<i64> {
-        let hand = self.hands.iter().find(|h| h.sender == sender)?;
-        hand.latency.median().filter(|_| hand.latency.count() >= NEEDED)
-    }
 }
 
 /// The own times of one sender at one bed.
@@ -554,40 +548,6 @@ pub fn changes_near(zones: &[jiff::tz::TimeZone], at: Timestamp) -> bool {
     zones
         .iter()
         .any(|zone| zone.following(start).next().is_some_and(|next| Timestamp::from_ms(next.timestamp().as_millisecond()) <= to))
-}
-
-/// The hour that a zone's clocks show twice: the instant at which they are set back, and by how much, milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fold {
-    pub at: Timestamp,
-    pub by_ms: i64,
-}
-
-impl Fold {
-    /// The fold within a day of an instant.
-    pub fn near(zone: &jiff::tz::TimeZone, at: Timestamp) -> Option<Fold> {
-        let start = jiff::Timestamp::from_millisecond(at.ms().saturating_sub(DST_NEAR_MS)).ok()?;
-        let change = zone.following(start).next()?.timestamp();
-        let change_ms = change.as_millisecond();
-        if change_ms > at.ms() + DST_NEAR_MS {
-            return None;
-        }
-        let before = jiff::Timestamp::from_millisecond(change_ms - 1).ok()?;
-        let by_ms = i64::from(zone.to_offset(before).seconds() - zone.to_offset(change).seconds()) * 1000;
-        (by_ms > 0).then_some(Fold { at: Timestamp::from_ms(change_ms), by_ms })
-    }
-
-    /// Of the two instants that a repeated time can mean, the one that continues at this latency.
-    pub fn continued(self, time: Timestamp, received: Timestamp, level_ms: i64) -> Timestamp {
-        let past = time.since_ms(self.at);
-        let other = match past {
-            p if (-self.by_ms..0).contains(&p) => time.plus_ms(self.by_ms),
-            p if (0..self.by_ms).contains(&p) => time.plus_ms(-self.by_ms),
-            _ => return time,
-        };
-        let off = |t: Timestamp| (received.since_ms(t) - level_ms).abs();
-        if off(other) < off(time) { other } else { time }
-    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use cell::Cell;
 use rustc_hash::FxHashMap;
 use senders::Keyed;
 use serde::{Deserialize, Serialize};
-use skew::{ClockNotice, Zones};
+use skew::ClockNotice;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -157,7 +157,8 @@ pub struct Monitor {
     report: Report,
     verdicts: Verdicts,
     place_key: String,
-    zones: Zones,
+    /// Zones whose changes of time are known.
+    zones: Vec<jiff::tz::TimeZone>,
     /// Of the message that is being judged: what is known of its time, and `dev-…` of its sender.
     reading: Reading,
     device_name: Arc<str>,
@@ -243,7 +244,7 @@ impl Monitor {
         }
         let model = snapshot::model_hash(&settings, &population, &shelf);
         let keyed = Keyed::new(&settings.site_key);
-        let zones = Zones::of(&settings);
+        let zones = skew::zones(&settings);
         decoder.set_body_key(keyed.body_key());
         let house = House {
             zone: jiff::tz::TimeZoneDatabase::bundled().get(&settings.zone).unwrap_or(jiff::tz::TimeZone::UTC),

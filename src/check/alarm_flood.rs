@@ -24,7 +24,7 @@ declare_check! {
         alarms: f64 = 10.0;
         /// And more than this multiple of the own rate, 1. Lower: busy hours are told. Design choice.
         times_usual: f64 = 5.0;
-        /// Rate before one is learned, alarms a day. Drew 2014.
+        /// Rate before one is learned, alarms a day. Higher: the first flood of a bed is not told. Drew 2014.
         usual_per_day: f64 = 187.0;
     }
 }

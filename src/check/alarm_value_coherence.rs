@@ -30,7 +30,7 @@ declare_check! {
         slack_s: f64 = 30.0;
         /// A pause that is not said again is over after, s. Lower: a long pause is told. Higher: alarms that were switched off hide. Design choice.
         pause_s: f64 = 900.0;
-        /// A technical alarm excuses its parameter for, s. Philips manual: held up to 60 s.
+        /// A technical alarm excuses its parameter for, s. Lower: a cuff on the arm of the probe is told. Philips manual: held up to 60 s.
         technical_s: f64 = 60.0;
         /// An alarm without a value that is not said again is over after, s. Lower: a sender that says its alarms once is not judged. Design choice.
         forget_s: f64 = 600.0;

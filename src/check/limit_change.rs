@@ -27,7 +27,7 @@ declare_check! {
         beds: f64 = 3.0;
         /// Within, s. Higher: a ward round is told. Design choice.
         window_s: f64 = 600.0;
-        /// A change past the present value is told for, s. Lower than the annunciation delay: never shown. Design choice.
+        /// A change past the present value is told for, s. Lower: below the annunciation delay it is never shown. Design choice.
         told_s: f64 = 120.0;
     }
 }

@@ -2,40 +2,20 @@
 //! once, at the installation (`_site`), however many beds it speaks for. A sender of one bed alone is told of by that bed's P05.
 
 use super::*;
-use crate::clockwork::{self, Fold, From, NEWS_S, News, Pace, Reading, Step, StepKind};
-use crate::observation::{ObsFlags, TimeSource};
+use crate::clockwork::{self, From, NEWS_S, News, Pace, Reading, Step, StepKind};
+use crate::observation::ObsFlags;
 
-/// What is made anew from settings and time.
-#[derive(Debug, Default)]
-pub(super) struct Zones {
-    /// The site's zone and every zone that a sender is known to write in.
-    zones: Vec<jiff::tz::TimeZone>,
-    /// The hour that comes twice, and until when that was looked up.
-    fold: Option<Fold>,
-    looked_until: Timestamp,
-}
-
-impl Zones {
-    pub fn of(settings: &Settings) -> Zones {
-        let base = jiff::tz::TimeZoneDatabase::bundled();
-        let names =
-            std::iter::once(settings.zone.as_str()).chain(settings.senders.sender.iter().filter_map(|rule| rule.zone.as_deref()));
-        let mut zones: Vec<jiff::tz::TimeZone> = Vec::new();
-        for zone in names.filter_map(|name| base.get(name).ok()) {
-            if !zones.contains(&zone) {
-                zones.push(zone);
-            }
+/// The site's zone and every zone that a sender is known to write in: on which dates clocks are set.
+pub(super) fn zones(settings: &Settings) -> Vec<jiff::tz::TimeZone> {
+    let base = jiff::tz::TimeZoneDatabase::bundled();
+    let of_senders = settings.senders.sender.iter().filter_map(|rule| rule.zone.as_deref());
+    let mut zones: Vec<jiff::tz::TimeZone> = Vec::new();
+    for zone in std::iter::once(settings.zone.as_str()).chain(of_senders).filter_map(|name| base.get(name).ok()) {
+        if !zones.contains(&zone) {
+            zones.push(zone);
         }
-        Zones { zones, fold: None, looked_until: Timestamp::MIN }
     }
-
-    fn fold(&mut self, zone: &jiff::tz::TimeZone, at: Timestamp) -> Option<Fold> {
-        if at >= self.looked_until {
-            self.fold = Fold::near(zone, at);
-            self.looked_until = at.plus_s(3600.0);
-        }
-        self.fold
-    }
+    zones
 }
 
 /// Notices about senders' clocks that stand at the installation.
@@ -46,20 +26,12 @@ pub(super) struct ClockNotice {
 }
 
 impl Monitor {
-    /// Reads the time of a bed's message. A time that the end of summer time makes ambiguous is continued first.
-    pub(super) fn clock(&mut self, number: u32, source: &Source, sender: u64, report: &mut Report, at: Timestamp) -> Reading {
+    /// Reads the time of a bed's message.
+    pub(super) fn clock(&mut self, number: u32, source: &Source, sender: u64, report: &Report, at: Timestamp) -> Reading {
         let device = Arc::clone(&self.device_name);
         let cell = &mut self.cells[number as usize];
-        if let Some(fold) = self.zones.fold(&self.house.zone, at) {
-            let level_ms = cell.hands.level_ms(sender).unwrap_or(0);
-            for o in &mut report.observations {
-                if o.flags.has(ObsFlags::ZONE_ASSUMED) && !matches!(o.time_source, TimeSource::Received) {
-                    o.effective_at = fold.continued(o.effective_at, at, level_ms);
-                }
-            }
-        }
         let from = From { sender, device: &device, bed: number };
-        let zones = &self.zones.zones;
+        let zones = &self.zones;
         let (reading, news) = self.clocks.hear(from, &mut cell.hands, report, at, |at| clockwork::changes_near(zones, at));
         match reading.pace {
             Pace::Late => self.feed(&source.feed).mark("late"),
