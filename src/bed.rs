@@ -136,6 +136,8 @@ pub struct Stream {
     pub accepted: u64,
     /// OBX-6 of the newest usable value, hashed.
     pub unit_hash: u32,
+    /// The bedside monitor's alarm limits as last sent (OBX-7), canonical unit; NaN for a side that was not.
+    pub limits: (f64, f64),
     /// Interval between new values, by their own time.
     pub cadence: Cadence,
     /// Average and spread of the last minute.
@@ -172,6 +174,7 @@ impl Stream {
             heard_at: at,
             accepted: 0,
             unit_hash: 0,
+            limits: (f64::NAN, f64::NAN),
             cadence: Cadence::default(),
             fast: Ewma::default(),
             slow: Ewma::default(),
@@ -223,6 +226,10 @@ impl Stream {
     fn arrive(&mut self, o: &Observation, at: Timestamp) -> bool {
         self.heard_at = at;
         self.absent = None;
+        let (low, high) = o.limits;
+        if (low.is_finite() || high.is_finite()) && self.latest.is_none_or(|l| o.effective_at >= l.effective_at) {
+            self.limits = o.limits;
+        }
         let sample = Sample { value: o.value, effective_at: o.effective_at, received_at: at };
         let Some(latest) = self.latest else {
             self.unit_hash = o.unit_hash;
@@ -521,6 +528,14 @@ impl Bed {
         }
     }
 
+    /// Takes note of a value of the past (a backlog, a straggler): it is not shown as the present one and teaches nothing.
+    pub fn note_past(&mut self, o: &Observation, at: Timestamp) {
+        let newest = self.channel(o.parameter, o.channel).and_then(|s| s.latest);
+        if newest.is_some_and(|newest| o.effective_at < newest.effective_at) {
+            self.note_doubted(o, at);
+        }
+    }
+
     /// A row without a usable value: why.
     pub fn note_absent(&mut self, parameter: Parameter, channel: u32, why: Validity, at: Timestamp) {
         if let Some(stream) = self.open(parameter, channel, at) {
@@ -683,11 +698,8 @@ mod tests {
     fn what_was_charted_is_shown_and_stands_behind_what_a_monitor_measures() {
         let population = Population::default();
         let mut bed = Bed::new("icu".into(), "A01".into(), T0);
-        let charted = Observation {
-            channel: 9,
-            flags: ObsFlags(ObsFlags::CHARTED),
-            ..story::observation(Parameter::Hr, 140.0, T0)
-        };
+        let charted =
+            Observation { channel: 9, flags: ObsFlags(ObsFlags::CHARTED), ..story::observation(Parameter::Hr, 140.0, T0) };
         assert!(!bed.is_new(&charted), "no check looks at it");
         bed.note_doubted(&charted, T0);
         let shown = |bed: &Bed| bed.stream(Parameter::Hr).and_then(|s| s.latest).map(|latest| latest.value);

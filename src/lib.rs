@@ -25,6 +25,7 @@ pub mod capture;
 pub mod charset;
 pub mod check;
 pub mod cli;
+pub mod clockwork;
 pub mod command;
 pub mod config;
 pub mod document;

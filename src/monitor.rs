@@ -13,7 +13,9 @@
 
 use crate::alert::{AlertEvent, AlertState, Cause, DeviceEvent, DeviceEventKind, EventKind};
 use crate::bed::{Bed, Bond};
+use crate::check::limit_change::Wider;
 use crate::check::{Arg, Assessment, CheckId, Priority, Verdict, Verdicts, View};
+use crate::clockwork::{Clocks, Reading};
 use crate::command::{Command, Refusal, Response, Verb};
 use crate::config::{MapMode, SenderBook};
 use crate::episode::{Desk, Note};
@@ -32,6 +34,7 @@ use inventory::Inventory;
 use rustc_hash::FxHashMap;
 use senders::Keyed;
 use serde::{Deserialize, Serialize};
+use skew::ClockNotice;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -47,11 +50,13 @@ mod gate;
 mod identity;
 mod indicators;
 mod inventory;
+mod limits;
 mod occupancy;
 mod places;
 mod resent;
 mod senders;
 mod settings;
+mod skew;
 mod snapshot;
 mod together;
 
@@ -143,6 +148,11 @@ pub struct Monitor {
     answered: VecDeque<Answered>,
     hosts: Vec<HostSeen>,
     registry: identity::Registry,
+    clocks: Clocks,
+    clock_notice: ClockNotice,
+    /// Beds whose alarm limits were widened lately, and where the notice of it stands.
+    wider: Wider,
+    wider_place: Option<u32>,
     // What follows is made anew from the above.
     /// Place as sent, folded, to the bed; configured places from the beginning.
     places: FxHashMap<String, u32>,
@@ -159,6 +169,11 @@ pub struct Monitor {
     place_key: String,
     gate: gate::Gate,
     bond: Bond,
+    /// Zones whose changes of time are known.
+    zones: Vec<jiff::tz::TimeZone>,
+    /// Of the message that is being judged: what is known of its time, and `dev-…` of its sender.
+    reading: Reading,
+    device_name: Arc<str>,
     /// M03, where the catalogue has it.
     silence: Option<CheckId>,
     /// N01, where the catalogue has it.
@@ -238,6 +253,7 @@ impl Monitor {
         }
         let model = snapshot::model_hash(&settings, &population, &shelf);
         let keyed = Keyed::new(&settings.site_key);
+        let zones = skew::zones(&settings);
         decoder.set_body_key(keyed.body_key());
         let gate = gate::Gate::new(&settings.senders, &settings.devices);
         let house = House {
@@ -265,6 +281,10 @@ impl Monitor {
             answered: VecDeque::new(),
             hosts: Vec::new(),
             registry: identity::Registry::default(),
+            clocks: Clocks::default(),
+            clock_notice: ClockNotice::default(),
+            wider: Wider::default(),
+            wider_place: None,
             places: FxHashMap::default(),
             by_slug: FxHashMap::default(),
             alerts: FxHashMap::default(),
@@ -277,6 +297,9 @@ impl Monitor {
             place_key: String::new(),
             gate,
             bond: Bond::default(),
+            zones,
+            reading: Reading::default(),
+            device_name: Arc::from(""),
             silence: CheckId::from_id("M03"),
             advisory: CheckId::from_id("N01"),
             data_old_at: Timestamp::MAX,

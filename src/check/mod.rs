@@ -9,6 +9,7 @@
 //! nothing, and nothing at all when it could not look.
 
 use crate::bed::{Bed, Bond, UNBOUND};
+use crate::clockwork::Reading;
 use crate::observation::{Observation, Report, Source};
 use crate::population::Population;
 use crate::profile::Profile;
@@ -326,6 +327,8 @@ pub struct View<'a> {
     pub fresh: Fresh,
     /// What binds the message to bed, patient, device and sender.
     pub bond: &'a Bond,
+    /// What the message's own time is to those before it.
+    pub clock: Reading,
 }
 
 impl<'a> View<'a> {
@@ -340,13 +343,24 @@ impl<'a> View<'a> {
         profile: &'a Profile,
     ) -> View<'a> {
         let fresh = Fresh::of(report, bed, profile);
-        View { now, report: Some(report), source: Some(source), sender, bed, population, profile, fresh, bond: &UNBOUND }
+        let clock = Reading::default();
+        View { now, report: Some(report), source: Some(source), sender, bed, population, profile, fresh, bond: &UNBOUND, clock }
+    }
+
+    /// With what is known of the message's time: values of the past are no new measurements.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Reading) -> View<'a> {
+        self.clock = clock;
+        if !clock.is_live() {
+            self.fresh = Fresh::default();
+        }
+        self
     }
 
     /// A deadline came.
     pub fn moment(now: Timestamp, bed: &'a Bed, population: &'a Population, profile: &'a Profile) -> View<'a> {
-        let fresh = Fresh::default();
-        View { now, report: None, source: None, sender: 0, bed, population, profile, fresh, bond: &UNBOUND }
+        let (fresh, clock) = (Fresh::default(), Reading::default());
+        View { now, report: None, source: None, sender: 0, bed, population, profile, fresh, bond: &UNBOUND, clock }
     }
 
     /// The same with what is known of the message's identity.
@@ -369,6 +383,11 @@ impl<'a> View<'a> {
 
     /// Every new measurement, all channels.
     pub fn all_fresh(&self) -> impl Iterator<Item = &'a Observation> + '_ {
+        self.unheard().filter(|_| self.clock.is_live())
+    }
+
+    /// Every row that was not heard before, of the present or of the past.
+    pub fn unheard(&self) -> impl Iterator<Item = &'a Observation> + '_ {
         let rows: &'a [Observation] = self.report.map_or(&[], |r| &r.observations);
         rows.iter().filter(|o| is_fresh(o, self.bed, self.profile))
     }
@@ -532,6 +551,12 @@ catalogue! {
         category_change
         transport_identity
         quarantined_device
+        clock_shift
+        impossible_latency
+        cadence_change
+        alarm_value_coherence
+        limit_change
+        alarm_flood
     ;
     others:
         mass_silence
@@ -555,6 +580,7 @@ impl States {
     pub fn begin_epoch(&mut self) {
         let mut before = std::mem::take(self);
         self.swap_senders(&mut before);
+        self.alarm_value_coherence = before.alarm_value_coherence.of_sender();
     }
 
     /// A patient comes or goes by ADT: of the sender only its ids, devices and certificates are remembered.
@@ -587,6 +613,8 @@ impl States {
         swap(&mut self.device_change, &mut other.device_change);
         swap(&mut self.identity_binding, &mut other.identity_binding);
         swap(&mut self.transport_identity, &mut other.transport_identity);
+        swap(&mut self.cadence_change, &mut other.cadence_change);
+        swap(&mut self.alarm_flood, &mut other.alarm_flood);
         swap(&mut self.quarantined_device, &mut other.quarantined_device);
     }
 }

@@ -8,6 +8,7 @@ mod recordings;
 
 use super::{Flag, Judge, Verdict, Verdicts, View};
 use crate::bed::{Bed, Bond};
+use crate::clockwork::{Clocks, From, Hands, Reading};
 use crate::observation::{AgeBand, Device, ObsFlags, Observation, Report, Source, Span, TimeSource, Validity};
 use crate::population::Population;
 use crate::profile::Profile;
@@ -72,6 +73,8 @@ pub struct Story<C: Judge> {
     pub step_s: f64,
     pub params: Vec<Parameter>,
     pub verdicts: Verdicts,
+    /// What is known of the next message's time.
+    pub clock: Reading,
     /// The last failing verdict.
     pub found: Option<Verdict>,
     messages: u64,
@@ -104,6 +107,7 @@ impl<C: Judge + Default> Story<C> {
             step_s: 1.0,
             params: params.to_vec(),
             verdicts: Verdicts::default(),
+            clock: Reading::default(),
             found: None,
             messages: 0,
         }
@@ -143,12 +147,16 @@ impl<C: Judge + Default> Story<C> {
     /// Judges one message at the present time and lets the bed learn as the monitor does. The flag's letter.
     pub fn send(&mut self, report: &Report) -> char {
         self.verdicts.clear();
-        let view = View::message(self.now, report, &self.source, self.sender, &self.bed, &self.population, &self.profile);
-        self.check.judge(&mut self.state, &view.with_bond(&self.bond), &mut self.verdicts);
+        let view = View::message(self.now, report, &self.source, self.sender, &self.bed, &self.population, &self.profile)
+            .with_bond(&self.bond)
+            .with_clock(self.clock);
+        self.check.judge(&mut self.state, &view, &mut self.verdicts);
         let flag = self.flag();
         let doubted = self.verdicts.list.iter().filter(|v| v.flag == Flag::Fail).fold(ParamSet::EMPTY, |s, v| s.union(v.params));
         for o in &report.observations {
-            if !o.validity.usable() || self.profile.is_sentinel(o.parameter, o.value) {
+            if !self.clock.is_live() {
+                self.bed.note_past(o, self.now);
+            } else if !o.validity.usable() || self.profile.is_sentinel(o.parameter, o.value) {
                 self.bed.note_absent(o.parameter, o.channel, Validity::Absent, self.now);
             } else if doubted.contains(o.parameter) {
                 self.bed.note_doubted(o, self.now);
@@ -220,6 +228,38 @@ impl<C: Judge + Default> Story<C> {
             flags.push(flag);
         }
         flags
+    }
+}
+
+/// A story whose messages' own times are followed.
+pub struct Clocked<C: Judge> {
+    pub story: Story<C>,
+    pub clocks: Clocks,
+    hands: Hands,
+    /// Before each message another bed of the sender is heard, on time.
+    pub other_bed: bool,
+    other: Hands,
+}
+
+impl<C: Judge + Default> Clocked<C> {
+    pub fn of(params: &[Parameter]) -> Clocked<C> {
+        let (hands, other) = (Hands::default(), Hands::default());
+        Clocked { story: Story::of(params), clocks: Clocks::default(), hands, other_bed: false, other }
+    }
+
+    /// Judges a message with these rows and this MSH-7.
+    pub fn send(&mut self, rows: Vec<Observation>, sent_at: Timestamp) -> char {
+        let now = self.story.now;
+        let from = |bed| From { sender: 1, device: "dev-00000001", bed };
+        if self.other_bed {
+            let mut report = self.story.report(vec![observation(Parameter::Hr, 72.0, now)]);
+            report.sent_at = Some(now);
+            self.clocks.hear(from(1), &mut self.other, &report, now, |_| false);
+        }
+        let mut report = self.story.report(rows);
+        report.sent_at = Some(sent_at);
+        self.story.clock = self.clocks.hear(from(0), &mut self.hands, &report, now, |_| false).0;
+        self.story.send(&report)
     }
 }
 

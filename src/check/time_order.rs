@@ -1,5 +1,6 @@
 use super::{Arg, Judge, Often, Verdict, Verdicts, View, id};
-use crate::observation::TimeSource;
+use crate::bed::Stream;
+use crate::observation::{ObsFlags, Observation, TimeSource};
 use crate::vital::ParamSet;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ declare_check! {
     /// Sensors do not measure the past: old values sent as new ones hide the present ones.
     /// ## How it decides
     /// A step back of more than Δ + 2 s counts once a message; three within ten minutes make a verdict. A late batch whose times
-    /// ascend is store-and-forward: only its first message counts.
+    /// ascend is store-and-forward: only its first message counts, unless it gives another value to a time that has one.
     /// ## Known false alerts
     /// A clock that is set, the backlog of an outage sent in pieces between live values.
     /// ## References
@@ -31,6 +32,13 @@ pub struct State {
     often: Often,
 }
 
+/// Whether the time of a row was heard before with another value, and this is no correction.
+fn is_rewritten(o: &Observation, stream: &Stream) -> bool {
+    let value = f64::from(o.value as f32);
+    !o.flags.has(ObsFlags::CORRECTION)
+        && stream.recent.since(o.effective_at).any(|(known, at)| at == o.effective_at && known != value)
+}
+
 impl Judge for Check {
     type State = State;
 
@@ -38,8 +46,9 @@ impl Judge for Check {
         let mut looked = false;
         let mut params = ParamSet::EMPTY;
         let (mut worst_s, mut limit_s, mut row) = (0.0, 0.0, None);
-        for parameter in view.fresh_set().iter() {
-            let (Some(o), Some(stream)) = (view.fresh(parameter), view.bed.stream(parameter)) else { continue };
+        for o in view.unheard() {
+            let parameter = o.parameter;
+            let Some(stream) = view.bed.stream(parameter).filter(|s| s.channel == o.channel) else { continue };
             let Some(latest) = stream.latest else { continue };
             if matches!(o.time_source, TimeSource::Received) {
                 continue;
@@ -48,7 +57,7 @@ impl Judge for Check {
             let back_s = latest.effective_at.since_s(o.effective_at);
             let limit = stream.delta_s().unwrap_or(1.0) + self.slack_s;
             let ascends = stream.late.is_some_and(|(own, _)| o.effective_at > own);
-            if back_s > limit && !ascends {
+            if back_s > limit && (!ascends || is_rewritten(o, stream)) {
                 params = params.with(parameter);
                 if back_s > worst_s {
                     (worst_s, limit_s, row) = (back_s, limit, Some(o));
@@ -105,6 +114,24 @@ mod tests {
     #[test]
     fn a_backlog_in_order_counts_once() {
         assert_eq!(times(&[100.0, 101.0, 50.0, 51.0, 52.0, 53.0, 54.0, 55.0, 102.0]), ".P.PPPPPP");
+    }
+
+    #[test]
+    fn old_times_with_new_values_count_though_they_ascend() {
+        for (value, flags) in [(72.0, ".PPPPPPPPPPPPP"), (90.0, ".PPPPPPPPPP.FF")] {
+            let mut s = Story::<Check>::of(&[]);
+            let start = s.now;
+            let mut told = String::new();
+            for n in 0..14 {
+                s.now = s.now.plus_s(1.0);
+                let (own, value) = if n < 10 { (n, 72.0) } else { (n - 9, if n == 10 { 72.0 } else { value }) };
+                let report = s.report(vec![observation(Parameter::Hr, value, start.plus_s(f64::from(own)))]);
+                told.push(s.send(&report));
+            }
+            // The first step back counts as well.
+            let expected = flags.replacen("PPPP", "PPPP", 1);
+            assert_eq!((told.len(), told.matches('F').count()), (expected.len(), expected.matches('F').count()), "{told}");
+        }
     }
 
     #[test]

@@ -225,7 +225,12 @@ mod tests {
                 let (en, it) = (text("en"), text("it"));
                 assert!(!en.is_empty() && !it.is_empty(), "{}: {pair:?}", meta.id);
                 assert_eq!(arguments(en), arguments(it), "{}", meta.id);
+                // The bedside monitor's alarms are named by the checks that are about them, and by no other.
+                let about_alarms = matches!(meta.id, "P11" | "P12" | "P14");
                 for word in ["attack", "hack", "backdoor", "alarm", "stealing", "vulnerab", "attacc", "allarm"] {
+                    if about_alarms && word.ends_with("larm") {
+                        continue;
+                    }
                     assert!(!en.to_lowercase().contains(word) && !it.to_lowercase().contains(word), "{} says {word}", meta.id);
                 }
             }

@@ -27,9 +27,9 @@ use twox_hash::XxHash3_128;
 use validity::{Marks, Status};
 use waves::Waves;
 
+mod adt;
 pub mod alarms;
 pub mod codes;
-mod adt;
 pub mod identity;
 pub mod rows;
 pub mod scale;

@@ -3,6 +3,7 @@
 use super::resent::Resent;
 use crate::bed::Bed;
 use crate::check::States;
+use crate::clockwork::Hands;
 use crate::episode::Episodes;
 use crate::fusion::Findings;
 use crate::observation::AgeBand;
@@ -17,6 +18,8 @@ pub(super) struct Cell {
     pub findings: Findings,
     pub episodes: Episodes,
     pub resent: Resent,
+    /// How the own times of its messages stand to ours.
+    pub hands: Hands,
     /// Grows with every [`Output::BedChanged`](super::Output::BedChanged).
     pub rev: u64,
     /// `_ward`, `_site`, `_unassigned-…`, `_selftest`.
@@ -66,6 +69,7 @@ impl Cell {
             findings: Findings::default(),
             episodes: Episodes::default(),
             resent: Resent::default(),
+            hands: Hands::default(),
             rev: 0,
             reserved,
             feed: String::new(),

@@ -1,6 +1,7 @@
 //! Counters of the feeds: what came, what was refused, and which codes nobody knows. Bounded; nothing here decides anything.
 
 use crate::observation::{Reject, RejectReason, Report};
+use crate::stats::median::Median;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,8 +12,6 @@ pub const FEEDS_MAX: usize = 64;
 pub const UNKNOWN_MAX: usize = 256;
 /// Bytes kept of a code or unit.
 const LABEL_BYTES_MAX: usize = 64;
-/// Skews looked at for the median.
-const SKEWS: usize = 31;
 
 /// A code that no table knows, as one sender writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +59,8 @@ pub struct FeedCounts {
     pub last_message_at: Option<Timestamp>,
     /// Wards that it feeds.
     pub wards: Vec<String>,
-    skews_ms: Vec<i64>,
-    skew_next: u32,
+    /// Sender minus us, of the last messages with an MSH-7.
+    skews: Median,
 }
 
 impl FeedCounts {
@@ -69,20 +68,23 @@ impl FeedCounts {
         FeedCounts { feed: feed.to_owned(), ..FeedCounts::default() }
     }
 
-    /// Sender minus us, median of the last messages, ms.
+    /// Sender minus us, median of the last messages of all its senders, ms. Of one sender: [`Monitor::skew_ms`](super::Monitor::skew_ms).
     pub fn skew_ms(&self) -> Option<i64> {
-        let mut sorted = self.skews_ms.clone();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied()
+        self.skews.median()
+    }
+
+    /// The median distance of those messages from it, ms.
+    pub fn skew_mad_ms(&self) -> i64 {
+        self.skews.mad()
     }
 
     pub(super) fn skew(&mut self, sent_minus_received_ms: i64) {
-        if self.skews_ms.len() < SKEWS {
-            self.skews_ms.push(sent_minus_received_ms);
-        } else {
-            self.skews_ms[self.skew_next as usize % SKEWS] = sent_minus_received_ms;
-        }
-        self.skew_next = self.skew_next.wrapping_add(1);
+        self.skews.push(sent_minus_received_ms);
+    }
+
+    /// Counts a mark that is seen only beside other messages (`late`, `store_and_forward`, `clock_step`).
+    pub(super) fn mark(&mut self, name: &str) {
+        add(&mut self.marks, name);
     }
 
     pub(super) fn ward(&mut self, ward: &str) {

@@ -193,8 +193,11 @@ impl Monitor {
             let ward = self.cells[number as usize].bed.ward.clone();
             self.feed(&source.feed).ward(&ward);
         }
+        self.device_name = Arc::clone(&device_known);
+        self.reading = self.clock(number, source, sender_hash, report, at);
         let late = self.bind(number, source, report, permit, quarantined, at);
         self.judge(number, source, sequence, report, sender_hash, &device_known, late, at);
+        self.limits_widened(number, at);
     }
 
     /// Whether it is a copy of a message that was judged: same sender, same body, and the same id or within a minute. A body
@@ -256,7 +259,9 @@ impl Monitor {
         verdicts.clear();
         let profile = self.house.shelf.of_application(&report.application);
         {
-            let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile).with_bond(&bond);
+            let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile)
+                .with_bond(&bond)
+                .with_clock(self.reading);
             self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);
         }
         if at < cell.grace_until {
@@ -290,7 +295,9 @@ impl Monitor {
             || cell.findings.rows.iter().any(|r| r.holds() && r.log10_e >= SUSPICION_LOG10_E && r.check.meta().evidence);
         let bed = &mut cell.bed;
         for o in &report.observations {
-            if !o.validity.usable() || !o.value.is_finite() {
+            if !self.reading.is_live() {
+                bed.note_past(o, at);
+            } else if !o.validity.usable() || !o.value.is_finite() {
                 bed.note_absent(o.parameter, o.channel, o.validity, at);
             } else if profile.is_sentinel(o.parameter, o.value) {
                 bed.note_absent(o.parameter, o.channel, Validity::Sentinel, at);

@@ -4,9 +4,12 @@ use super::cell::Cell;
 use super::feeds::FeedCounts;
 use super::identity::Registry;
 use super::inventory::Inventory;
+use super::skew::ClockNotice;
 use super::{Answered, HostSeen, Monitor, RestoreError, Settings, Ward};
 use crate::alert::hex;
 use crate::check::CATALOGUE;
+use crate::check::limit_change::Wider;
+use crate::clockwork::Clocks;
 use crate::fleet::Fleet;
 use crate::hl7::decode::State as DecoderState;
 use crate::hl7::dialect::EMBEDDED;
@@ -34,6 +37,10 @@ struct Snapshot<'a> {
     answered: Cow<'a, VecDeque<Answered>>,
     hosts: Cow<'a, [HostSeen]>,
     registry: Cow<'a, Registry>,
+    clocks: Cow<'a, Clocks>,
+    clock_notice: Cow<'a, ClockNotice>,
+    wider: Cow<'a, Wider>,
+    wider_place: Option<u32>,
 }
 
 /// SHA-256 over every table and threshold that decides.
@@ -72,7 +79,8 @@ pub(super) fn model_hash(
 fn key(model: &str, settings: &Settings) -> String {
     let mut hash = Sha256::new();
     hash.update(model.as_bytes());
-    let decides = (&settings.site, &settings.zone, &settings.beds, &settings.senders, &settings.devices, settings.publish_comments);
+    let decides =
+        (&settings.site, &settings.zone, &settings.beds, &settings.senders, &settings.devices, settings.publish_comments);
     hash.update(format!("{decides:?}").as_bytes());
     hash.update(&settings.site_key);
     hex(&hash.finalize())
@@ -95,6 +103,10 @@ impl Monitor {
             answered: Cow::Borrowed(&self.answered),
             hosts: Cow::Borrowed(&self.hosts),
             registry: Cow::Borrowed(&self.registry),
+            clocks: Cow::Borrowed(&self.clocks),
+            clock_notice: Cow::Borrowed(&self.clock_notice),
+            wider: Cow::Borrowed(&self.wider),
+            wider_place: self.wider_place,
         };
         postcard::to_stdvec(&snapshot).expect("plain data in memory is written")
     }
@@ -124,6 +136,10 @@ impl Monitor {
         monitor.answered = s.answered.into_owned();
         monitor.hosts = s.hosts.into_owned();
         monitor.registry = s.registry.into_owned();
+        monitor.clocks = s.clocks.into_owned();
+        monitor.clock_notice = s.clock_notice.into_owned();
+        monitor.wider = s.wider.into_owned();
+        monitor.wider_place = s.wider_place;
         monitor.rebuild();
         Ok(monitor)
     }

@@ -4,5 +4,7 @@
 
 pub mod cadence;
 pub mod ewma;
+pub mod lattice;
+pub mod median;
 pub mod quantile;
 pub mod runs;
