@@ -9,8 +9,6 @@ use crate::observation::TimeSource;
 /// A device has moved when its bed has not heard it for so long, seconds, or for five of the bed's periods.
 const HOME_S: f64 = 60.0;
 /// A clock that has moved by so much since it was said last is said again, ms: half of the smallest error of a time zone is far
-/// above it, the drift of an unsynchronised clock within a day below.
-const SKEW_STEP_MS: i64 = 60_000;
 /// Advisories that one sentence names.
 const NAMED_MAX: usize = 3;
 /// Our own test message: no device of the site.
@@ -71,9 +69,6 @@ impl Monitor {
         entry.count(peer, at);
         if let Some(ms) = skew_ms {
             entry.note_skew(ms);
-            if entry.skew_due() {
-                self.skew(place, at);
-            }
         }
         let entry = &mut self.inventory.entries[place];
         let mut moved = None;
@@ -129,13 +124,6 @@ impl Monitor {
         for bed in left.into_iter().chain(here) {
             self.advise(bed, at);
         }
-    }
-
-    fn skew(&mut self, place: usize, at: Timestamp) {
-        let entry = &mut self.inventory.entries[place];
-        let Some(ms) = entry.skew_ms().filter(|ms| (ms - entry.skew_told).abs() >= SKEW_STEP_MS) else { return };
-        let before = std::mem::replace(&mut entry.skew_told, ms);
-        self.say_device(place, DeviceEventKind::Skew, None, Some((Some(before.to_string()), Some(ms.to_string()))), at);
     }
 
     /// A device declares something new: which advisories name it?
@@ -276,7 +264,7 @@ impl Monitor {
         }
     }
 
-    fn say_device(
+    pub(super) fn say_device(
         &mut self,
         place: usize,
         event: DeviceEventKind,

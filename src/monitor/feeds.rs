@@ -93,11 +93,6 @@ impl FeedCounts {
         }
     }
 
-    /// Counts something by a name of ours.
-    pub(super) fn mark(&mut self, name: &'static str) {
-        add(&mut self.marks, name);
-    }
-
     pub(super) fn report(&mut self, report: &Report) {
         self.observations += report.observations.len() as u64;
         for name in report.flags.names() {

@@ -39,20 +39,20 @@ impl Monitor {
             _ => {}
         }
         if let Some(news) = news {
-            self.clock_news(news, number, source, sender, report, at);
+            self.clock_news(news, source, sender, report, at);
         } else if self.clock_notice.until.is_some_and(|until| at >= until) {
             self.clock_notice_ends(at);
         }
         reading
     }
 
-    fn clock_news(&mut self, news: News, number: u32, source: &Source, sender: u64, report: &Report, at: Timestamp) {
+    fn clock_news(&mut self, news: News, source: &Source, sender: u64, report: &Report, at: Timestamp) {
         let Some(clock) = self.clocks.of_sender(sender) else { return };
         let shared = clock.shared;
         match news {
             News::Step(step) => {
                 self.feed(&source.feed).mark(step.kind.as_str());
-                self.skew_event(number, step, at);
+                self.skew_event(step, at);
                 if shared || step.kind == StepKind::Zone {
                     self.tell_of_clock(step.kind, step.to_ms - step.from_ms, step.to_ms, report, at);
                 }
@@ -66,23 +66,11 @@ impl Monitor {
     }
 
     /// The inventory is told where the clock of a device stands now.
-    fn skew_event(&mut self, number: u32, step: Step, at: Timestamp) {
-        let device = self.device_name.to_string();
-        let known = self.devices.get(&device);
-        let cell = &self.cells[number as usize];
-        let assigned = !cell.reserved;
-        self.outputs.push_back(Output::Device(Box::new(DeviceEvent {
-            ts: at,
-            event: DeviceEventKind::Skew,
-            ward: assigned.then(|| cell.bed.ward.clone()),
-            bed: assigned.then(|| cell.bed.bed.clone()),
-            model: None,
-            first_seen: known.map_or(at, |known| known.first_seen),
-            last_seen: at,
-            from: Some(step.from_ms.to_string()),
-            to: Some(step.to_ms.to_string()),
-            device,
-        })));
+    fn skew_event(&mut self, step: Step, at: Timestamp) {
+        if let Some(place) = self.inventory.find(&self.device_name) {
+            let (from, to) = (step.from_ms.to_string(), step.to_ms.to_string());
+            self.say_device(place, DeviceEventKind::Skew, None, Some((Some(from), Some(to))), at);
+        }
     }
 
     /// One notice at the installation. `by_ms`: how far the clock moved, or stands off; `skew_ms`: where it stands.

@@ -73,8 +73,6 @@ pub struct Entry {
     rate_per_s: f32,
     skews_ms: [i32; SKEWS],
     skews: u32,
-    /// The skew that was said last, ms.
-    pub skew_told: i64,
     pub matches: Vec<Held>,
     /// What the site says of it.
     #[serde(skip)]
@@ -126,7 +124,6 @@ impl Entry {
             rate_per_s: 0.0,
             skews_ms: [0; SKEWS],
             skews: 0,
-            skew_told: 0,
             matches: Vec::new(),
             site: None,
         };
@@ -194,9 +191,6 @@ impl Entry {
         Some(i64::from(sorted[SKEWS / 2]))
     }
     /// Whether the median is worth a look: once for each full set of samples.
-    pub fn skew_due(&self) -> bool {
-        (self.skews as usize).is_multiple_of(SKEWS)
-    }
 
     pub fn note_bed(&mut self, bed: u32) {
         if self.beds.contains(&bed) {
