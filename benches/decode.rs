@@ -1,20 +1,35 @@
-//! What reading a message costs, as ratios: the cursor against hl7-parser and against a bare scan for its delimiters.
+//! What reading a message costs, as ratios: the cursor against hl7-parser and against a bare scan for its delimiters, and every
+//! dialect's decode against that of PCD-01.
 //!
 //! `cargo bench --bench decode`; with `-- --strict` a missed bar is an error. The three are timed in turns within one run and
 //! the best round of each counts, so that a busy machine disturbs all alike. Bars: at least 30 times as fast as hl7-parser,
 //! at most 1.3 times the scan. The cursor does more than the other two: character set, line ends, all segments, fields 1 to
 //! 18 of every OBX, the code, the value as a number, the unit.
+//!
+//! A dialect's messages are its samples in `data/messages`. Each is held against a PCD-01 message of as many rows (per message),
+//! and its rows alone, what the message costs without them taken off, against PCD-01's rows (per OBX). Bar: at most twice, per
+//! message. Waveform and alarm samples count as they come.
 
 use std::fmt::Write;
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use vitalguard::cli::decode::payloads;
+use vitalguard::hl7::decode::Decoder;
+use vitalguard::hl7::dialect::Tables;
 use vitalguard::hl7::value::{self, Value};
 use vitalguard::hl7::{Message, Scratch};
+use vitalguard::observation::{Report, Source};
+use vitalguard::time::Timestamp;
 
 const ROUNDS: usize = 300;
 const ROUND: Duration = Duration::from_millis(2);
 const PARSER_BAR: f64 = 30.0;
 const SCAN_BAR: f64 = 1.3;
+const DIALECT_BAR: f64 = 2.0;
+/// Rounds of each dialect.
+const DIALECT_ROUNDS: usize = 60;
 
 /// A device report of `rows` numeric rows, about 130 bytes each; patient and device are invented.
 fn message(rows: usize) -> String {
@@ -73,6 +88,92 @@ fn time(call: &mut dyn FnMut() -> u64) -> f64 {
     }
 }
 
+/// The messages of one dialect, and what is held against them.
+struct Samples {
+    dialect: &'static str,
+    frames: Vec<Vec<u8>>,
+    rows: usize,
+    /// The same messages without their OBX.
+    bare: Vec<Vec<u8>>,
+    /// PCD-01 messages with as many rows each, and without them.
+    peers: Vec<Vec<u8>>,
+    bare_peers: Vec<Vec<u8>>,
+}
+
+fn is_row(line: &[u8]) -> bool {
+    line.starts_with(b"OBX")
+}
+
+fn samples(dialect: &'static str) -> Samples {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/messages").join(dialect);
+    let mut paths: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "hl7"));
+    paths.sort();
+    let mut found = Samples { dialect, frames: vec![], rows: 0, bare: vec![], peers: vec![], bare_peers: vec![] };
+    for path in paths {
+        let text = std::fs::read_to_string(path).expect("a sample").replace('\n', "\r");
+        for frame in payloads(text.as_bytes()) {
+            let rows = frame.split(|&byte| byte == b'\r').filter(|line| is_row(line)).count();
+            let lines: Vec<&[u8]> = frame.split(|&byte| byte == b'\r').filter(|line| !is_row(line)).collect();
+            found.bare.push(lines.join(&b'\r'));
+            found.peers.push(message(rows).into_bytes());
+            found.bare_peers.push(message(0).into_bytes());
+            found.rows += rows;
+            found.frames.push(frame);
+        }
+    }
+    found
+}
+
+/// Decodes all frames of a list on one connection.
+fn decode_all(frames: &[Vec<u8>], decoder: &mut Decoder, scratch: &mut Scratch, report: &mut Report, source: &Source) -> u64 {
+    let mut sum = 0;
+    for frame in frames {
+        if let Ok(message) = Message::read(black_box(frame), scratch) {
+            decoder.decode(&message, source, Timestamp::from_ms(1_772_442_030_000), report);
+            sum += (report.observations.len() + report.rejects.len()) as u64;
+        }
+    }
+    sum
+}
+
+/// Every dialect against PCD-01; whether all are within the bar.
+fn dialects() -> bool {
+    let tables = Arc::new(Tables::embedded());
+    let names: Vec<&'static str> = tables.iter().map(|table| table.name).collect();
+    let mut within = true;
+    println!("decode of every dialect's samples against PCD-01 (bar {DIALECT_BAR} per message):");
+    for name in names {
+        let samples = samples(name);
+        let lists = [&samples.frames, &samples.peers, &samples.bare, &samples.bare_peers];
+        let mut decoders: Vec<Decoder> =
+            lists.iter().map(|_| Decoder::new("Europe/Rome", Arc::clone(&tables)).expect("an IANA name")).collect();
+        let (mut scratch, mut report) = (Scratch::default(), Report::default());
+        let source = Source { feed: "bench".into(), peer: "192.0.2.1".into(), connection: 1, ..Source::default() };
+        let mut best = [f64::INFINITY; 4];
+        for _ in 0..DIALECT_ROUNDS {
+            for ((best, frames), decoder) in best.iter_mut().zip(lists).zip(&mut decoders) {
+                let once = time(&mut || decode_all(frames, decoder, &mut scratch, &mut report, &source));
+                *best = best.min(once);
+            }
+        }
+        let [own, peer, bare, bare_peer] = best;
+        let (messages, rows) = (samples.frames.len() as f64, samples.rows.max(1) as f64);
+        let (own_row, peer_row) = ((own - bare).max(0.0) / rows, (peer - bare_peer).max(f64::MIN_POSITIVE) / rows);
+        let missed = if own / peer > DIALECT_BAR { "  MISSED" } else { "" };
+        println!(
+            "  {:<18} {:>5.2}x per message ({:>5.0} ns, {:>4.1} rows), {:>5.2}x per OBX ({own_row:>4.0} ns){missed}",
+            samples.dialect,
+            own / peer,
+            own / messages,
+            rows / messages,
+            own_row / peer_row,
+        );
+        within &= own / peer <= DIALECT_BAR;
+    }
+    within
+}
+
 fn main() {
     let strict = std::env::args().any(|argument| argument == "--strict");
     let mut missed = false;
@@ -96,6 +197,7 @@ fn main() {
         println!("  decode/memchr2 = {:.2}x (bar {SCAN_BAR})", own / scan);
         missed |= parser / own < PARSER_BAR || own / scan > SCAN_BAR;
     }
+    missed |= !dialects();
     if missed {
         println!("a bar was missed");
         std::process::exit(i32::from(strict));

@@ -594,11 +594,8 @@ mod tests {
     fn what_was_charted_is_shown_and_stands_behind_what_a_monitor_measures() {
         let population = Population::default();
         let mut bed = Bed::new("icu".into(), "A01".into(), T0);
-        let charted = Observation {
-            channel: 9,
-            flags: ObsFlags(ObsFlags::CHARTED),
-            ..story::observation(Parameter::Hr, 140.0, T0)
-        };
+        let charted =
+            Observation { channel: 9, flags: ObsFlags(ObsFlags::CHARTED), ..story::observation(Parameter::Hr, 140.0, T0) };
         assert!(!bed.is_new(&charted), "no check looks at it");
         bed.note_doubted(&charted, T0);
         let shown = |bed: &Bed| bed.stream(Parameter::Hr).and_then(|s| s.latest).map(|latest| latest.value);

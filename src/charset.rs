@@ -1,8 +1,8 @@
 //! Character sets: from MSH-18 and the bytes themselves to UTF-8.
 //!
 //! Its one contract: every payload becomes valid UTF-8 and says how. The order is: as declared, strictly; else UTF-8; else
-//! windows-1252, in which every byte means something. Nothing is refused, and nothing is replaced by U+FFFD. The names are
-//! those of HL7 table 0211 and what senders make of them (`UTF-8`, `8859-1`, `ISO 8859/15`).
+//! windows-1252, in which every byte means something. Nothing is refused, and nothing is replaced by U+FFFD but half a character
+//! of UTF-16. The names are those of HL7 table 0211 and what senders make of them (`UTF-8`, `8859-1`, `ISO 8859/15`).
 
 use encoding_rs::{DecoderResult, Encoding};
 

@@ -8,31 +8,64 @@ use vitalguard::hl7::{Field, Message, Scratch, header, is_batch, split_batch, tr
 use vitalguard::mllp::{Decoder, Event, FRAME_BYTES_MAX};
 use vitalguard::time::Timestamp;
 
-/// Fields of every depth, with blanks, escapes and letters beyond ASCII.
+static TABLES: std::sync::LazyLock<std::sync::Arc<vitalguard::hl7::dialect::Tables>> =
+    std::sync::LazyLock::new(|| std::sync::Arc::new(vitalguard::hl7::dialect::Tables::embedded()));
+
+/// Five delimiters, each of its own: the usual ones most of the time.
+fn delimiters() -> impl Strategy<Value = [char; 5]> {
+    let unusual = prop::sample::subsequence("|^~\\&#!$%*@;<>?[]{}`/=".chars().collect::<Vec<_>>(), 5).prop_shuffle();
+    let unusual = unusual.prop_map(|chosen| [chosen[0], chosen[1], chosen[2], chosen[3], chosen[4]]);
+    prop_oneof![2 => Just(['|', '^', '~', '\\', '&']), 1 => unusual]
+}
+
+/// A field of every depth, with blanks, nulls, escapes, letters beyond ASCII and line ends that end no segment. Written with
+/// stand-ins for the delimiters.
 fn field() -> impl Strategy<Value = String> {
     let text = prop_oneof![
-        4 => "[A-Za-z0-9 .:/-]{0,6}",
+        6 => "[A-Za-z0-9 .:-]{0,6}",
         1 => "[äßéЖ東☂a]{1,3}",
-        1 => Just("\\S\\".to_owned()),
+        1 => prop::sample::select(vec!["\u{5}S\u{5}", "\u{5}F\u{5}", "\u{5}R\u{5}", "\u{5}T\u{5}", "\u{5}E\u{5}", "\u{5}.br\u{5}", "\u{5}X0D4F4258\u{5}", "\u{5}Zq\u{5}"])
+            .prop_map(str::to_owned),
         1 => Just("\"\"".to_owned()),
-        1 => Just("\\X41".to_owned()),
+        1 => Just("\u{5}X41".to_owned()),
+        1 => Just("one\ntwo".to_owned()),
     ];
-    let component = prop::collection::vec(text, 1..3).prop_map(|parts| parts.join("&"));
-    let repetition = prop::collection::vec(component, 1..4).prop_map(|parts| parts.join("^"));
-    prop::collection::vec(repetition, 1..3).prop_map(|parts| parts.join("~"))
+    let component = prop::collection::vec(text, 1..3).prop_map(|parts| parts.join("\u{4}"));
+    let repetition = prop::collection::vec(component, 1..4).prop_map(|parts| parts.join("\u{2}"));
+    prop::collection::vec(repetition, 1..3).prop_map(|parts| parts.join("\u{3}"))
 }
+
 /// A message that every reader must understand.
 fn well_formed() -> impl Strategy<Value = String> {
-    let name = "[A-Z][A-Z0-9]{2}".prop_filter("no header", |name| !["MSH", "FHS", "BHS"].contains(&name.as_str()));
-    let segment = (name, prop::collection::vec(field(), 1..22)).prop_map(|(name, fields)| format!("{name}|{}", fields.join("|")));
-    let header = prop::collection::vec(field(), 1..20).prop_map(|fields| format!("MSH|^~\\&|{}", fields.join("|")));
-    (header, prop::collection::vec(segment, 0..12), any::<bool>()).prop_map(|(header, segments, end)| {
-        let mut text = std::iter::once(header).chain(segments).collect::<Vec<_>>().join("\r");
-        if end && text.matches('\r').count() > 0 {
-            text.push('\r');
-        }
-        text
-    })
+    let name = prop_oneof![
+        1 => Just("OBX".to_owned()),
+        2 => "[A-Z][A-Z0-9]{2}".prop_filter("no header", |name| !["MSH", "FHS", "BHS"].contains(&name.as_str())),
+    ];
+    let segment =
+        (name, prop::collection::vec(field(), 1..22)).prop_map(|(name, fields)| format!("{name}\u{1}{}", fields.join("\u{1}")));
+    let header = prop::collection::vec(field(), 1..20).prop_map(|fields| {
+        let fields = fields.join("\u{1}").replace('\n', " ");
+        format!("MSH\u{1}\u{2}\u{3}\u{5}\u{4}\u{1}{fields}")
+    });
+    (header, prop::collection::vec(segment, 0..12), any::<bool>(), delimiters()).prop_map(
+        |(header, segments, end, delimiters)| {
+            let mut text = std::iter::once(header).chain(segments).collect::<Vec<_>>().join("\r");
+            if end || !text.contains('\r') {
+                // Where no CR stands, an LF would end segments.
+                text.push('\r');
+            }
+            let [field, component, repetition, escape, subcomponent] = delimiters;
+            let stand_in = |c: char| match c {
+                '\u{1}' => field,
+                '\u{2}' => component,
+                '\u{3}' => repetition,
+                '\u{4}' => subcomponent,
+                '\u{5}' => escape,
+                other => other,
+            };
+            text.chars().map(stand_in).collect()
+        },
+    )
 }
 /// A message with bytes put in, taken out and changed; or bytes without any sense.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
@@ -97,7 +130,7 @@ fn nothing_is_lost(message: &Message<'_>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_cursor_and_hl7_parser_read_alike(text in well_formed()) {
@@ -137,6 +170,36 @@ proptest! {
             }
         }
         prop_assert_eq!(tree::tree(&message), Ok(tree::Tree::by_cursor(&message)));
+        let rows = message.segments().filter(|segment| segment.is(b"OBX")).count();
+        prop_assert_eq!(tree::count(&message, "OBX"), Ok(rows));
+        prop_assert_eq!(theirs.segments.iter().filter(|segment| segment.name == "OBX").count(), rows);
+    }
+
+    /// No well-formed message loses an OBX: whatever its rows say, each becomes one observation or one reject.
+    #[test]
+    fn every_row_becomes_exactly_one_thing(text in well_formed(), reading in any::<prop::sample::Index>(), table in any::<prop::sample::Index>()) {
+        let kind = ["ORU^R01^ORU_R01", "ORU^R40^ORU_R40", "ADT^A01", "ORF^R04", "ORM^O01"][reading.index(5)];
+        let kind = kind.replace('^', &text[4..5]);
+        // MSH-9 as a sender would write it.
+        let field = text[3..4].to_owned();
+        let (header, rest) = text.split_once('\r').unwrap();
+        let mut fields: Vec<&str> = header.split(field.as_str()).collect();
+        fields.resize(fields.len().max(9), "");
+        fields[8] = &kind;
+        let text = format!("{}\r{rest}", fields.join(&field));
+        let mut scratch = Scratch::default();
+        let message = Message::read(text.as_bytes(), &mut scratch).unwrap();
+        let rows = tree::count(&message, "OBX").unwrap();
+        let mut decoder = vitalguard::hl7::decode::Decoder::new("UTC", std::sync::Arc::clone(&TABLES)).unwrap();
+        let mut report = vitalguard::observation::Report::default();
+        let tables: Vec<_> = TABLES.iter().collect();
+        for table in [tables[table.index(tables.len())], tables[reading.index(tables.len())]] {
+            let source = vitalguard::observation::Source { dialect: Some(table.name.into()), ..Default::default() };
+            decoder.decode(&message, &source, Timestamp::from_ms(0), &mut report);
+            let told = vitalguard::hl7::show::rows(&report);
+            prop_assert_eq!(told.len(), rows, "{}", table.name);
+            prop_assert!(told.iter().zip(0..).all(|(row, at)| row.ordinal() == at), "{}", table.name);
+        }
     }
 
     #[test]
@@ -271,6 +334,35 @@ proptest! {
         let frames = events(&[&bytes], FRAME_BYTES_MAX).into_iter().filter(|event| matches!(event, Event::Frame { .. })).count();
         prop_assert_eq!(frames, junk.len());
     }
+}
+
+/// The guard's bounds: a message of 30 000 rows is whole, what is beyond 50 000 segments or 512 fields is flagged and kept.
+#[test]
+fn large_messages_are_whole_and_too_large_ones_say_so() {
+    use vitalguard::observation::MessageFlags;
+    let head = "MSH|^~\\&|MON|ICU|||20260101120000||ORU^R01|1|P|2.6\r";
+    let rows = |count: usize| -> String { (1..=count).map(|n| format!("OBX|{n}|NM|x^y^L||{n}|||||F\r")).collect() };
+    let read = |text: &str, seen: &mut dyn FnMut(&Message<'_>)| {
+        let mut scratch = Scratch::default();
+        seen(&Message::read(text.as_bytes(), &mut scratch).unwrap());
+    };
+    read(&format!("{head}{}", rows(30_000)), &mut |message| {
+        assert_eq!(message.segment_count(), 30_001);
+        assert_eq!(message.flags(), MessageFlags::default());
+        assert!(message.rest().is_empty());
+    });
+    read(&format!("{head}{}", rows(50_010)), &mut |message| {
+        assert_eq!(message.segment_count(), vitalguard::hl7::SEGMENTS_MAX);
+        assert!(message.flags().has(MessageFlags::TRUNCATED));
+        assert_eq!(lines_named(message.rest(), b"OBX"), 11, "what is not read is not lost from the text");
+    });
+    let wide = format!("{head}OBX|{}|last\r", "|".repeat(600));
+    read(&wide, &mut |message| {
+        assert!(message.flags().has(MessageFlags::TRUNCATED));
+        let obx = message.first(b"OBX").unwrap();
+        assert_eq!(obx.field_count(), vitalguard::hl7::FIELDS_MAX);
+        assert!(obx.text().0.ends_with(b"last"));
+    });
 }
 
 /// Lines of a file that name a segment, counted without our code.

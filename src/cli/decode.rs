@@ -1,76 +1,137 @@
-//! `vitalguard decode FILE… [--json]`: what is understood of recorded messages, row by row, and why not.
+//! `vitalguard decode FILE…`: what is understood of recorded messages, row by row, why not, and a summary over all files.
 //!
-//! Files may be bare messages, batches, or raw MLLP bytes; several messages may follow each other. The messages of one file are
-//! read as one connection. Identities are masked: place and patient are only said to be there.
+//! The contract: every OBX of every file is an observation, a reject with its reason, or counted as **unexplained**; the last
+//! line of the summary says how many of those there are, held against hl7-parser's count and against the file's own lines. A
+//! file that cannot be read is named with the reason and never stops the others.
+//!
+//! Identities are masked: places, patients, names and free texts are only said to be there, unless `--unmasked` asks for them.
+//! Exit codes: 0 every file was read and every row is explained; 1 a file holds no message or could not be read, or a row is
+//! unexplained; 2 wrong usage.
 
+mod intake;
+mod masked;
+mod rows;
+mod summary;
+
+pub use intake::{payloads, pieces};
+pub use summary::Summary;
+
+use super::load::{Overrides, load};
+use super::{Global, Usage};
+use crate::config::{SenderBook, Senders};
 use crate::hl7::decode::Decoder;
 use crate::hl7::dialect::Tables;
-use crate::hl7::{self, Message, Scratch, show};
-use crate::mllp;
+use crate::hl7::{Message, Scratch, show, tree};
 use crate::observation::{MessageKind, Report, Source};
 use crate::time::Timestamp;
 use anyhow::Context as _;
-use serde_json::json;
+use intake::{Intake, Piece};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Largest file that is read, bytes.
-const FILE_BYTES_MAX: u64 = 1 << 30;
-
 /// What to decode, and how to show it.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
-    /// Files with messages (bare, batched or MLLP-framed).
+    /// Files with messages: bare, batched, MLLP bytes, logs, each also as .gz or .zst; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// One JSON object a line for every OBX.
+    /// One JSON object a line for every OBX; the summary goes to standard error.
     #[arg(long)]
     pub json: bool,
+    /// Below each message, every field that was sent, with its path (OBX[2]-3.1).
+    #[arg(long, conflicts_with = "json")]
+    pub tree: bool,
+    /// The summary alone.
+    #[arg(long, conflicts_with_all = ["json", "tree"])]
+    pub summary: bool,
+    /// Show names, ids, places and free texts in the tree.
+    #[arg(long, requires = "tree")]
+    pub unmasked: bool,
     /// Read as this dialect instead of recognising it.
     #[arg(long, value_name = "NAME")]
     pub dialect: Option<String>,
-    /// Zone of times without offset (IANA name).
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    pub zone: String,
+    /// Zone of times without offset, IANA name (default: the configuration's, UTC).
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
     /// Folder of own dialect tables (*.toml), in place of or besides those of the program.
     #[arg(long, value_name = "DIR")]
     pub dialects: Option<PathBuf>,
+    /// Configuration file whose zone and [[senders.sender]] rules are applied.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Feed that the messages count for, where a sender rule asks for one.
+    #[arg(long, value_name = "SLUG", default_value = "file")]
+    pub feed: String,
+}
+
+/// Runs the command.
+pub fn command(_global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let summary = decode(args, &mut out, &mut std::io::stderr())?;
+    out.flush()?;
+    Ok(if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Decodes files with the program's own tables.
 pub fn run(paths: &[PathBuf], json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    let args = Args { files: paths.to_vec(), json, dialect: None, zone: "UTC".into(), dialects: None };
-    run_args(&args, out)
+    let args = Args { files: paths.to_vec(), json, feed: "file".into(), ..Args::default() };
+    decode(&args, out, &mut std::io::sink()).map(|_| ())
 }
 
-/// Decodes files as the command line says.
-pub fn run_args(args: &Args, out: &mut impl Write) -> anyhow::Result<()> {
-    let tables = Arc::new(tables(args.dialects.as_deref())?);
+/// Decodes files as the command line says: rows to `out`, complaints (and the summary of `--json`) to `err`.
+pub fn decode(args: &Args, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<Summary> {
+    let tables = Arc::new(tables(args.dialects.as_deref()).map_err(|error| Usage::new(format!("{error:#}")))?);
     if let Some(name) = &args.dialect
         && tables.position(name).is_none()
     {
         let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
-        anyhow::bail!("no dialect `{name}` (there are {})", names.join(", "));
+        return Err(Usage::new(format!("no dialect `{name}` (there are {})", names.join(", "))).into());
     }
-    let mut decoder = Decoder::new(&args.zone, tables)?;
+    let (zone, senders) = match &args.config {
+        Some(path) => {
+            let config = load(&Overrides { config: Some(path.clone()), ..Overrides::default() })?.config;
+            (config.zone, config.senders)
+        }
+        None => ("UTC".to_owned(), Senders::default()),
+    };
+    let zone = args.zone.as_deref().unwrap_or(&zone);
+    let mut decoder = Decoder::new(zone, tables).map_err(|error| Usage::new(error.to_string()))?;
+    decoder.set_advice(senders.advice(decoder.tables()));
+    let mut reading = Reading { decoder, book: SenderBook::new(senders), summary: Summary::default(), report: Report::default() };
     for (number, path) in args.files.iter().enumerate() {
-        let size = std::fs::metadata(path).with_context(|| path.display().to_string())?.len();
-        anyhow::ensure!(size <= FILE_BYTES_MAX, "{}: larger than 1 GiB", path.display());
-        let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
         let source = Source {
-            feed: "file".into(),
+            feed: args.feed.clone(),
             peer: path.display().to_string(),
             connection: number as u64,
             ward: "main".into(),
             dialect: args.dialect.clone(),
-            zone_min: None,
             ..Source::default()
         };
-        file(&mut decoder, &source, path, &bytes, args.json, out)?;
-        decoder.close(number as u64);
+        let before = reading.summary.messages();
+        let complaint = match Intake::open(path) {
+            Ok(mut intake) => {
+                reading.file(args, &source, &mut intake, out)?;
+                let complaint = intake.complaint();
+                reading.summary.close_file(path, &intake);
+                complaint.filter(|_| reading.summary.messages() == before)
+            }
+            Err(reason) => Some(reason),
+        };
+        reading.decoder.close(number as u64);
+        reading.summary.files += 1;
+        if let Some(reason) = complaint {
+            writeln!(err, "vitalguard: {}: {reason}", path.display())?;
+            reading.summary.failed_file(path, reason);
+        }
     }
-    Ok(())
+    if args.json {
+        reading.summary.write(err)?;
+    } else {
+        reading.summary.write(out)?;
+    }
+    Ok(reading.summary)
 }
 
 /// The program's tables, with a folder's own.
@@ -88,124 +149,110 @@ pub fn tables(folder: Option<&Path>) -> anyhow::Result<Tables> {
     Ok(Tables::with_site(files.iter().map(|(name, text)| (name.as_str(), text.as_str())))?)
 }
 
-/// The payloads of a file: MLLP frames where there are block characters, else bare messages and batches.
-pub fn payloads(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    if memchr::memchr(0x0B, bytes).is_some() || memchr::memchr(0x1C, bytes).is_some() {
-        let mut framing = mllp::Decoder::new(mllp::FRAME_BYTES_MAX);
-        framing.push(bytes);
-        let mut take = |event: Option<mllp::Event>| match event {
-            Some(mllp::Event::Frame { payload, .. }) => {
-                frames.push(payload);
-                true
-            }
-            Some(_) => true,
-            None => false,
-        };
-        while take(framing.poll()) {}
-        take(framing.finish());
-    } else {
-        frames.push(bytes.to_vec());
-    }
-    let mut messages = Vec::new();
-    for frame in frames {
-        let batch = hl7::split_batch(&frame);
-        if batch.messages.len() > 1 || hl7::is_batch(&frame) {
-            messages.extend(batch.messages.into_iter().map(<[u8]>::to_vec));
-        } else {
-            messages.push(frame);
-        }
-    }
-    messages
+/// What is kept from file to file.
+struct Reading {
+    decoder: Decoder,
+    book: SenderBook,
+    summary: Summary,
+    report: Report,
 }
 
-fn file(
-    decoder: &mut Decoder,
-    source: &Source,
-    path: &Path,
-    bytes: &[u8],
-    as_json: bool,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let mut report = Report::default();
-    let mut scratch = Scratch::default();
-    let name = path.display().to_string();
-    for (at, payload) in payloads(bytes).iter().enumerate() {
-        let number = at + 1;
-        let message = match Message::read(payload, &mut scratch) {
-            Ok(message) => message,
-            Err(error) => {
-                if as_json {
-                    writeln!(out, "{}", json!({ "file": name, "message": number, "unreadable": error.to_string() }))?;
-                } else {
-                    writeln!(out, "{name} message {number}: unreadable ({error})")?;
+impl Reading {
+    /// The messages of one file, read as one connection.
+    fn file(&mut self, args: &Args, source: &Source, intake: &mut Intake, out: &mut impl Write) -> anyhow::Result<()> {
+        let mut scratch = Scratch::default();
+        let name = source.peer.as_str();
+        let mut number = 0;
+        while let Some(piece) = intake.next_piece() {
+            number += 1;
+            let message = match Message::read(&piece.payload, &mut scratch) {
+                Ok(message) => message,
+                Err(error) => {
+                    let reason = error.to_string();
+                    if !args.json && !args.summary {
+                        writeln!(out, "{name} message {number}: unreadable: {reason}")?;
+                    }
+                    intake.unreadable(&piece, &reason);
+                    self.summary.unreadable(&reason);
+                    continue;
                 }
-                continue;
+            };
+            let rule = self.book.of(source, &message);
+            // The time of receipt of a recorded message is not known; its own is the nearest thing to it.
+            let received_at = self.decoder.sent_at(rule, &message, source).unwrap_or(Timestamp::from_ms(0));
+            self.decoder.decode_by(rule, &message, source, received_at, &mut self.report);
+            intake.read(&piece, &message);
+            self.summary.message(&message, &self.report);
+            if args.json {
+                for row in show::rows(&self.report) {
+                    serde_json::to_writer(&mut *out, &rows::object(row, name, number, &self.report, &message))?;
+                    out.write_all(b"\n")?;
+                }
+            } else if !args.summary {
+                self.show(args, name, number, &piece, &message, out)?;
             }
-        };
-        // The time of receipt of a recorded message is not known; its own is the nearest thing to it.
-        let received_at = decoder.sent_at(None, &message, source).unwrap_or(Timestamp::from_ms(0));
-        decoder.decode(&message, source, received_at, &mut report);
-        if as_json {
-            for row in show::rows(&report) {
-                let mut object = serde_json::Map::new();
-                object.insert("file".into(), json!(name));
-                let mut rest = show::row_object(row, number);
-                object.insert("message".into(), rest.shift_remove("message").unwrap_or_default());
-                object.insert("dialect".into(), json!(report.dialect));
-                object.append(&mut rest);
-                writeln!(out, "{}", serde_json::Value::Object(object))?;
-            }
-            continue;
         }
-        head(decoder, &message, &report, &name, number, out)?;
-        for row in show::rows(&report) {
-            writeln!(out, "  {}", show::row_line(row, &message))?;
-        }
+        Ok(())
     }
-    Ok(())
-}
 
-fn head(
-    decoder: &Decoder,
-    message: &Message<'_>,
-    report: &Report,
-    name: &str,
-    number: usize,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let kind = serde_json::to_value(report.kind)?;
-    writeln!(
-        out,
-        "{name} message {number}: {}^{} {} as {}, {} observed, {} rejected",
-        report.message_type,
-        report.trigger,
-        kind.as_str().unwrap_or_default(),
-        report.dialect,
-        report.observations.len(),
-        report.rejects.len()
-    )?;
-    let choices = decoder.explain_dialect(message);
-    match choices.iter().find(|choice| choice.dialect == report.dialect) {
-        Some(choice) if !choice.features.is_empty() => {
-            writeln!(
-                out,
-                "  dialect {}: {} of {} needed: {}",
-                choice.dialect,
-                choice.score,
-                choice.least,
-                choice.features.join("; ")
-            )?;
+    /// One message for people: what it is, its rows, and its tree where that was asked for.
+    fn show(
+        &self,
+        args: &Args,
+        name: &str,
+        number: usize,
+        piece: &Piece,
+        message: &Message<'_>,
+        out: &mut impl Write,
+    ) -> std::io::Result<()> {
+        let report = &self.report;
+        writeln!(
+            out,
+            "{name} message {number}: {}^{} {} as {}, {} observed, {} rejected",
+            report.message_type,
+            report.trigger,
+            rows::kind(report.kind),
+            report.dialect,
+            report.observations.len(),
+            report.rejects.len()
+        )?;
+        let choices = self.decoder.explain_dialect(message);
+        match choices.iter().find(|choice| choice.dialect == report.dialect) {
+            Some(choice) if !choice.features.is_empty() => {
+                let features = choice.features.join("; ");
+                writeln!(out, "  dialect {}: {} of {} needed: {features}", choice.dialect, choice.score, choice.least)?;
+            }
+            _ => writeln!(out, "  dialect {}: by the configuration, the connection, or because no other fits", report.dialect)?,
         }
-        _ => writeln!(out, "  dialect {}: by the listener, the connection, or because no other fits", report.dialect)?,
+        let yes = |there: bool| if there { "sent (masked)" } else { "not sent" };
+        if report.kind != MessageKind::KeepAlive {
+            let (patient, bed) = (!report.subject.patient.is_empty(), !report.subject.bed.is_empty());
+            writeln!(out, "  patient id {}, bed {}", yes(patient), yes(bed))?;
+        }
+        let marks: Vec<&str> = piece.faults.names().chain(report.flags.names()).collect();
+        if !marks.is_empty() {
+            writeln!(out, "  marks: {}", marks.join(", "))?;
+        }
+        if !report.alarms.is_empty() {
+            writeln!(out, "  alarms of the bedside monitor: {}", report.alarms.len())?;
+        }
+        for row in show::rows(report) {
+            writeln!(out, "  {}", rows::line(row, message))?;
+        }
+        if !message.rest().trim_ascii().is_empty() {
+            writeln!(out, "  not read: {} bytes behind a second MSH or beyond the bound", message.rest().len())?;
+        }
+        if args.tree {
+            let tree = tree::tree(message).unwrap_or_else(|loss| {
+                // Our own cursor stands in; why hl7-parser cannot is said.
+                let mut tree = tree::Tree::by_cursor(message);
+                tree.leaves.insert(0, tree::Leaf { path: "(tree)".into(), text: format!("by our own cursor: {loss}") });
+                tree
+            });
+            for leaf in &tree.leaves {
+                writeln!(out, "    {:<16} {}", leaf.path, masked::shown(leaf, &tree, args.unmasked))?;
+            }
+        }
+        Ok(())
     }
-    let yes = |there: bool| if there { "sent (masked)" } else { "not sent" };
-    if report.kind != MessageKind::KeepAlive {
-        writeln!(out, "  patient id {}, bed {}", yes(!report.subject.patient.is_empty()), yes(!report.subject.bed.is_empty()))?;
-    }
-    let flags: Vec<&str> = report.flags.names().collect();
-    if !flags.is_empty() {
-        writeln!(out, "  marks: {}", flags.join(", "))?;
-    }
-    Ok(())
 }

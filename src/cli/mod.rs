@@ -85,7 +85,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&global, args),
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
-        Command::Decode(args) => decode::run_args(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS),
+        Command::Decode(args) => decode::command(&global, &args),
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
         }

@@ -8,7 +8,7 @@
 //! Limits: the bounds of [`codes`], [`state`] and [`identity`]; ordinals count to 65 535. Rows after a second patient in one
 //! message are refused: a value is never given to whoever came first.
 
-use super::dialect::{Choice, Firsts, Role, RowRef, Scaled, Table, Tables, contains_word, hash32};
+use super::dialect::{Choice, Firsts, Role, RowRef, Scaled, Table, Tables, contains_word};
 use super::time::Zone;
 use super::{Field, Message, Segment};
 use crate::observation::{

@@ -2,7 +2,6 @@
 //!
 //! Only what is no identity: parameters, numbers, units, times, codes. PID, PV1 and texts of OBX-5 are never shown here.
 
-use super::Message;
 use crate::observation::{ObsFlags, Observation, Reject, Report};
 use serde_json::{Map, Value, json};
 
@@ -55,7 +54,8 @@ pub fn row_object(row: Row<'_>, message: usize) -> Map<String, Value> {
     object
 }
 
-fn number(value: f64) -> Value {
+/// A value, rounded to a millionth; `null` where there is none.
+pub fn number(value: f64) -> Value {
     let rounded = (value * 1e6).round() / 1e6;
     if rounded.is_finite() { json!(rounded) } else { Value::Null }
 }
@@ -80,30 +80,4 @@ pub fn flag_names(flags: ObsFlags) -> Vec<&'static str> {
         (ObsFlags::CHARTED, "charted"),
     ];
     NAMES.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, name)| *name).collect()
-}
-
-/// One row in a line: `OBX 3  spo2 97 % valid [zone_assumed]`, `OBX 4  - 157007^MDC_… unknown_code`.
-pub fn row_line(row: Row<'_>, message: &Message<'_>) -> String {
-    match row {
-        Row::Observation(observation) => {
-            let flags = flag_names(observation.flags);
-            let validity = serde_json::to_value(observation.validity).unwrap_or_default();
-            format!(
-                "OBX {:<4} {:<12} {:>10} {:<10} {} {}{}",
-                observation.ordinal + 1,
-                observation.parameter.key(),
-                number(observation.value).as_f64().map_or("-".to_owned(), |value| value.to_string()),
-                observation.parameter.unit().ucum(),
-                observation.effective_at,
-                validity.as_str().unwrap_or_default(),
-                if flags.is_empty() { String::new() } else { format!(" [{}]", flags.join(", ")) },
-            )
-        }
-        Row::Reject(reject) => {
-            let code = String::from_utf8_lossy(reject.code.of(message.text()));
-            let code: String = code.chars().filter(|c| !c.is_control()).take(60).collect();
-            let parameter = reject.parameter.map_or("-", |parameter| parameter.key());
-            format!("OBX {:<4} {:<12} reject: {} ({code})", reject.ordinal + 1, parameter, reject.reason.as_str())
-        }
-    }
 }

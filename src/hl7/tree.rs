@@ -164,6 +164,22 @@ fn line(text: &[u8], out: &mut Vec<u8>) {
 
 /// Reads a message as a tree with hl7-parser, and proves that nothing was lost.
 pub fn tree(message: &Message<'_>) -> Result<Tree, ParserLoss> {
+    let text = given(message)?;
+    std::panic::catch_unwind(|| by_parser(&text, message)).unwrap_or(Err(ParserLoss::Panicked))
+}
+
+/// How many segments of a name hl7-parser finds: a count that is not our cursor's.
+pub fn count(message: &Message<'_>, name: &str) -> Result<usize, ParserLoss> {
+    let text = given(message)?;
+    let count = || {
+        let parsed = checked_parse(&text, message.segments().filter(well_formed).count())?;
+        Ok(parsed.segments.iter().filter(|segment| segment.name == name).count())
+    };
+    std::panic::catch_unwind(count).unwrap_or(Err(ParserLoss::Panicked))
+}
+
+/// What the parser may be given of a message.
+fn given(message: &Message<'_>) -> Result<String, ParserLoss> {
     if message.flags().has(MessageFlags::SECOND_MSH) {
         return Err(ParserLoss::SecondHeader);
     }
@@ -179,8 +195,7 @@ pub fn tree(message: &Message<'_>) -> Result<Tree, ParserLoss> {
     if count > TREE_DELIMITERS_MAX {
         return Err(ParserLoss::TooLarge);
     }
-    let text = String::from_utf8(text).map_err(|_| ParserLoss::Refused)?;
-    std::panic::catch_unwind(|| by_parser(&text, message)).unwrap_or(Err(ParserLoss::Panicked))
+    String::from_utf8(text).map_err(|_| ParserLoss::Refused)
 }
 
 fn by_parser(text: &str, message: &Message<'_>) -> Result<Tree, ParserLoss> {

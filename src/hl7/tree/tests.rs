@@ -125,11 +125,26 @@ fn its_times_have_a_month_13() {
 }
 
 #[test]
+fn its_times_ignore_a_short_zone_and_refuse_a_good_one() {
+    let ours = |text: &str| super::super::time::Dtm::parse(text.as_bytes()).ok().map(|dtm| (dtm.offset_min, dtm.ms));
+    let theirs = |text: &str| hl7_parser::datetime::parse_timestamp(text, true);
+    assert!(theirs("20260101120000+05").is_err() || theirs("20260101120000+05").is_ok_and(|time| time.offset.is_none()));
+    assert_eq!(ours("20260101120000+05"), Some((Some(300), 0)));
+    assert!(theirs("20260101120000.12345").is_err());
+    assert_eq!(ours("20260101120000.12345"), Some((None, 123)));
+    assert!(theirs("20260101120000Z").is_err());
+    assert_eq!(ours("20260101120000Z"), Some((Some(0), 0)));
+}
+
+#[test]
 fn a_flood_of_delimiters_never_reaches_it() {
     let rows: String = (0..400).map(|row| format!("OBX|{row}|{}\r", "^".repeat(400))).collect();
     assert_eq!(guarded(&format!("{MSH}\r{rows}")), Err(ParserLoss::TooLarge));
     assert_eq!(guarded(&format!("{MSH}\rOBX{}\r", "|".repeat(10 << 20))), Err(ParserLoss::Truncated));
     assert_eq!(guarded(&format!("{MSH}\rOBX|{}\r", "x".repeat(5 << 20))), Err(ParserLoss::TooLarge));
+    for flood in ["&", "^", "~"] {
+        assert_eq!(guarded(&format!("{MSH}\rOBX|1|TX|x||{}\r", flood.repeat(3 << 20))), Err(ParserLoss::TooLarge), "{flood}");
+    }
 }
 
 #[test]
@@ -138,6 +153,17 @@ fn a_loss_is_seen() {
     assert!(matches!(checked_parse(&short, 3), Err(ParserLoss::Stopped { .. })));
     assert_eq!(checked_parse("MSH|^~\\&|A\rOBX|1", 3).err(), Some(ParserLoss::Segments { found: 2, sent: 3 }));
     assert_eq!(checked_parse("PID|1", 1).err(), Some(ParserLoss::Refused));
+}
+
+#[test]
+fn its_count_of_segments_is_the_cursors() {
+    let mut scratch = Scratch::default();
+    let frame = format!("{MSH}\rOBX|1\r\r PV1\rOBX|2\rOB|3\robx|4\rOBX\r");
+    let message = Message::read(frame.as_bytes(), &mut scratch).unwrap();
+    assert_eq!((count(&message, "OBX"), count(&message, "PV1"), count(&message, "PID")), (Ok(3), Ok(1), Ok(0)));
+    let mut scratch = Scratch::default();
+    let two = format!("{MSH}\rOBX|1\r{MSH}\rOBX|1\r");
+    assert_eq!(count(&Message::read(two.as_bytes(), &mut scratch).unwrap(), "OBX"), Err(ParserLoss::SecondHeader));
 }
 
 #[test]
