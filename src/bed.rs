@@ -589,4 +589,21 @@ mod tests {
         assert_eq!(recent.iter().last(), Some((72.0, T0.plus_s(72.0))));
         assert_eq!(recent.envelope(T0.plus_s(190.0)), Some((190.0, 199.0)));
     }
+
+    #[test]
+    fn what_was_charted_is_shown_and_stands_behind_what_a_monitor_measures() {
+        let population = Population::default();
+        let mut bed = Bed::new("icu".into(), "A01".into(), T0);
+        let charted =
+            Observation { channel: 9, flags: ObsFlags(ObsFlags::CHARTED), ..story::observation(Parameter::Hr, 140.0, T0) };
+        assert!(!bed.is_new(&charted), "no check looks at it");
+        bed.note_doubted(&charted, T0);
+        let shown = |bed: &Bed| bed.stream(Parameter::Hr).and_then(|s| s.latest).map(|latest| latest.value);
+        assert_eq!(shown(&bed), Some(140.0), "better than nothing");
+        bed.learn(&population, &story::observation(Parameter::Hr, 70.0, T0.plus_s(1.0)), T0.plus_s(1.0), false);
+        assert_eq!(shown(&bed), Some(70.0));
+        bed.note_doubted(&Observation { effective_at: T0.plus_s(2.0), ..charted }, T0.plus_s(2.0));
+        assert_eq!(shown(&bed), Some(70.0));
+        assert_eq!(bed.stream(Parameter::Hr).map(|s| s.accepted), Some(1), "and teaches nothing");
+    }
 }

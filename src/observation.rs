@@ -186,6 +186,8 @@ pub struct Observation {
 pub enum RejectReason {
     /// No table knows the code.
     UnknownCode,
+    /// No table speaks of the coding system.
+    UnknownSystem,
     /// The dialect's table knows the code as none of our parameters.
     Unused,
     /// Number and name, or code and alternate code, mean different parameters.
@@ -220,6 +222,7 @@ impl RejectReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             RejectReason::UnknownCode => "unknown_code",
+            RejectReason::UnknownSystem => "unknown_system",
             RejectReason::Unused => "unused",
             RejectReason::CodeConflict => "code_conflict",
             RejectReason::AmbiguousChannel => "ambiguous_channel",

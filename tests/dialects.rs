@@ -305,6 +305,125 @@ fn lists_of_alarms_say_level_and_end() {
 }
 
 #[test]
+fn marks_of_test_demonstration_and_calibration_keep_values_from_being_judged() {
+    let rows = |hr: &str, spo2: &str| {
+        decode_one(&format!(
+            "{HEAD}OBX|1|NM|147842^^MDC|1.5.1.1|70|/min||{hr}|||R\rOBX|2|NM|150456^^MDC|1.6.1.1|97|%||{spo2}|||R"
+        ))
+    };
+    let said = |report: &Report| {
+        let of = |parameter| of(report, parameter).validity;
+        (of(Parameter::Hr), of(Parameter::Spo2), report.flags.has(MessageFlags::TEST))
+    };
+    use Validity::{Test, Valid, ValidFlagged};
+    assert_eq!(said(&rows("DEMO", "")), (Test, Valid, true), "a device that plays a patient plays all of it");
+    assert_eq!(said(&rows("TEST", "")), (Test, Valid, false), "one sensor is tested");
+    assert_eq!(said(&rows("TEST", "TEST")), (Test, Test, true));
+    assert_eq!(said(&rows("CAL", "")), (ValidFlagged, Valid, false), "shown");
+    let calibration = rows("CAL", "");
+    assert!(of(&calibration, Parameter::Hr).flags.has(ObsFlags::SHOWN_ONLY), "and not judged");
+    assert!(!of(&calibration, Parameter::Spo2).flags.has(ObsFlags::SHOWN_ONLY));
+}
+
+#[test]
+fn what_is_set_is_no_measurement_unless_it_is_always_set() {
+    let report = decode_one(&format!(
+        "{HEAD}OBX|1|NM|147842^^MDC|1.5.1.1|70|/min||SET|||R\rOBX|2|NM|150456^^MDC|1.6.1.1|97|%|||||R||SETTING\r\
+         OBX|3|NM|151562^^MDC|1.7.1.1|14|/min|||||R||||||MSET^manual^MDC\r\
+         OBX|4|NM|151976^^MDC|1.8.1.1|6|cm[H2O]|||||R||||||MSET^manual^MDC\rOBX|5|NM|151976^^MDC|1.8.1.2|6|cm[H2O]|||||R||CONFIGURATION"
+    ));
+    assert_eq!(reasons(&report), ["setting", "setting", "setting", "setting"]);
+    assert_eq!(of(&report, Parameter::Peep).value, 6.0);
+}
+
+#[test]
+fn no_choice_of_a_dialect_is_a_matter_of_order() {
+    let decoder = decoder();
+    let mut scratch = Scratch::default();
+    let mut folders: Vec<PathBuf> = decoder.tables().iter().map(|table| root().join("data/messages").join(table.name)).collect();
+    let shared = std::env::var_os("VG_TEST_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from).join("hl7");
+    folders.extend(std::fs::read_dir(&shared).into_iter().flatten().flatten().map(|entry| entry.path()));
+    let mut seen = 0;
+    for path in folders.iter().flat_map(|folder| files(folder, "hl7")) {
+        let text = std::fs::read(&path).expect("readable");
+        // The shared ones are as they are; those of the project have LF.
+        let own = path.starts_with(root().join("data"));
+        let text = if own { String::from_utf8(text).expect("text").replace('\n', "\r").into_bytes() } else { text };
+        for payload in payloads(&text) {
+            let Ok(message) = Message::read(&payload, &mut scratch) else { continue };
+            let choices = decoder.explain_dialect(&message);
+            if choices[0].features.is_empty() || choices[0].score < choices[0].least {
+                continue;
+            }
+            seen += 1;
+            let rival = choices[1..].iter().find(|choice| choice.score >= choice.least && !choice.features.is_empty());
+            if let Some(rival) = rival {
+                assert!(choices[0].score > rival.score, "{}: {:?} and {rival:?}", path.display(), choices[0]);
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
+}
+
+#[test]
+fn an_inop_without_a_place_holds_only_where_there_is_one_place() {
+    let inop = "MSH|^~\\&|MINDRAY_^00A0370000AB12CF^EUI-64|MINDRAY|||20260302100001||ORU^R01^ORU_R01|2|P|2.6\r\
+                OBX|1|NA|150452^MDC_PULS_OXIM_PLETH^MDC|1.3.6.150452|32767^32767\rOBX|2|NM|196660^MDC_EVT_INOP^MDC|1.3.6.150452.3|32767";
+    let numeric = |bed: u8| {
+        format!(
+            "MSH|^~\\&|MINDRAY_^00A0370000AB12CF^EUI-64|MINDRAY|||20260302100002||ORU^R01^ORU_R01|3|P|2.6\rPV1||I|OR^^{bed}\r\
+             OBX|1|NM|150456^MDC_PULS_OXIM_SAT_O2^MDC|1.3.1.150456|97|%|||||R"
+        )
+    };
+    let spo2 = |reports: &[Report]| of(reports.last().expect("one"), Parameter::Spo2).validity;
+    // The connection of one monitor, whichever comes first.
+    let mut one = decoder();
+    decode_text(&mut one, &source(1), inop);
+    assert_eq!(spo2(&decode_text(&mut one, &source(1), &numeric(3))), Validity::Invalid);
+    assert_eq!(spo2(&decode_text(&mut one, &source(2), &numeric(3))), Validity::Valid, "another connection");
+    // What is held is part of the snapshot.
+    let bytes = postcard::to_stdvec(one.state()).expect("written");
+    let mut restored = decoder();
+    restored.restore(postcard::from_bytes(&bytes).expect("read"));
+    assert_eq!(spo2(&decode_text(&mut restored, &source(1), &numeric(3))), Validity::Invalid);
+    // A gateway: nobody knows whose waveform it was.
+    let mut gateway = decoder();
+    decode_text(&mut gateway, &source(1), &numeric(3));
+    decode_text(&mut gateway, &source(1), &numeric(4));
+    decode_text(&mut gateway, &source(1), inop);
+    assert_eq!(spo2(&decode_text(&mut gateway, &source(1), &numeric(3))), Validity::Valid);
+}
+
+#[test]
+fn a_learned_scale_lives_in_the_connection_and_in_the_snapshot() {
+    let row = |limits: &str| {
+        format!(
+            "MSH|^~\\&|||||20260302100000||ORU^R01|202603021000001201|P|2.4\rOBX||NM|100^T1||3712|0401-0b54^C^MDIL|{limits}||||F"
+        )
+    };
+    let mut whole = decoder();
+    assert_eq!(reasons(&decode_text(&mut whole, &source(1), &row(""))[0]), ["scale_unknown"]);
+    assert_eq!(of(&decode_text(&mut whole, &source(1), &row("3600^3900"))[0], Parameter::Temp).value, 37.12);
+    let bytes = postcard::to_stdvec(whole.state()).expect("written");
+    let mut restored = decoder();
+    restored.restore(postcard::from_bytes(&bytes).expect("read"));
+    let later = decode_text(&mut restored, &source(1), &row(""));
+    let temp = of(&later[0], Parameter::Temp);
+    assert_eq!((temp.value, temp.flags.has(ObsFlags::UNIT_INVALID)), (37.12, false), "OBX-6 is not looked at");
+    assert_eq!(reasons(&decode_text(&mut restored, &source(2), &row(""))[0]), ["scale_unknown"], "another connection");
+    restored.close(1);
+    assert_eq!(reasons(&decode_text(&mut restored, &source(1), &row(""))[0]), ["scale_unknown"], "closed and opened again");
+}
+
+#[test]
+fn charted_values_are_marked_and_stand_in_channels_of_their_own() {
+    let charted = sample("metavision/01_charted.hl7");
+    let hr = of(&charted[0], Parameter::Hr);
+    assert!(hr.flags.has(ObsFlags::CHARTED | ObsFlags::SHOWN_ONLY) && hr.channel != 0);
+    assert!(charted[0].observations.iter().all(|o| o.flags.has(ObsFlags::CHARTED)));
+}
+
+#[test]
 fn a_value_in_alarm_is_an_alarm_and_says_whether_it_is_silenced() {
     let report = decode_one(&format!(
         "{HEAD}OBX|1|NM|147842^^MDC|1.5.1.1|140|/min|50-120|ALACT|||R\rOBX|2|NM|150456^^MDC|1.6.1.1|84|%|90-100|ALACT~ALINH|||R\r\

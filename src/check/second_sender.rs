@@ -14,7 +14,8 @@ declare_check! {
     /// incumbent again: a second sender. The incumbent stops: a handover, one notice. Senders that share no parameter (monitor
     /// and ventilator) are no rivals.
     /// ## Known false alerts
-    /// Transport monitor, telemetry, fail-over of a gateway (these take turns).
+    /// Transport monitor, telemetry, fail-over of a gateway (these take turns). A clinical system whose dialect says that its values
+    /// are charted is not looked at.
     /// ## References
     /// Design choice; a shared bed key with two devices is a known failure of systems that are keyed by bed.
     "P02" "second_sender" class=Provenance evidence=true weights=(0, 0, 80) rest=Identity
@@ -172,6 +173,23 @@ mod tests {
             }
         }
         assert_eq!(flags, "P..FFF");
+    }
+
+    #[test]
+    fn a_clinical_system_that_repeats_what_was_charted_is_no_rival() {
+        let mut s = Story::<Check>::of(&[]);
+        let mut flags = String::new();
+        for n in 0..6 {
+            flags += &from(&mut s, "a", &[Hr]);
+            s.now = s.now.plus_s(1.0);
+            s.sender = 7;
+            let mut charted = observation(Hr, 71.0, s.now);
+            charted.flags.set(ObsFlags::CHARTED);
+            charted.channel = n;
+            let report = s.report(vec![charted]);
+            flags.push(s.send(&report));
+        }
+        assert_eq!(flags, "P.P.P.P.P.P.");
     }
 
     #[test]

@@ -793,7 +793,8 @@ impl<'m> Walk<'_, 'm> {
             at: when.effective().0,
         };
         let value = obx.field(5);
-        let named = alarms::named_in_text(table, obx).and_then(|row| self.tables.row(row).parameter());
+        let named =
+            alarms::named_in_text(self.memory, self.tables, self.chosen, obx).and_then(|row| self.tables.row(row).parameter());
         let alarm = alarms::event(obx, &alarm, named);
         // Some senders write in the event's own value what it is about.
         if let Some((parameter, hash)) = alarms::named_in_value(self.memory, self.tables, self.chosen, value) {

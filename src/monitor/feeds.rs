@@ -103,7 +103,7 @@ impl FeedCounts {
 
     /// Keeps an example of a code that nobody knows.
     pub(super) fn unknown(&mut self, sender: &str, reject: &Reject, text: &[u8]) {
-        if reject.reason != RejectReason::UnknownCode {
+        if !matches!(reject.reason, RejectReason::UnknownCode | RejectReason::UnknownSystem) {
             return;
         }
         let label = label(reject.code.of(text));

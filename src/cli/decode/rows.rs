@@ -26,6 +26,7 @@ pub(super) fn kind(kind: MessageKind) -> &'static str {
 pub(super) fn reason(reason: RejectReason) -> (&'static str, usize) {
     match reason {
         RejectReason::UnknownCode => ("no table knows the code", 3),
+        RejectReason::UnknownSystem => ("no table speaks of the coding system", 3),
         RejectReason::Unused => ("known, and none of our parameters", 3),
         RejectReason::CodeConflict => ("number and name, or code and alternate code, mean different things", 3),
         RejectReason::AmbiguousChannel => ("the same code twice with nothing to tell the rows apart", 4),

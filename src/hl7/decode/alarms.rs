@@ -4,8 +4,8 @@
 //! state, inactivation, priority, type. Attribute rows are known by their reference id only, because three senders number
 //! them in three ways. What a sender does not say stays unknown; its priority is never re-labelled.
 
-use super::super::dialect::{Role, RowAlarm, Table, Technical, contains_word, hash32};
-use super::super::{Field, dialect::System};
+use super::super::Field;
+use super::super::dialect::{Role, RowAlarm, RowRef, System, Table, Tables, Technical, contains_word, hash32};
 use super::codes::{Code, Memory, Outcome};
 use super::rows::Obx;
 use crate::observation::{Alarm, AlarmKind, AlarmPhase, AlarmPriority, ObsFlags, Observation};
@@ -251,8 +251,8 @@ fn text_of(value: Field<'_>) -> Field<'_> {
     if value.component(2).is_empty() { value.component(1) } else { value.component(2) }
 }
 
-/// The parameter that an alarm's text begins with, where a label of the table is that word.
-pub fn named_in_text(table: &Table, obx: &Obx<'_>) -> Option<super::super::dialect::RowRef> {
+/// The row whose label an alarm's text begins with.
+pub fn named_in_text(memory: &mut Memory, tables: &Tables, chosen: u16, obx: &Obx<'_>) -> Option<RowRef> {
     let text = text_of(obx.field(5)).str();
     let word = text.trim_start_matches(['*', ' ', '!']).split([' ', ',', ':']).next().unwrap_or_default();
     if word.is_empty() || word.len() > 32 {
@@ -260,16 +260,11 @@ pub fn named_in_text(table: &Table, obx: &Obx<'_>) -> Option<super::super::diale
     }
     let system = System::named(obx.field(3).component(3).str());
     let systems = [if system == System::MdilAlert { System::Mdil } else { system }, System::Bare];
-    systems.into_iter().find_map(|system| table.by_label(system, word))
+    systems.into_iter().find_map(|system| memory.word(tables, chosen, system, word))
 }
 
 /// The parameter that an OBX-5 names by a code (`150456^MDC_PULS_OXIM_SAT_O2^MDC`); its hash where it is one at all.
-pub fn named_in_value(
-    memory: &mut Memory,
-    tables: &super::super::dialect::Tables,
-    chosen: u16,
-    value: Field<'_>,
-) -> Option<(Option<Parameter>, u32)> {
+pub fn named_in_value(memory: &mut Memory, tables: &Tables, chosen: u16, value: Field<'_>) -> Option<(Option<Parameter>, u32)> {
     if !value.component(2).str().starts_with("MDC") || value.raw().len() > 128 {
         return None;
     }

@@ -56,6 +56,9 @@ pub struct UnitRead {
 pub struct Memory {
     codes: Vec<FxHashMap<Box<[u8]>, Code>>,
     units: FxHashMap<Box<[u8]>, UnitRead>,
+    /// Words of alarm texts, behind dialect and system.
+    words: FxHashMap<Box<[u8]>, Option<RowRef>>,
+    key: Vec<u8>,
 }
 
 impl Memory {
@@ -77,6 +80,23 @@ impl Memory {
             known.insert(raw.into(), code);
         }
         code
+    }
+
+    /// The row of dialect `at` whose label a word is.
+    pub fn word(&mut self, tables: &Tables, at: u16, system: System, word: &str) -> Option<RowRef> {
+        self.key.clear();
+        self.key.extend_from_slice(&at.to_le_bytes());
+        self.key.push(system as u8);
+        self.key.extend_from_slice(word.as_bytes());
+        if let Some(row) = self.words.get(self.key.as_slice()) {
+            return *row;
+        }
+        let row = tables.table(at).by_label(system, word);
+        if self.words.len() >= REMEMBERED_MAX {
+            self.words.clear();
+        }
+        self.words.insert(self.key.as_slice().into(), row);
+        row
     }
 
     /// The meaning of an OBX-6.

@@ -156,6 +156,8 @@ fn unknown(obx: &Obx<'_>, system: System) -> RejectReason {
         RejectReason::Malformed
     } else if obx.field(2).trimmed() == b"ST" && !obx.field(5).trimmed().first().is_some_and(u8::is_ascii_digit) {
         RejectReason::NotNumeric
+    } else if system == System::Other {
+        RejectReason::UnknownSystem
     } else {
         RejectReason::UnknownCode
     }

@@ -82,12 +82,14 @@ impl Status {
             _ => 0,
         };
         let here = letter(11);
-        if here != 0 || !fields[10].is_empty() {
+        // A time may stand there, three fields early.
+        let time = |n: usize| fields[n - 1].trimmed().get(..8).is_some_and(|head| head.iter().all(u8::is_ascii_digit));
+        if here != 0 || !(fields[10].is_empty() || time(11)) {
             return Status { letter: here, time_field: 14 };
         }
-        // `F` or `X` one field early or late, and the time with it. Of two fields early only the letter can be told.
-        for (n, time_field) in [(10, 13), (12, 15), (9, 12)] {
-            if matches!(letter(n), b'F' | b'X') && fields[13].is_empty() {
+        // `F` or `X` up to three fields early or one late, and the time with it. (In OBX-8 an X could mean something else.)
+        for (n, time_field) in [(10, 13), (12, 15), (9, 12), (8, 11)] {
+            if (letter(n) == b'F' || (letter(n) == b'X' && n != 8)) && fields[13].is_empty() {
                 return Status { letter: letter(n), time_field };
             }
         }
