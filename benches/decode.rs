@@ -159,15 +159,20 @@ fn dialects() -> bool {
         }
         let [own, peer, bare, bare_peer] = best;
         let (messages, rows) = (samples.frames.len() as f64, samples.rows.max(1) as f64);
-        let (own_row, peer_row) = ((own - bare).max(0.0) / rows, (peer - bare_peer).max(f64::MIN_POSITIVE) / rows);
+        let (own_row, peer_row) = ((own - bare) / rows, (peer - bare_peer) / rows);
+        // Without its rows a message may be recognised as another dialect, and cost more than its rows do.
+        let per_row = if own_row > 0.0 && peer_row > 0.0 {
+            format!("{:>5.2}x per OBX ({own_row:>4.0} ns)", own_row / peer_row)
+        } else {
+            "per OBX: not told apart".to_owned()
+        };
         let missed = if own / peer > DIALECT_BAR { "  MISSED" } else { "" };
         println!(
-            "  {:<18} {:>5.2}x per message ({:>5.0} ns, {:>4.1} rows), {:>5.2}x per OBX ({own_row:>4.0} ns){missed}",
+            "  {:<18} {:>5.2}x per message ({:>5.0} ns, {:>4.1} rows), {per_row}{missed}",
             samples.dialect,
             own / peer,
             own / messages,
             rows / messages,
-            own_row / peer_row,
         );
         within &= own / peer <= DIALECT_BAR;
     }

@@ -40,7 +40,7 @@ pub struct Args {
     /// One JSON object a line for every OBX; the summary goes to standard error.
     #[arg(long)]
     pub json: bool,
-    /// Below each message, every field that was sent, with its path (OBX[2]-3.1).
+    /// Below each message, every field that was sent, with its path (`OBX[2]-3.1`).
     #[arg(long, conflicts_with = "json")]
     pub tree: bool,
     /// The summary alone.
@@ -58,7 +58,7 @@ pub struct Args {
     /// Folder of own dialect tables (*.toml), in place of or besides those of the program.
     #[arg(long, value_name = "DIR")]
     pub dialects: Option<PathBuf>,
-    /// Configuration file whose zone and [[senders.sender]] rules are applied.
+    /// Configuration file whose zone and `[[senders.sender]]` rules are applied.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Feed that the messages count for, where a sender rule asks for one.

@@ -398,4 +398,22 @@ mod tests {
         assert_eq!(keys, ["feed", "feed", "peer", "application", "certificate", "zone", "dialect"]);
         assert!(found.0[6].message.contains("ihe_pcd01"), "{}", found.0[6].message);
     }
+
+    #[test]
+    fn zones_and_dialects_of_site_and_listeners_are_known_ones() {
+        let keys = |change: fn(&mut crate::config::Config)| -> Vec<String> {
+            let mut config = crate::config::Config::default();
+            change(&mut config);
+            config.problems().into_iter().map(|problem| problem.key).collect()
+        };
+        assert_eq!(keys(|c| c.zone = "Middle/Earth".into()), ["zone"]);
+        assert_eq!(keys(|c| c.zone = "+05:30".into()), ["zone"], "a site has summer time: a name is needed");
+        assert_eq!(keys(|c| c.mllp[0].zone = some("Europe/Roma")), ["mllp.0.zone"]);
+        assert_eq!(keys(|c| c.mllp[0].dialect = some("klingon")), ["mllp.0.dialect"]);
+        assert!(keys(|c| c.mllp[0].dialect = some("mindray_pds")).is_empty());
+        let fixed = |c: &mut crate::config::Config| {
+            c.senders = list([SenderRule { peer: some("10.0.0.1"), zone: some("+05:30"), ..SenderRule::default() }]);
+        };
+        assert!(keys(fixed).is_empty(), "a sender without summer time may be given by its offset");
+    }
 }

@@ -112,7 +112,7 @@ impl Summary {
         }
         for reject in &report.rejects {
             *self.by_reason.entry(reject.reason).or_default() += 1;
-            if reject.reason == RejectReason::UnknownCode {
+            if matches!(reject.reason, RejectReason::UnknownCode | RejectReason::UnknownSystem) {
                 self.unknown_code(message, report.dialect, reject);
             }
         }
@@ -220,7 +220,11 @@ impl Summary {
             let known = |what: &str, text: &str| if text.is_empty() { String::new() } else { format!(", {what} {text}") };
             (found.rows, format!("{code} ({dialect}{}{})", known("unit", &found.unit), known("for example", &found.value)))
         };
-        section(out, "unknown codes, most frequent first:", codes.iter().take(CODES_SHOWN).map(code).collect())?;
+        section(
+            out,
+            "unknown codes and coding systems, most frequent first:",
+            codes.iter().take(CODES_SHOWN).map(code).collect(),
+        )?;
         if codes.len() > CODES_SHOWN {
             writeln!(out, "            … and {} more", codes.len() - CODES_SHOWN)?;
         }
