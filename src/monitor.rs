@@ -236,7 +236,7 @@ impl Monitor {
             flood: CheckId::from_id("S05"),
             settings,
         };
-        let inventory = Inventory::new(&house.settings.advisories);
+        let inventory = Inventory::new(&house.settings.devices, &house.settings.advisories);
         let mut monitor = Monitor {
             house,
             decoder,

@@ -287,6 +287,8 @@ fn the_demo_catches_what_it_plays() {
     assert!(out.status.success(), "{text}");
     assert!(text.contains("P02"), "{text}");
     assert!(text.contains("P01"), "{text}");
+    assert!(text.contains("ADVISORY  LOW    bed B13") && text.contains("ICSMA-25-030-01"), "{text}");
+    assert!(text.contains("vitalguard devices --http "), "{text}");
 }
 
 /// An authority, and certificates signed by it.

@@ -1,5 +1,5 @@
-//! `vitalguard demo`: the whole service on a temporary folder, twelve invented beds over real sockets, two attacks, and a
-//! real MQTT client that watches what is caught.
+//! `vitalguard demo`: the whole service on a temporary folder, twelve invented beds over real sockets, two attacks, a monitor
+//! that declares the name of a product of an advisory, and a real MQTT client that watches what is caught.
 //!
 //! Nothing in the service knows that it is a demo: the beds send HL7 over MLLP as a gateway would, and what the terminal shows
 //! as caught is what any station would have received.
@@ -29,7 +29,8 @@ pub struct Args {
     /// Seed of the invented patients.
     #[arg(long)]
     seed: Option<u64>,
-    /// End after so many seconds; exit code 0 if both attacks were caught and nothing else was raised for nurses.
+    /// End after so many seconds; exit code 0 if both attacks were caught, the advisory was told, and nothing else was raised for
+    /// nurses.
     #[arg(long = "for", value_name = "SECONDS")]
     for_s: Option<u64>,
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
@@ -48,6 +49,7 @@ struct Scenario {
     artefacts: f64,
     second_sender: SecondSender,
     resend: Resend,
+    advised: Advised,
     bed: Vec<Bed>,
 }
 
@@ -76,6 +78,16 @@ struct Resend {
     at_s: u64,
     from_s: u64,
     to_s: u64,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advised {
+    bed: String,
+    kind: Kind,
+    application: String,
+    eui64: String,
+    advisory: String,
 }
 
 /// What the beds have sent and heard.
@@ -125,7 +137,11 @@ async fn play(args: Args, scenario: Scenario, data: std::path::PathBuf) -> anyho
         mqtt.ip(),
         mqtt.port()
     ));
-    screen.line(&format!("send      {} beds to mllp://{mllp}, one message a second each", scenario.bed.len()));
+    screen.line(&format!(
+        "devices   vitalguard devices --http {}  (bed {}: an invented monitor that declares {})",
+        running.http, scenario.advised.bed, scenario.advised.application
+    ));
+    screen.line(&format!("send      {} beds to mllp://{mllp}, one message a second each", scenario.bed.len() + 1));
 
     let (mut watch, mut caught) = Watch::start(mqtt, &root).await?;
     let began = Instant::now();
@@ -200,6 +216,8 @@ struct Attack {
 /// Attacks against alerts.
 struct Ledger {
     attacks: Vec<Attack>,
+    /// Bed and advisory of the monitor that declares its name, and when that was told.
+    advised: (String, String, Option<f64>),
     others: Vec<String>,
 }
 
@@ -217,6 +235,7 @@ impl Ledger {
                     caught_s: None,
                 },
             ],
+            advised: (scenario.advised.bed.clone(), scenario.advised.advisory.clone(), None),
             others: Vec::new(),
         }
     }
@@ -226,6 +245,14 @@ impl Ledger {
             return;
         }
         let priority = alert.priority.to_uppercase();
+        let (bed, advisory, told) = &mut self.advised;
+        if alert.bed == *bed && alert.checks.iter().any(|check| check == "N01") && !alert.for_nurses {
+            if alert.text.contains(advisory.as_str()) {
+                told.get_or_insert(now_s);
+            }
+            screen.line(&format!("{now_s:>6.1} s  ADVISORY  {priority:<6} bed {bed}: {} [{}]", alert.text, alert.condition));
+            return;
+        }
         let attack = self.attacks.iter_mut().find(|attack| attack.bed == alert.bed && now_s >= attack.at_s);
         match attack {
             Some(attack) => {
@@ -255,6 +282,9 @@ impl Ledger {
     /// What is wrong with the result; attacks that had no time to be caught are complaints as well.
     fn complaints(&self, elapsed_s: f64) -> Vec<String> {
         let mut list = self.others.clone();
+        if self.advised.2.is_none() {
+            list.push(format!("not told: {} on bed {} (N01)", self.advised.1, self.advised.0));
+        }
         for attack in &self.attacks {
             match attack.caught_s {
                 Some(delay_s) if delay_s <= CAUGHT_WITHIN_S => {}
@@ -342,6 +372,8 @@ mod tests {
                 (beds::monitor(at, &bed.bed), Patient::new(bed.kind, seed.wrapping_add(at as u64), start, scenario.artefacts))
             })
             .collect();
+        let advised = Patient::new(scenario.advised.kind, seed ^ 0xAD51, start, scenario.artefacts);
+        patients.push((beds::advised(&scenario), advised));
         let (second_sender, resend) = (&scenario.second_sender, &scenario.resend);
         let intruder = beds::intruder(&scenario.bed, second_sender);
         let attack_start = start.plus_ms(second_sender.at_s as i64 * 1000 + 500);
@@ -397,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn both_attacks_are_caught_within_30_s_and_nothing_else_is_raised() {
+    fn both_attacks_are_caught_the_advisory_is_told_and_nothing_else_is_raised() {
         for seed in [20_260_107, 1, 2, 3] {
             assert_eq!(played(seed, 180), Vec::<String>::new(), "seed {seed}");
         }
@@ -416,10 +448,15 @@ mod tests {
     }
 
     #[test]
-    fn both_attacks_and_nothing_else_is_a_good_end() {
+    fn both_attacks_the_advisory_and_nothing_else_is_a_good_end() {
         let scenario: Scenario = toml::from_str(SCENARIO).unwrap();
         let screen = Screen(None);
         let mut ledger = Ledger::new(&scenario);
+        let advised = |priority: &str, text: &str| Caught { text: text.into(), ..alert("B13", "N01 advisory_match", priority) };
+        // An advisory is no matter for nurses, and names what it is about.
+        ledger.take(advised("low", "x"), 21.0, &screen);
+        assert_eq!(ledger.complaints(130.0).len(), 3);
+        ledger.take(advised("low", "CMS8000 ICSMA-25-030-01"), 21.0, &screen);
         ledger.take(alert("B07", "P02 second_sender", "high"), 45.0, &screen);
         assert_eq!(ledger.complaints(130.0).len(), 1);
         ledger.take(alert("B04", "P01 control_id_reuse", "high"), 95.0, &screen);
@@ -437,6 +474,9 @@ mod tests {
         ledger.take(alert("B07", "P02 second_sender", "high"), 10.0, &screen);
         ledger.take(alert("B04", "P01 control_id_reuse", "high"), 125.0, &screen);
         let complaints = ledger.complaints(130.0);
-        assert_eq!(complaints.len(), 3, "{complaints:?}");
+        assert_eq!(complaints.len(), 4, "{complaints:?}");
+        let advised = Caught { text: "ICSMA-25-030-01".into(), ..alert("B13", "N01 advisory_match", "medium") };
+        ledger.take(advised, 21.0, &screen);
+        assert_eq!(ledger.complaints(130.0).len(), 5);
     }
 }

@@ -6,7 +6,7 @@
 //! the HTTP interface.
 
 mod machine;
-pub(super) mod path;
+pub mod path;
 
 use super::load::{Overrides, load};
 use super::{Global, Usage};

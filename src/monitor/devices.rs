@@ -1,6 +1,6 @@
 //! The inventory at work: what a message says of its devices, the events and the advisory alert (N01) that follow.
 
-use super::inventory::{DEVICES_MAX, DeviceInfo, Entry, entry_print, view_info};
+use super::inventory::{DEVICES_MAX, DeviceInfo, Entry, data_key, entry_print, view_info};
 use super::*;
 use crate::advisory::{Advisories, Level, Status};
 use crate::alert::AdvisoryRef;
@@ -98,7 +98,7 @@ impl Monitor {
         }
         // A patient's leaving closes everything at the bed; the device is still there.
         if let Some(number) = number
-            && self.inventory.at_place(number).contains(&(place as u32))
+            && self.inventory.at_place(number).binary_search(&(place as u32)).is_ok()
             && self.advisory.is_some_and(|check| self.cells[number as usize].findings.row(check).is_none())
         {
             self.advise(number, at);
@@ -266,10 +266,11 @@ impl Monitor {
             self.inject_pass(number, check, at);
             self.plan_old_data();
         }
-        if self.inventory.data == self.house.settings.advisories.hash() {
+        let key = data_key(&self.house.settings.devices, &self.house.settings.advisories);
+        if self.inventory.data == key {
             return;
         }
-        self.inventory.data = self.house.settings.advisories.hash().to_owned();
+        self.inventory.data = key;
         for place in 0..self.inventory.entries.len() {
             self.look_up(place, at);
         }

@@ -16,9 +16,10 @@ use crate::advisory::Advisories;
 use crate::config::Devices;
 use crate::time::Timestamp;
 pub(super) use entry::{Entry, print as entry_print};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::hash::Hasher;
 pub(super) use view::info as view_info;
 
 /// Devices remembered at most.
@@ -30,6 +31,13 @@ const HUNG_MAX: usize = 64;
 /// Events of devices at once, and one more each second: a flood of invented devices must not push alerts out of the outbox.
 const EVENTS_BURST: f64 = 4096.0;
 
+/// The advisory data and the site's own list, as one text: where it is another than before, every device is looked up again.
+pub(super) fn data_key(devices: &Devices, data: &Advisories) -> String {
+    let mut hasher = FxHasher::default();
+    hasher.write(format!("{:?}", devices.device).as_bytes());
+    format!("{} {:016x}", data.hash(), hasher.finish())
+}
+
 /// Everything heard, by its published hash.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Inventory {
@@ -40,7 +48,7 @@ pub(super) struct Inventory {
     pub events_held: u64,
     budget: f64,
     budget_at: Timestamp,
-    /// Hash of the advisory data that the matches were made with.
+    /// Tells apart what the matches were made with ([`data_key`]).
     pub data: String,
     // What follows is made anew from the above.
     #[serde(skip)]
@@ -51,8 +59,9 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
-    pub fn new(data: &Advisories) -> Inventory {
-        Inventory { budget: EVENTS_BURST, budget_at: Timestamp::MIN, data: data.hash().to_owned(), ..Inventory::default() }
+    pub fn new(devices: &Devices, data: &Advisories) -> Inventory {
+        let data = data_key(devices, data);
+        Inventory { budget: EVENTS_BURST, budget_at: Timestamp::MIN, data, ..Inventory::default() }
     }
 
     /// What is made from the entries. `site` is the bed of the installation, where it is open.
@@ -110,9 +119,10 @@ impl Inventory {
     /// Where the advisories of a device raise an alert.
     pub fn hang(&mut self, at: usize, data: &Advisories, site: Option<u32>) {
         for place in self.entries[at].places(data, site) {
+            // In the order of the entries, so that a restored inventory has the same lists.
             let list = self.hung.entry(place).or_default();
-            if list.len() < HUNG_MAX && !list.contains(&(at as u32)) {
-                list.push(at as u32);
+            if let Err(position) = list.binary_search(&(at as u32)) {
+                list.insert(position, at as u32);
             }
         }
     }
@@ -121,16 +131,18 @@ impl Inventory {
     pub fn unhang(&mut self, at: usize, data: &Advisories, site: Option<u32>) -> Vec<u32> {
         let places = self.entries[at].places(data, site);
         for place in &places {
-            if let Some(list) = self.hung.get_mut(place) {
-                list.retain(|other| *other != at as u32);
+            if let Some(list) = self.hung.get_mut(place)
+                && let Ok(position) = list.binary_search(&(at as u32))
+            {
+                list.remove(position);
             }
         }
         places
     }
 
-    /// The devices that the advisory alert of a bed is about.
+    /// The devices that the advisory alert of a bed is about, the first [`HUNG_MAX`].
     pub fn at_place(&self, place: u32) -> &[u32] {
-        self.hung.get(&place).map_or(&[], Vec::as_slice)
+        self.hung.get(&place).map_or(&[], |list| &list[..list.len().min(HUNG_MAX)])
     }
 
     /// Whether one more event may be said now.

@@ -338,3 +338,54 @@ impl Drop for Subscriber {
         let _ = self.child.wait();
     }
 }
+
+/// Checks a document against a schema: the words that ours use (no formats, no patterns). Complaints go to `found`.
+pub fn validate(
+    schema: &serde_json::Value,
+    root: &serde_json::Value,
+    value: &serde_json::Value,
+    at: &str,
+    found: &mut Vec<String>,
+) {
+    if let Some(name) = schema["$ref"].as_str() {
+        return validate(&root["$defs"][name.trim_start_matches("#/$defs/")], root, value, at, found);
+    }
+    if !schema["const"].is_null() && schema["const"] != *value {
+        found.push(format!("{at}: {value} is not {}", schema["const"]));
+    }
+    if let Some(words) = schema["enum"].as_array().filter(|words| !words.contains(value)) {
+        found.push(format!("{at}: {value} is none of {words:?}"));
+    }
+    let is = |kind: &str| match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        _ => value.is_null(),
+    };
+    let kinds: Vec<&str> = match &schema["type"] {
+        serde_json::Value::Array(kinds) => kinds.iter().filter_map(|kind| kind.as_str()).collect(),
+        kind => kind.as_str().into_iter().collect(),
+    };
+    if !kinds.is_empty() && !kinds.iter().any(|kind| is(kind)) {
+        found.push(format!("{at}: {value} is no {kinds:?}"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(|name| name.as_str()) {
+        if value.get(name).is_none() {
+            found.push(format!("{at}: {name} is missing"));
+        }
+    }
+    for (name, inner) in value.as_object().into_iter().flatten() {
+        let at = format!("{at}/{name}");
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (serde_json::Value::Null, serde_json::Value::Bool(false)) => found.push(format!("{at}: not in the schema")),
+            (serde_json::Value::Null, other @ serde_json::Value::Object(_)) => validate(other, root, inner, &at, found),
+            (known, _) => validate(known, root, inner, &at, found),
+        }
+    }
+    for (number, inner) in value.as_array().into_iter().flatten().enumerate() {
+        validate(&schema["items"], root, inner, &format!("{at}/{number}"), found);
+    }
+}

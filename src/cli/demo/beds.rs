@@ -47,6 +47,9 @@ pub fn start(
         let phase = Duration::from_millis(37 * at as u64);
         tasks.spawn(send_bed(sender, patient, mllp, began + phase, traffic.clone(), tape));
     }
+    let patient = Patient::new(scenario.advised.kind, seed ^ 0xAD51, start, scenario.artefacts);
+    let phase = Duration::from_millis(37 * scenario.bed.len() as u64);
+    tasks.spawn(send_bed(advised(scenario), patient, mllp, began + phase, traffic.clone(), None));
     tasks.spawn(second_sender(scenario.clone(), seed ^ 0x5EED, mllp, began, traffic.clone(), screen.clone()));
     tasks.spawn(resend(scenario.clone(), tape, mllp, began, traffic, screen));
     tasks
@@ -69,6 +72,12 @@ pub(super) fn monitor(at: usize, bed: &str) -> Sender {
 pub(super) fn intruder(beds: &[super::Bed], attack: &super::SecondSender) -> Sender {
     let at = beds.iter().position(|bed| bed.bed == attack.bed).unwrap_or(0);
     Sender { application: attack.application.clone(), eui64: attack.eui64.clone(), ..monitor(at, &attack.bed) }
+}
+
+/// The monitor that declares the name of a product of an advisory.
+pub(super) fn advised(scenario: &Scenario) -> Sender {
+    let advised = &scenario.advised;
+    Sender { application: advised.application.clone(), eui64: advised.eui64.clone(), ..monitor(scenario.bed.len(), &advised.bed) }
 }
 
 /// Heart rate and pulse moved by an offset.

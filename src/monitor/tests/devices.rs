@@ -63,7 +63,11 @@ fn a_product_of_an_advisory_is_in_the_inventory_and_one_low_alert() {
     let told: Vec<String> = w.told();
     assert_eq!(told, ["raised B02 N01 advisory_match Advisory Low"]);
     let alert = &w.events[0].alert;
-    assert!(alert.text.en.contains("declares CMS8000, which ICSMA-25-030-01, ICSMA-22-244-01 names"), "{}", alert.text.en);
+    assert!(
+        alert.text.en.contains("declares CMS8000, a name that stands in ICSMA-25-030-01, ICSMA-22-244-01. Declared"),
+        "{}",
+        alert.text.en
+    );
     assert!(alert.text.en.contains("data of 2026-09-30") && alert.text.it.contains("CMS8000"), "{}", alert.text.it);
     // The values of the bed are believed as before.
     let state = w.state("B02");
@@ -350,4 +354,57 @@ fn old_advisory_data_are_told_at_their_own_time_and_new_ones_end_it() {
     w.now = now.plus_s(1.0);
     w.wait(11.0);
     assert!(w.events.iter().any(|e| e.event == EventKind::Cleared && e.alert.condition.starts_with("S06")), "{:?}", w.told());
+}
+
+#[test]
+fn a_restored_inventory_says_the_same_as_one_that_went_on() {
+    let run = |restore: Option<usize>| {
+        let mut w = Ward::new();
+        for n in 0..120 {
+            if restore == Some(n) {
+                let bytes = w.monitor.snapshot();
+                w.monitor = Monitor::restore(Settings { site: "hsp1".into(), ..Settings::default() }, &bytes).unwrap();
+            }
+            let (bed, sender) = match n % 6 {
+                0 => ("B03", "CMS6000"),
+                1 if n > 60 => ("B03", "CMS8000"),
+                1 => ("B02", "CMS8000"),
+                2 => ("B02", "VC150"),
+                3 => ("B02", "CMS7000"),
+                _ => ("B04", "GW"),
+            };
+            w.from(bed, sender, "INNOKAS", 1);
+            w.wait(2.0);
+        }
+        (w.lines, format!("{:?}", w.device_events), format!("{:?}", w.monitor.devices(true)))
+    };
+    let plain = run(None);
+    assert!(plain.0.iter().filter(|line| line.contains("N01")).count() >= 3, "{:?}", plain.0);
+    for at in [1, 20, 61, 90, 119] {
+        assert_eq!(plain, run(Some(at)), "restored at {at}");
+    }
+}
+
+#[test]
+fn at_the_bound_what_matters_least_is_forgotten() {
+    let devices = crate::config::Devices::default();
+    let data = Advisories::shipped();
+    let mut inventory = crate::monitor::inventory::Inventory::new(&devices, &data);
+    let entry = |n: usize| {
+        let at = Timestamp::from_ms(START + n as i64);
+        crate::monitor::inventory::Entry::new(&format!("dev-{n:08x}"), "", true, &devices, at)
+    };
+    let max = crate::monitor::inventory::DEVICES_MAX;
+    for n in 0..max {
+        inventory.add(entry(n), &data, None);
+    }
+    // The oldest of all is of use: it was heard often.
+    for _ in 0..200 {
+        inventory.entries[0].count("p-1", Timestamp::from_ms(START));
+    }
+    inventory.add(entry(max), &data, None);
+    assert_eq!((inventory.entries.len(), inventory.forgotten), (max - max / 16 + 1, (max / 16) as u64));
+    assert!(inventory.find("dev-00000000").is_some() && inventory.find("dev-00000001").is_none());
+    let last = inventory.find(&format!("dev-{max:08x}")).unwrap();
+    assert_eq!(inventory.entries[last].first_seen, Timestamp::from_ms(START + max as i64));
 }
