@@ -168,7 +168,7 @@ fn no_source_file_is_dead() {
             _ => path.with_extension(""),
         };
         for line in text.lines() {
-            let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
             if let Some(name) = line.strip_prefix("mod ").and_then(|l| l.strip_suffix(';')) {
                 declared.insert(folder.join(format!("{name}.rs")));
                 declared.insert(folder.join(name).join("mod.rs"));

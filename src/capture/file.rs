@@ -267,7 +267,7 @@ impl File {
             return self.section();
         }
         let Some(len) = self.word(4, big) else { return Step::More };
-        if len < 12 || len % 4 != 0 {
+        if len < 12 || !len.is_multiple_of(4) {
             return self.damaged("a block has a length that no block has");
         }
         if !matches!(kind, IDB | SPB | EPB) || len as usize > RECORD_BYTES_MAX {
@@ -316,7 +316,7 @@ impl File {
             _ => return self.damaged("a section has no byte order"),
         };
         let len = self.word(4, big).unwrap_or(0);
-        if len < 28 || len % 4 != 0 {
+        if len < 28 || !len.is_multiple_of(4) {
             return self.damaged("a section's header has a length that no header has");
         }
         self.form = Form::Ng { big, interfaces: Vec::new() };

@@ -118,7 +118,7 @@ fn every_form_of_a_capture_gives_the_same_events() {
                 let us = u128::from(packet.at_us) - offset.unwrap_or(0) as u128 * 1_000_000;
                 let ticks = match resolution {
                     Some(9) => us * 1000,
-                    Some(two) if two & 0x80 != 0 => ((us << 30) + 999_999) / 1_000_000,
+                    Some(two) if two & 0x80 != 0 => (us << 30).div_ceil(1_000_000),
                     _ => us,
                 };
                 ng.enhanced(0, ticks as u64, packet);

@@ -207,7 +207,10 @@ fn nftables(data: &Advisories, out: &mut impl Write) -> std::io::Result<()> {
     for (advisory, indicator, value) in &list {
         writeln!(out, "# {value}: {} of {}", indicator.id, advisory.id)?;
     }
-    writeln!(out, "# Load with nft -f; both chains drop what is forwarded. Remove with: nft delete table inet vitalguard")?;
+    writeln!(
+        out,
+        "# Load with nft -f: what this machine forwards to or from them is dropped. Remove: nft delete table inet vitalguard"
+    )?;
     writeln!(out, "table inet vitalguard {{")?;
     for (name, kind, want_v6) in [("indicators4", "ipv4_addr", false), ("indicators6", "ipv6_addr", true)] {
         let values: Vec<&str> = list.iter().map(|(_, _, value)| value.as_str()).filter(|value| v6(value) == want_v6).collect();
@@ -315,7 +318,7 @@ fn stix(data: &Advisories) -> Value {
             "pattern_type": language,
             "valid_from": midnight(&advisory.date),
             "labels": [strength(indicator)],
-            "external_references": [{"source_name": "CISA", "external_id": advisory.id, "url": advisory.url}],
+            "external_references": [{"source_name": advisory.source, "external_id": advisory.id, "url": advisory.url}],
         }));
     }
     let text = serde_json::to_string(&objects).unwrap_or_default();
