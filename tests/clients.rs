@@ -34,8 +34,11 @@ fn drive(script: &str, address: SocketAddr) -> (String, bool) {
     (said, out.status.success())
 }
 
+/// A case of a driver, and how many answers it counts.
+type Case = (&'static str, u64);
+
 /// Drivers, and what each says when all is well.
-const CLIENTS: [(&str, &str, &[(&str, u64)]); 3] = [
+const CLIENTS: [(&str, &str, &[Case]); 3] = [
     (
         "simple-hl7.mjs",
         "simple-hl7 3.3.0",

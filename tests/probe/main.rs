@@ -178,7 +178,7 @@ fn seventeen_of_seventeen_pass_and_the_others_answer_as_documented() {
 fn a_tap_never_sends_a_byte() {
     let data = tempfile::tempdir().unwrap();
     let mut served = served(data.path(), "tap");
-    let mut target = Target::new(served.mllp, Duration::from_millis(300)).keeping();
+    let mut target = Target::new(served.mllp, Duration::from_millis(150)).keeping();
     target.message_timeout = Some(Duration::from_secs(MESSAGE_TIMEOUT_S));
     let found = probe(&target, 6);
     // Commit acknowledgements, refusals and what a slow journal would have delayed had their time.
