@@ -4,6 +4,7 @@
 //! compact JSON with the members in schema order, the same bytes for the same document. Every document can be read back.
 //! A value that is not fresh is `null` with a trust word, never 0 and never the last value.
 
+use crate::advisory::{Level, Status};
 use crate::check::{Assessment, Class, Priority};
 use crate::command::Via;
 use crate::time::Timestamp;
@@ -524,7 +525,11 @@ pub struct BedParameter {
 pub struct DeviceRef {
     /// `dev-…`.
     pub id: String,
+    /// Open advisories on what stands at the bed, exact and family matches.
     pub advisories: u32,
+    /// As declared, never proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// The truth about one bed (`bed-state/1`, retained).
@@ -918,7 +923,19 @@ pub enum DeviceEventKind {
     Skew,
 }
 
-/// A device was seen first, or at another bed (`device-event/1`). `ward` and `bed` are absent while it is unassigned.
+/// The advisory of a device event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdvisoryRef {
+    pub id: String,
+    pub title: String,
+    /// `YYYY-MM-DD`.
+    pub published: String,
+    pub status: Status,
+}
+
+/// A device was seen first, is named by an advisory, is at another bed, or has another clock (`device-event/1`). `ward` and `bed`
+/// are absent while it is unassigned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceEvent {
     pub ts: Timestamp,
@@ -929,9 +946,12 @@ pub struct DeviceEvent {
     pub bed: Option<String>,
     /// As declared, never proof.
     pub model: Option<String>,
+    /// How sure the match with `advisory` is.
+    pub matched: Option<Level>,
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,
-    /// Old and new place.
+    pub advisory: Option<AdvisoryRef>,
+    /// Old and new place, or old and new skew in ms.
     pub from: Option<String>,
     pub to: Option<String>,
 }
@@ -952,10 +972,14 @@ struct DeviceEventDocument<'a> {
     bed: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    matched: Option<Level>,
     #[serde(with = "rfc3339")]
     first_seen: Timestamp,
     #[serde(with = "rfc3339")]
     last_seen: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advisory: Option<&'a AdvisoryRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -978,8 +1002,10 @@ impl DeviceEvent {
             ward: self.ward.as_deref(),
             bed: self.bed.as_deref(),
             model: self.model.as_deref(),
+            matched: self.matched,
             first_seen: self.first_seen,
             last_seen: self.last_seen,
+            advisory: self.advisory.as_ref(),
             from: self.from.as_deref(),
             to: self.to.as_deref(),
             replay: envelope.replay.as_ref(),

@@ -62,20 +62,60 @@ pub enum End {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A connection turned out to carry MLLP. `begun`: its beginning was captured, so client and server are sure.
-    Opened { flow: u64, at: Timestamp, client: SocketAddr, server: SocketAddr, begun: bool },
+    Opened {
+        flow: u64,
+        at: Timestamp,
+        client: SocketAddr,
+        server: SocketAddr,
+        begun: bool,
+    },
     /// Bytes in order ([`Options::data`]).
-    Data { flow: u64, at: Timestamp, from: Side, bytes: Vec<u8> },
+    Data {
+        flow: u64,
+        at: Timestamp,
+        from: Side,
+        bytes: Vec<u8>,
+    },
     /// A message, a query or an envelope.
-    Frame { flow: u64, at: Timestamp, from: Side, payload: Vec<u8>, faults: FrameFaults },
+    Frame {
+        flow: u64,
+        at: Timestamp,
+        from: Side,
+        payload: Vec<u8>,
+        faults: FrameFaults,
+    },
     /// An acknowledgement, as it went over the wire and as it is read.
-    Answer { flow: u64, at: Timestamp, from: Side, payload: Vec<u8>, answer: Answer },
+    Answer {
+        flow: u64,
+        at: Timestamp,
+        from: Side,
+        payload: Vec<u8>,
+        answer: Answer,
+    },
     /// Bytes that the capture does not hold; the message they belong to is lost.
-    Gap { flow: u64, at: Timestamp, from: Side, bytes: u64 },
+    Gap {
+        flow: u64,
+        at: Timestamp,
+        from: Side,
+        bytes: u64,
+    },
     /// A repeated segment holds other bytes than the first one.
-    Conflict { flow: u64, at: Timestamp, from: Side, bytes: u64 },
-    Closed { flow: u64, at: Timestamp, how: End },
+    Conflict {
+        flow: u64,
+        at: Timestamp,
+        from: Side,
+        bytes: u64,
+    },
+    Closed {
+        flow: u64,
+        at: Timestamp,
+        how: End,
+    },
     /// A host matches an indicator of the advisory.
-    Sighting { at: Timestamp, sighting: Sighting },
+    Sighting {
+        at: Timestamp,
+        sighting: Sighting,
+    },
 }
 
 /// Where reading stopped before the end.

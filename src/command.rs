@@ -1,5 +1,6 @@
 //! Commands of stations and users, and their answers (the outgoing contract, section 5).
 
+use crate::advisory::Status;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,22 @@ pub enum Via {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verb")]
 pub enum Verb {
-    Ack { alert: String, rev: Option<u64>, comment: Option<String> },
-    Comment { alert: String, comment: String },
+    Ack {
+        alert: String,
+        rev: Option<u64>,
+        comment: Option<String>,
+    },
+    Comment {
+        alert: String,
+        comment: String,
+    },
+    /// What the site has done about an advisory on one device (`dev-…`).
+    Advisory {
+        device: String,
+        advisory: String,
+        status: Status,
+        note: Option<String>,
+    },
 }
 
 /// A command that has passed the door: parsed, bounded, its user proven by the topic or the session.

@@ -17,7 +17,7 @@
 
 use crate::bed::Bed;
 use crate::check::{Arg, Assessment, CheckId, Class, Family, Flag, Priority, Verdict, Verdicts};
-use crate::observation::{ObsFlags, Report};
+use crate::observation::{Alarm, AlarmKind, AlarmPhase, ObsFlags, Report};
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
@@ -259,7 +259,9 @@ impl Findings {
     /// Whether an independent sensor or the monitor's own alarm supports what a row doubts.
     fn supports(&self, row: &Finding, now: Timestamp, report: Option<&Report>, bed: &Bed) -> bool {
         let alarmed = report.is_some_and(|report| {
-            report.alarms.iter().any(|a| a.parameter.is_some_and(|p| row.params.contains(p)))
+            // An alarm that is over, or one about a sensor, says nothing for the value.
+            let speaks = |a: &Alarm| a.phase != AlarmPhase::End && a.kind != AlarmKind::Technical;
+            report.alarms.iter().any(|a| speaks(a) && a.parameter.is_some_and(|p| row.params.contains(p)))
                 || report.observations.iter().any(|o| row.params.contains(o.parameter) && o.flags.has(ObsFlags::IN_ALARM))
         });
         if alarmed {

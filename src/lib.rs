@@ -18,6 +18,7 @@
 //! What always holds: same inputs in the same order give the same outputs, byte for byte; a frame is durable before it is
 //! acknowledged; a check judges before the baseline learns; physiology is never suppressed; no patient identity leaves.
 
+pub mod advisory;
 pub mod alert;
 pub mod bed;
 pub mod capture;

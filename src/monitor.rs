@@ -28,6 +28,7 @@ use crate::profile::Shelf;
 use crate::time::Timestamp;
 use crate::vital::ParamSet;
 use cell::Cell;
+use inventory::Inventory;
 use rustc_hash::FxHashMap;
 use senders::Keyed;
 use serde::{Deserialize, Serialize};
@@ -37,9 +38,12 @@ use std::sync::Arc;
 
 mod adt;
 mod cell;
+mod devices;
 mod documents;
 mod feeds;
 mod flow;
+mod indicators;
+mod inventory;
 mod places;
 mod resent;
 mod senders;
@@ -48,6 +52,8 @@ mod snapshot;
 mod together;
 
 pub use feeds::{FeedCounts, UnknownCode};
+pub use indicators::HostSeen;
+pub use inventory::{AdvisoryInfo, DeclaredText, DeviceInfo, Identified};
 pub use settings::{FIXED_KEY, Settings};
 
 /// A bed's document is written anew at least so often, milliseconds.
@@ -58,8 +64,6 @@ const ANSWERED_MS: i64 = 300_000;
 const ANSWERED_MAX: usize = 4096;
 /// Beds at most where the configuration names no bound.
 const BEDS_MAX: u32 = 20_000;
-/// Devices remembered at most; a further one is not announced.
-const DEVICES_MAX: usize = 65_536;
 /// From this log10(e) on a bed learns nothing: e ≥ 10.
 const SUSPICION_LOG10_E: f64 = 1.0;
 /// Ward and bed of what concerns the installation, and the bed of what concerns a whole ward.
@@ -129,8 +133,9 @@ pub struct Monitor {
     wards: Vec<Ward>,
     fleet: Fleet,
     feeds: BTreeMap<String, FeedCounts>,
-    devices: BTreeMap<String, Device>,
+    inventory: Inventory,
     answered: VecDeque<Answered>,
+    hosts: Vec<HostSeen>,
     // What follows is made anew from the above.
     /// Place as sent, folded, to the bed; configured places from the beginning.
     places: FxHashMap<String, u32>,
@@ -148,6 +153,10 @@ pub struct Monitor {
     /// M03 and P08, where the catalogue has them.
     silence: Option<CheckId>,
     patients: Option<CheckId>,
+    /// N01, where the catalogue has it.
+    advisory: Option<CheckId>,
+    /// When the advisory data are old (S06); never, where that was said.
+    data_old_at: Timestamp,
 }
 
 /// What stays the same for as long as the monitor lives.
@@ -191,14 +200,6 @@ struct Ward {
     cells: Vec<u32>,
 }
 
-/// A device and where it was last heard.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Device {
-    bed: u32,
-    first_seen: Timestamp,
-    last_seen: Timestamp,
-}
-
 /// An answer that is given again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Answered {
@@ -235,6 +236,7 @@ impl Monitor {
             flood: CheckId::from_id("S05"),
             settings,
         };
+        let inventory = Inventory::new(&house.settings.advisories);
         let mut monitor = Monitor {
             house,
             decoder,
@@ -245,8 +247,9 @@ impl Monitor {
             wards: Vec::new(),
             fleet: Fleet::default(),
             feeds: BTreeMap::new(),
-            devices: BTreeMap::new(),
+            inventory,
             answered: VecDeque::new(),
+            hosts: Vec::new(),
             places: FxHashMap::default(),
             by_slug: FxHashMap::default(),
             alerts: FxHashMap::default(),
@@ -259,6 +262,8 @@ impl Monitor {
             place_key: String::new(),
             silence: CheckId::from_id("M03"),
             patients: CheckId::from_id("P08"),
+            advisory: CheckId::from_id("N01"),
+            data_old_at: Timestamp::MAX,
         };
         let configured = monitor.house.settings.beds.bed.clone();
         for entry in &configured {
@@ -288,6 +293,9 @@ impl Monitor {
             }
         }
         self.map_places();
+        let site = self.by_slug.get(&place::key(SITE, SITE)).copied();
+        self.inventory.rebuild(&self.house.settings.devices, &self.house.settings.advisories, site);
+        self.plan_old_data();
     }
 
     /// A connection was opened.
@@ -352,6 +360,7 @@ impl Monitor {
             self.enqueue(number as u32);
         }
         self.now = self.now.max(at);
+        self.renew_advisories(self.now);
     }
 
     /// It is `now`.
@@ -366,7 +375,12 @@ impl Monitor {
 
     /// When [`handle_timeout`](Monitor::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.queue.peek().map(|Reverse((at, _))| *at)
+        let bed = self.queue.peek().map(|Reverse((at, _))| *at);
+        match self.data_old_at {
+            Timestamp::MAX => bed,
+            old if self.started => Some(bed.map_or(old, |bed| bed.min(old))),
+            _ => bed,
+        }
     }
 
     /// Every bed, in the order of the map and then as first heard.

@@ -2,7 +2,7 @@
 //!
 //! `VG_TEST_BLESS=1 cargo test --test dialects` writes the expected files anew; the difference is to be read.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::{RowRef, Tables};
 use vitalguard::hl7::{Message, Scratch, show};
 use vitalguard::observation::{
-    AgeBand, MessageFlags, MessageKind, ObsFlags, Observation, RejectReason, Report, Source, TimeSource, Validity,
+    AgeBand, AlarmKind, AlarmPhase, AlarmPriority, MessageFlags, MessageKind, ObsFlags, Observation, RejectReason, Report,
+    Source, TimeSource, Validity,
 };
 use vitalguard::time::Timestamp;
 use vitalguard::vital::Parameter;
@@ -95,6 +96,11 @@ fn every_sample_says_what_is_expected_and_every_row_is_hit() {
             for (number, report) in reports.iter().enumerate() {
                 assert_eq!(report.dialect, table.name, "{} message {}", path.display(), number + 1);
                 rows.extend(show::rows(report).into_iter().map(|row| Value::Object(show::row_object(row, number + 1))));
+                rows.extend(report.alarms.iter().map(|alarm| {
+                    let parameter = alarm.parameter.map(Parameter::key);
+                    json!({ "message": number + 1, "obx": alarm.ordinal + 1, "alarm": alarm.phase, "about": parameter,
+                            "kind": alarm.kind, "priority": alarm.priority, "inactivated": alarm.inactivated })
+                }));
             }
             let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
             let found = format!("[\n{}\n]\n", lines.join(",\n"));
@@ -253,6 +259,142 @@ fn identity_of_a_pds_connection_lives_and_dies_with_it() {
     assert_eq!(decode_text(&mut decoder, &source(1), numerics)[0].subject.bed, "7");
     decoder.close(1);
     assert_eq!(decode_text(&mut decoder, &source(1), numerics)[0].subject.bed, "", "closed and opened again");
+}
+
+const REPORT: &str = "MSH|^~\\&|PULT^0A1B2CFFFE3D4E60^EUI-64|NORDMED|||20260302100000+0100||ORU^R40^ORU_R40|A1|P|2.6|||AL|NE||||\
+                      |IHE_PCD_ACM_001^IHE PCD^1.3^ISO\rPID|||V-1^^^K^MR\rOBR|1|||196616^MDC_EVT_ALARM^MDC|||20260302100000+0100\r";
+
+#[test]
+fn an_alarm_report_says_phase_priority_type_and_source() {
+    let rows = |phase: &str, state: &str, inactivation: &str, text: &str| {
+        format!(
+            "{REPORT}OBX|1|ST|196670^MDC_EVT_LO^MDC|1.3.1.150456.1|{text}|||L~PM~SP|||F\r\
+             OBX|2|NM|150456^MDC_PULS_OXIM_SAT_O2^MDC|1.3.1.150456.2|84|262688^MDC_DIM_PERCENT^MDC|90-100||||F\r\
+             OBX|3|ST|68481^MDC_ATTR_EVENT_PHASE^MDC|1.3.1.150456.3|{phase}||||||F\r\
+             OBX|4|ST|68482^MDC_ATTR_ALARM_STATE^MDC|1.3.1.150456.4|{state}||||||F\r\
+             OBX|5|ST|68483^MDC_ATTR_ALARM_INACTIVATION_STATE|1.3.1.150456.5|{inactivation}||||||F"
+        )
+    };
+    let alarm = |text: &str| {
+        let report = decode_one(text);
+        assert_eq!((report.kind, report.alarms.len(), report.observations.len()), (MessageKind::Alarm, 1, 0));
+        report.alarms[0]
+    };
+    let began = alarm(&rows("start", "active", "enabled", "SpO2 84 too low"));
+    assert_eq!(
+        (began.parameter, began.phase, began.kind, began.priority, began.inactivated),
+        (Some(Parameter::Spo2), AlarmPhase::Start, AlarmKind::Physiological, AlarmPriority::Medium, false)
+    );
+    let goes_on = alarm(&rows("update", "active", "audio-paused", "SpO2 83 too low"));
+    assert_eq!((goes_on.phase, goes_on.inactivated), (AlarmPhase::Continue, true));
+    let over = alarm(&rows("end", "inactive", "enabled", "SpO2 91 too low"));
+    assert_eq!(over.phase, AlarmPhase::End);
+    assert_eq!((began.key, began.key), (goes_on.key, over.key), "the number in the text changes, the alarm does not");
+    assert_eq!(alarm(&rows("update", "latched", "enabled", "SpO2 84 too low")).phase, AlarmPhase::End, "only its signal stays");
+    let other = rows("start", "active", "enabled", "low").replace("150456^MDC_PULS_OXIM_SAT_O2", "147842^MDC_ECG_HEART_RATE");
+    assert_eq!(alarm(&other).parameter, Some(Parameter::Hr));
+    assert_ne!(alarm(&other).key, began.key);
+}
+
+#[test]
+fn alarm_rows_of_every_numbering_are_known_by_name() {
+    // Priority and type in rows of their own, words that are placeholders, an event that is a bare number.
+    let report = decode_one(&format!(
+        "{REPORT}OBX|1|ST|196650|1.0.0.0.1|PVC/min > 12||||||F\r\
+         OBX|2|ST|68164^MDC_ATTR_ALERT_SOURCE^MDC|1.0.0.0.2|148066^MDC_ECG_V_P_C_RATE^MDC\r\
+         OBX|3|ST|68165^MDC_ATTR_EVENT_PHASE^MDC|1.0.0.0.3|phase\rOBX|4|ST|68166^MDC_ATTR_ALERT_STATE^MDC|1.0.0.0.4|state\r\
+         OBX|5|ST|68484^MDC_ATTR_ALARM_PRIORITY^MDC|1.0.0.0.6|PH\rOBX|6|ST|68485^MDC_ATTR_ALERT_TYPE^MDC|1.0.0.0.7|SP\r\
+         OBX|7|ST|196648^MDC_EVT_HI^MDC|1.0.0.1.1|pump pressure|||PH~ST~H\r\
+         OBX|8|NM|158776^MDC_HDIALY_BLD_PUMP_PRESS_VEN^MDC|1.0.0.1.2|450|mm[Hg]|||20-400\r\
+         OBR|2\rOBX|1|ST|0^MDCX_EVT_ALERT_ADVISORY^MDC|1.0.0.2.1|look|||A~PL~SA\r\
+         OBX|2|ST|68165^MDC_ATTR_EVENT_PHASE^MDC|1.0.0.2.3|continue|||A~PL~SA"
+    ));
+    let said: Vec<_> = report.alarms.iter().map(|a| (a.ordinal, a.parameter, a.phase, a.kind, a.priority)).collect();
+    assert_eq!(
+        said,
+        [
+            (0, Some(Parameter::Pvc), AlarmPhase::Start, AlarmKind::Physiological, AlarmPriority::High),
+            (6, None, AlarmPhase::Start, AlarmKind::Technical, AlarmPriority::High),
+            (8, None, AlarmPhase::Continue, AlarmKind::Advisory, AlarmPriority::Low),
+        ]
+    );
+    assert!(report.rejects.iter().all(|reject| reject.reason == RejectReason::AlarmRow));
+    assert_eq!(report.rejects.len(), report.structure.len());
+}
+
+#[test]
+fn lists_of_alarms_say_level_and_end() {
+    let list = |rows: &str| decode_one(&format!("MSH|^~\\&|||||||ORU^R01|54|P|2.3.1|\r{rows}"));
+    let report = list(
+        "OBX||CE|2|1|10033^**SpO2 TOO LOW||||||F\rOBX||CE|2|0|10033^**SpO2 TOO LOW||||||F\rOBX||CE|1|1|10002^***HR TOO HIGH||||||F",
+    );
+    let said: Vec<_> = report.alarms.iter().map(|a| (a.parameter, a.phase, a.kind, a.priority)).collect();
+    use {
+        AlarmKind::Physiological,
+        Parameter::{Hr, Spo2},
+    };
+    assert_eq!(
+        said,
+        [
+            (Some(Spo2), AlarmPhase::Start, Physiological, AlarmPriority::Medium),
+            (Some(Spo2), AlarmPhase::End, Physiological, AlarmPriority::Medium),
+            (Some(Hr), AlarmPhase::Start, Physiological, AlarmPriority::High),
+        ]
+    );
+    assert_eq!(report.alarms[0].key, report.alarms[1].key);
+    let mdil = decode_one(
+        "MSH|^~\\&|||||||ORU^R01|HP1|P|2.3||||||8859/1\rOBX||TX|2^Yellow Alarm^MDIL-ALERT|0|HR 131 > 120||||||F\r\
+                           OBX||TX|5^HardInop^MDIL-ALERT|0|SpO2T No Pulse||||||F",
+    );
+    let said: Vec<_> = mdil.alarms.iter().map(|a| (a.parameter, a.phase, a.kind, a.priority)).collect();
+    assert_eq!(
+        said,
+        [
+            (Some(Hr), AlarmPhase::Start, Physiological, AlarmPriority::Medium),
+            (None, AlarmPhase::Start, AlarmKind::Technical, AlarmPriority::Unknown),
+        ]
+    );
+}
+
+#[test]
+fn a_value_in_alarm_is_an_alarm_and_says_whether_it_is_silenced() {
+    let report = decode_one(&format!(
+        "{HEAD}OBX|1|NM|147842^^MDC|1.5.1.1|140|/min|50-120|ALACT|||R\rOBX|2|NM|150456^^MDC|1.6.1.1|84|%|90-100|ALACT~ALINH|||R\r\
+         OBX|3|NM|151562^^MDC|1.7.1.1|14|/min||ALINH|||R"
+    ));
+    let said: Vec<_> = report.alarms.iter().map(|a| (a.parameter, a.ordinal, a.kind, a.inactivated)).collect();
+    use {
+        AlarmKind::Physiological,
+        Parameter::{Hr, Spo2},
+    };
+    assert_eq!(said, [(Some(Hr), 0, Physiological, false), (Some(Spo2), 1, Physiological, true)]);
+    assert_eq!((report.kind, report.observations.len()), (MessageKind::Vitals, 3));
+    assert!(of(&report, Parameter::Rr).flags.has(ObsFlags::ALARM_INHIBITED));
+}
+
+#[test]
+fn what_devices_and_software_call_themselves_is_kept_and_bounded() {
+    let text = format!(
+        "{}SFT|Nordmed AG^L|4.02.1|Nordgate \\T\\ Co|b77||20250101\rSFT|Nordmed AG|1.0|Relay\r\
+         OBX|1|NM|147842^^MDC|1.5.1.1|70|/min|||||R|||||||0A1B2CFFFE000001^NM200^01.08.01^EUI-64~77/3^SERIAL\r\
+         OBX|2|NM|150456^^MDC|1.6.1.1|97|%|||||R\rPRT|1|UC||EQUIP||||||NM200-SPO2^NM200^^\r\
+         OBX|3|NM|151562^^MDC|1.7.1.1|14|/min|||||R|||||||0A1B2CFFFE000001^NM200^01.08.02^EUI-64",
+        HEAD
+    );
+    let report = decode_one(&text);
+    assert_eq!(
+        report.software.lines().collect::<Vec<_>>(),
+        ["Nordmed AG", "4.02.1", "Nordgate & Co", "b77", "20250101", "1.0", "Relay"]
+    );
+    let names: Vec<Vec<&str>> = report.devices.iter().map(|device| device.names.lines().collect()).collect();
+    assert_eq!(names[0], ["NORDGATE", "0A1B2CFFFE3D4E5F", "EUI-64", "NORDMED"]);
+    assert_eq!(names[1], ["0A1B2CFFFE000001", "NM200", "01.08.01", "EUI-64", "77/3", "SERIAL", "01.08.02"]);
+    assert_eq!(names[2], ["NM200-SPO2", "NM200"]);
+    let many: String = (0..200).map(|n| format!("SFT|{}|{n}\r", "x".repeat(120))).collect();
+    let report =
+        decode_one(&format!("{HEAD}{many}OBX|1|NM|147842^^MDC||70|/min|||||R|||||||A{}^{}", "^x".repeat(300), "y".repeat(5000)));
+    assert!(report.software.len() <= 1024 && report.devices.iter().all(|device| device.names.len() <= 512));
+    assert!(report.software.lines().count() <= 9, "eight segments");
 }
 
 #[test]

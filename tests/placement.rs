@@ -1,8 +1,8 @@
 //! Tap and fail-open tee over real sockets, with the built program: what the clinical path sees, whatever becomes of the judge.
 
-mod common;
 #[path = "support/capture.rs"]
 mod capture;
+mod common;
 
 use capture::Talk;
 use common::{PATIENCE, Served, signal, wait_for};
@@ -12,8 +12,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use vitalguard::shell::journal::{Reader, Record};
 use vitalguard::shell::tee::{self, Hello, Request};
@@ -421,7 +421,10 @@ fn a_judge_that_stalls_costs_the_path_nothing_and_the_relay_little_memory() {
     wait_for("the path beside a stalled judge", || (load.sent() > at + 200).then_some(()));
     let stats = house.relay().stats;
     let after = resident_mib(relay);
-    println!("relay: {before} MiB before, {after} MiB after 80 MiB with a stalled judge; {} copies dropped", stats.copies_dropped);
+    println!(
+        "relay: {before} MiB before, {after} MiB after 80 MiB with a stalled judge; {} copies dropped",
+        stats.copies_dropped
+    );
     assert!(stats.copies_dropped > 0 && stats.copies_held_bytes <= tee::COPY_BYTES_MAX as u64, "{stats:?}");
     assert!(after < before + 48, "{before} MiB, then {after} MiB");
     signal(judge, "CONT");
@@ -458,9 +461,7 @@ fn a_relay_that_is_killed_is_replaced_and_senders_come_back() {
     let first = house.relay();
     let mut sender = connect(first.address);
     ask(&mut sender, "R1", "B01");
-    wait_for("it to be judged", || {
-        (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 1).then_some(())
-    });
+    wait_for("it to be judged", || (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 1).then_some(()));
     signal(first.pid, "KILL");
     assert!(matches!(sender.read(&mut [0; 8]), Ok(0) | Err(_)), "the sender sees it at once");
     let second = wait_for("the next relay", || {
@@ -468,9 +469,7 @@ fn a_relay_that_is_killed_is_replaced_and_senders_come_back() {
     });
     let mut sender = connect(second.address);
     ask(&mut sender, "R2", "B01");
-    wait_for("both judged", || {
-        (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 2).then_some(())
-    });
+    wait_for("both judged", || (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 2).then_some(()));
 }
 
 #[test]
@@ -493,9 +492,7 @@ fn a_new_receiver_gets_what_comes_and_what_is_open_stays_with_the_old_one() {
     ask(&mut comes, "H3", "B02");
     ask(&mut stays, "H4", "B01");
     assert_eq!((old.frames.load(Ordering::Relaxed), new.frames.load(Ordering::Relaxed)), (3, 1));
-    wait_for("all heard", || {
-        (house.metric("vitalguard_path_answers_total{feed=\"gw\",code=\"AA\"}") == 3).then_some(())
-    });
+    wait_for("all heard", || (house.metric("vitalguard_path_answers_total{feed=\"gw\",code=\"AA\"}") == 3).then_some(()));
     drop(stays);
     wait_for("the old relay to end", || (!Path::new(&format!("/proc/{first}")).exists() || is_zombie(first)).then_some(()));
     house.served().terminate();
@@ -542,9 +539,7 @@ fn an_external_relay_is_waited_for_found_and_told_to_drain() {
     let hello = wait_for("the relay", || tee::ask_now(&house.control(), Request::Status).ok());
     let mut sender = connect(hello.address);
     ask(&mut sender, "E1", "B01");
-    wait_for("it to be judged", || {
-        (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 1).then_some(())
-    });
+    wait_for("it to be judged", || (house.metric("vitalguard_messages_total{feed=\"gw\",kind=\"vitals\"}") == 1).then_some(()));
     signal(relay.id(), "TERM");
     // It drains: what is open goes on, and it ends with it.
     ask(&mut sender, "E2", "B01");
@@ -559,7 +554,8 @@ fn an_external_relay_is_waited_for_found_and_told_to_drain() {
 fn a_tap_never_writes_a_byte_whatever_it_hears() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("v.toml");
-    std::fs::write(&config, "[[mllp]]\nfeed = \"gw\"\nplacement = \"tap\"\nmessage_timeout_s = 0.5\nframe_bytes_max = 20000\n").unwrap();
+    std::fs::write(&config, "[[mllp]]\nfeed = \"gw\"\nplacement = \"tap\"\nmessage_timeout_s = 0.5\nframe_bytes_max = 20000\n")
+        .unwrap();
     let served = Served::start(&folder.path().join("data"), &["--config", config.to_str().unwrap()]);
     let good = framed(&message("T1", "B01", 72));
     let mut two = good.clone();

@@ -41,6 +41,8 @@ fn house(tls: Option<Tls>) -> House {
         metrics: vitalguard::shell::metrics::install().ok(),
         journal_writable: Arc::new(AtomicBool::new(true)),
         listeners_bound: Arc::new(AtomicBool::new(true)),
+        board: Arc::default(),
+        journal: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let http = Http { listen: "127.0.0.1:0".parse().expect("an address"), tls, plaintext: None };

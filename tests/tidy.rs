@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "stats",
     "population",
     "profile",
+    "advisory",
     "bed",
     "check",
     "config",

@@ -34,10 +34,8 @@ impl Defrag {
         if self.held.len() >= PACKETS_MAX && !self.held.contains_key(&key) {
             self.make_room(at);
         }
-        let (touched, pieces) = self
-            .held
-            .entry(key)
-            .or_insert_with(|| (at, IpDefragBuf::new(IpNumber(fragment.protocol), Vec::new(), Vec::new())));
+        let (touched, pieces) =
+            self.held.entry(key).or_insert_with(|| (at, IpDefragBuf::new(IpNumber(fragment.protocol), Vec::new(), Vec::new())));
         *touched = at;
         if pieces.add(fragment.offset, fragment.more, fragment.data).is_err() {
             self.lost += 1;

@@ -114,15 +114,7 @@ pub(super) struct FramesSeen {
 
 impl Flows {
     pub fn new() -> Flows {
-        Flows {
-            slots: Vec::new(),
-            index: BTreeMap::new(),
-            oldest: NONE,
-            newest: NONE,
-            held: 0,
-            next_id: 1,
-            last: None,
-        }
+        Flows { slots: Vec::new(), index: BTreeMap::new(), oldest: NONE, newest: NONE, held: 0, next_id: 1, last: None }
     }
 
     /// Connections remembered now.

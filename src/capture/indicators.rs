@@ -111,7 +111,14 @@ pub(super) struct Watch {
 
 impl Watch {
     /// One packet. `ports`: of TCP or UDP, `tcp` says which.
-    pub fn packet(&mut self, from: IpAddr, to: IpAddr, ports: Option<[u16; 2]>, tcp: bool, at: Timestamp) -> [Option<Sighting>; 2] {
+    pub fn packet(
+        &mut self,
+        from: IpAddr,
+        to: IpAddr,
+        ports: Option<[u16; 2]>,
+        tcp: bool,
+        at: Timestamp,
+    ) -> [Option<Sighting>; 2] {
         let nfs = |port: u16| matches!(port, 111 | 2049);
         let (out, back) = (in_block(to), in_block(from));
         if !out && !back {
@@ -285,8 +292,7 @@ mod tests {
 
     #[test]
     fn three_frames_in_a_row_are_the_signature_however_they_are_cut() {
-        let all: Vec<u8> =
-            [frame(0x43, b""), frame(0x3E, &[0x20; 300]), frame(0x46, b"\x14\x05abc"), frame(0x47, b"x")].concat();
+        let all: Vec<u8> = [frame(0x43, b""), frame(0x3E, &[0x20; 300]), frame(0x46, b"\x14\x05abc"), frame(0x47, b"x")].concat();
         let wanted = Frames { frames: 4, identities: 1 };
         for cut in 1..all.len() {
             let mut watch = FrameWatch::default();

@@ -129,7 +129,8 @@ fn header(bytes: &[u8]) -> Option<bool> {
                 }
                 match rest.get(spelt.len()) {
                     // A letter would make it another word.
-                    Some(byte) if spelt.len() == 3 && (byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'\r' | b'\n' | 0)) => {}
+                    Some(byte)
+                        if spelt.len() == 3 && (byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'\r' | b'\n' | 0)) => {}
                     Some(_) => return Some(true),
                     None => open = true,
                 }

@@ -104,9 +104,9 @@ fn seen<'a>(sliced: &LaxSlicedPacket<'a>) -> Result<Seen<'a>, Blind> {
         }
         LaxNetSlice::Ipv4(v4) => {
             let header = v4.header();
-            let fragment = header.is_fragmenting_payload().then(|| {
-                (u32::from(header.identification()), header.fragments_offset(), header.more_fragments())
-            });
+            let fragment = header
+                .is_fragmenting_payload()
+                .then(|| (u32::from(header.identification()), header.fragments_offset(), header.more_fragments()));
             let start = header.slice().as_ptr() as usize;
             let (from, to) = (header.source_addr(), header.destination_addr());
             (IpAddr::V4(from), IpAddr::V4(to), fragment, start, usize::from(header.total_len()))
@@ -127,8 +127,7 @@ fn seen<'a>(sliced: &LaxSlicedPacket<'a>) -> Result<Seen<'a>, Blind> {
     let payload = sliced.ip_payload().ok_or(Blind::Unreadable)?;
     let protocol = payload.ip_number.0;
     if let Some((identification, offset, more)) = fragment {
-        let fragment =
-            Fragment { identification, protocol, offset, more, data: payload.payload, incomplete: payload.incomplete };
+        let fragment = Fragment { identification, protocol, offset, more, data: payload.payload, incomplete: payload.incomplete };
         return Ok(Seen { from, to, body: Body::Fragment(fragment) });
     }
     // What the length field counts and the capture does not hold.

@@ -84,15 +84,7 @@ fn messages_and_their_answers_are_found_on_any_port() {
 
 #[test]
 fn every_link_layer_and_both_families_are_read() {
-    let unders = [
-        Under::Ethernet,
-        Under::Vlan(7),
-        Under::DoubleVlan(7, 8),
-        Under::Sll,
-        Under::Sll2,
-        Under::Raw,
-        Under::Null,
-    ];
+    let unders = [Under::Ethernet, Under::Vlan(7), Under::DoubleVlan(7, 8), Under::Sll, Under::Sll2, Under::Raw, Under::Null];
     for under in unders {
         for (client, server) in [(MONITOR, ENGINE), ("[2001:db8::7]:40000", "[2001:db8::1]:2575")] {
             let mut talk = Talk::new(client, server, AT_US);
@@ -411,8 +403,7 @@ fn memory_of_all_connections_is_bounded() {
 /// The packets of a conversation with sent text, in segments that may overlap, be repeated and come in another order.
 fn jumbled() -> impl Strategy<Value = (Vec<u8>, Vec<(usize, usize)>, u32)> {
     (3usize..40, any::<u32>()).prop_flat_map(|(messages, isn)| {
-        let text: Vec<u8> =
-            (0..messages).flat_map(|n| framed(&message(&n.to_string(), "A1", 60 + n as u32, AT_US))).collect();
+        let text: Vec<u8> = (0..messages).flat_map(|n| framed(&message(&n.to_string(), "A1", 60 + n as u32, AT_US))).collect();
         let len = text.len();
         let step = 1usize..1500;
         let cover = proptest::collection::vec(step, 1..60).prop_map(move |steps| {

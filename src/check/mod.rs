@@ -527,6 +527,11 @@ catalogue! {
         alert_flood
         advisories_old
         clock_untrusted
+        indicator_address
+        indicator_frame
+        identity_in_clear
+        indicator_nfs
+        advisory_match
     ;
 }
 

@@ -6,7 +6,7 @@
 //! the HTTP interface.
 
 mod machine;
-mod path;
+pub(super) mod path;
 mod placement;
 
 use super::load::{Overrides, load};
@@ -83,6 +83,7 @@ pub fn run(_global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     certificates(&config, &mut found)?;
     machine::clock(&mut found)?;
     machine::disk(&config.data, &mut found)?;
+    advisories(&config, &mut found)?;
     broker(&config, serves, &mut found)?;
     placement::check(&config, &mut found)?;
     if args.no_message {
@@ -156,6 +157,27 @@ fn certificates<W: std::io::Write>(config: &Config, found: &mut Findings<W>) -> 
     if listeners.is_empty() {
         found.say(Level::Ok, "certificate", "none configured: plain text on loopback, or where it is allowed")?;
     }
+    Ok(())
+}
+
+/// The advisory data and their age.
+fn advisories<W: std::io::Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Result<()> {
+    let data = match crate::shell::advisories::load(config) {
+        Ok(data) => data,
+        Err(error) => return Ok(found.say(Level::Fail, "advisories", error)?),
+    };
+    let now = crate::time::Timestamp::from_ms(jiff::Timestamp::now().as_millisecond());
+    let days = data.age_days(now);
+    let limit = config.checks.advisories_old.age_days.min(data.warn_after_days());
+    let own = if config.devices.advisories.is_some() { ", with the site's file" } else { "" };
+    let level = if days > limit { Level::Warn } else { Level::Ok };
+    let old = if days > limit { ": what was published since is not looked for" } else { "" };
+    let (count, date) = (data.list().len(), data.data_date());
+    found.say(
+        level,
+        "advisories",
+        format_args!("{count} advisories{own}, data of {date} ({days:.0} days, limit {limit:.0}){old}"),
+    )?;
     Ok(())
 }
 

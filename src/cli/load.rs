@@ -415,6 +415,9 @@ fn file_problems(config: &Config) -> Vec<crate::config::Problem> {
             readable(key.into(), path);
         }
     }
+    if let Err(error) = crate::shell::advisories::load(config) {
+        problems.push(Problem { key: "devices.advisories".into(), message: error.to_string() });
+    }
     let mut zone = |key: String, name: &str| {
         if jiff::tz::TimeZone::get(name).is_err() {
             problems.push(Problem { key, message: format!("no such time zone: {name} (an IANA name is meant, as Europe/Rome)") });

@@ -3,11 +3,14 @@
 //! Exit codes: 0 done, 1 failed (one sentence on standard error says why), 2 wrong usage or configuration. A reader that
 //! closes our standard output (`| head`) has seen enough: that is 0.
 
+pub mod advisories;
 pub mod checks;
 pub mod config;
 pub mod decode;
 pub mod demo;
+pub mod devices;
 pub mod doctor;
+pub mod indicators;
 pub mod load;
 pub mod replay;
 pub mod serve;
@@ -63,6 +66,12 @@ pub enum Command {
     Checks(checks::Args),
     /// The relay of a fail-open tee: passes bytes on to the real receiver and keeps copies for the judge.
     Tee(tee::Args),
+    /// Which devices are on the feed, what they declare, and which security advisories name them.
+    Devices(devices::Args),
+    /// The security advisories known here, their date, and what one of them says.
+    Advisories(advisories::Args),
+    /// What the advisories say of the network: a table, or a block list for a firewall or a sensor.
+    Indicators(indicators::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
 }
@@ -90,6 +99,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Doctor(args) => doctor::run(&global, args),
         Command::Tee(args) => tee::run(&global, args),
         Command::Decode(args) => decode::run_args(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS),
+        Command::Devices(args) => devices::run(&global, args),
+        Command::Advisories(args) => advisories::run(&args),
+        Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
         }

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Recordings: MLLP streams, files of messages, logs, each also as .gz or .zst; folders of them; the journal's folder; - is
-    /// standard input.
+    /// Recordings: MLLP streams, files of messages, logs, packet captures (pcap, pcapng), each also as .gz or .zst; folders of
+    /// them; the journal's folder; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How fast: max, or so many times as fast as it was recorded.
@@ -182,10 +182,16 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     if alerts_on_stdout {
         std::io::stdout().flush()?;
     }
-    if summary.messages == 0 {
+    // A capture without a message was still looked through for indicators.
+    let captured = summary.outcomes.iter().filter_map(|outcome| outcome.seen.as_ref()).any(|seen| seen.counts.packets > 0);
+    if summary.messages == 0 && !captured {
         anyhow::bail!("no message could be read");
     }
-    if summary.outcomes.iter().any(|outcome| outcome.faults.messages == 0 && outcome.faults.broken.is_some()) {
+    if summary.outcomes.iter().any(|outcome| {
+        outcome.faults.messages == 0
+            && outcome.faults.broken.is_some()
+            && outcome.seen.as_ref().is_none_or(|seen| seen.counts.packets == 0)
+    }) {
         anyhow::bail!("a recording could not be read at all (see above)");
     }
     if let Some(answers) = answers
@@ -219,6 +225,9 @@ fn tell(
         for place in &faults.places {
             writeln!(out, "{}: {place}", outcome.name)?;
         }
+        for line in outcome.seen.iter().flat_map(|seen| seen.lines()) {
+            writeln!(out, "{}: {line}", outcome.name)?;
+        }
         if let Some(broken) = &faults.broken {
             writeln!(out, "{}: reading stopped: {broken}", outcome.name)?;
         }
@@ -236,6 +245,7 @@ fn tell(
         let priority = priority.as_str();
         writeln!(out, "  raised, {assessment} {priority}, {condition}: {count}")?;
     }
+    hosts(summary, out)?;
     if summary.pauses > 0 {
         writeln!(out, "  {} pauses of more than 7 days counted as not recorded", summary.pauses)?;
     }
@@ -255,6 +265,34 @@ fn tell(
             out,
             "answers: {} accepted, {} errors, {} rejected, {} not asked for, {} missing; {} reconnects, {} with another id",
             a.accepted, a.errors, a.rejected, a.none_asked, a.unanswered, a.reconnects, a.mismatched
+        )?;
+    }
+    Ok(())
+}
+
+/// Hosts that match an indicator. Their addresses are hashed; that of the advisory is public.
+fn hosts(summary: &Summary, out: &mut impl std::io::Write) -> std::io::Result<()> {
+    for seen in &summary.hosts {
+        let name = crate::check::CheckId::from_id(&seen.check).map_or("", |check| check.meta().name);
+        let address = seen.address.map(|address| format!(" {address}")).unwrap_or_default();
+        writeln!(
+            out,
+            "  host {} matches the indicator of {} ({} {name}):{address} port {}, {} packets or frames, {} to {}",
+            seen.host,
+            crate::capture::indicators::ADVISORY,
+            seen.check,
+            seen.port,
+            seen.count,
+            seen.first,
+            seen.last
+        )?;
+    }
+    let captures = summary.outcomes.iter().any(|outcome| outcome.seen.is_some());
+    if captures && summary.hosts.is_empty() {
+        writeln!(
+            out,
+            "  no indicator of {} seen; what was not captured was not looked at",
+            crate::capture::indicators::ADVISORY
         )?;
     }
     Ok(())

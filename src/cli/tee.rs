@@ -50,9 +50,7 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         return Err(Usage::new("--control needs --listen and --forward-to, or --status or --drain").into());
     }
     let options = match &args.control {
-        Some(control) if asked => {
-            Options { control: Some(control.clone()), ..Options::new("", Mllp::default().listen, "") }
-        }
+        Some(control) if asked => Options { control: Some(control.clone()), ..Options::new("", Mllp::default().listen, "") },
         _ => options(global, &args)?,
     };
     if asked {

@@ -8,16 +8,15 @@
 //! Limits: the bounds of [`codes`], [`state`] and [`identity`]; ordinals count to 65 535. Rows after a second patient in one
 //! message are refused: a value is never given to whoever came first.
 
-use super::dialect::{Choice, Firsts, Meaning, Role, RowRef, System, Table, Tables, hash32};
+use super::dialect::{Choice, Firsts, Role, RowRef, Table, Tables, contains_word, hash32};
 use super::time::Zone;
 use super::{Field, Message, Segment};
 use crate::observation::{
-    Alarm, AlarmKind, AlarmPhase, AlarmPriority, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason,
-    Report, Source, Span, TimeSource, Validity,
+    AlarmKind, AlarmPhase, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason, Report, Source, Span,
+    TimeSource, Validity,
 };
 use crate::time::Timestamp;
-use crate::vital::{ParamSet, Parameter};
-use codes::{Memory, Outcome};
+use codes::{Code, Memory, Outcome};
 use jiff::tz::TimeZoneDatabase;
 use rows::{Obx, Reading, When};
 use rustc_hash::FxHashMap;
@@ -27,6 +26,7 @@ use times::{Times, Told};
 use twox_hash::XxHash3_128;
 use validity::{Marks, Status};
 
+pub mod alarms;
 pub mod codes;
 pub mod identity;
 pub mod rows;
@@ -40,8 +40,9 @@ pub use state::State;
 const CHOICES_MAX: usize = 4096;
 /// Longer headers are looked at every time.
 const CHOICE_BYTES_MAX: usize = 1024;
-/// Alarms taken from one message at most; further rows are still rejects.
-const ALARMS_MAX: usize = 256;
+
+/// SFT segments looked at in one message.
+const SOFTWARE_MAX: usize = 8;
 
 /// The site's zone is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -169,8 +170,9 @@ impl Decoder {
         }
         report.body_hash = body_hash(message, &header, self.body_key);
 
-        let by_id = table.kinds.iter().find(|(id, _)| *id == report.control_id).map(|row| row.1);
-        let base = match (base(report, message), by_id) {
+        let by_id = table.kinds.iter().find(|row| row.control_id == report.control_id);
+        let alarm_kind = by_id.map(|row| row.alarm).unwrap_or_default();
+        let base = match (base(report, message), by_id.map(|row| row.kind)) {
             (Base::Observed | Base::Kind(MessageKind::Adt), Some(MessageKind::Vitals)) => Base::Observed,
             (Base::Observed | Base::Kind(MessageKind::Adt), Some(kind)) => Base::Kind(kind),
             (base, _) => base,
@@ -184,8 +186,13 @@ impl Decoder {
         own.declared.clear();
         own.names.clear();
         identity::own_device(&mut own, table, header.application, parts.pv1);
+        identity::put_names(&mut own.names, header.application);
+        identity::put_names(&mut own.names, header.facility);
         report.devices.push(own);
         self.identify(report, &parts, table, source);
+        for sft in parts.software.into_iter().flatten() {
+            identity::put_software(&mut report.software, sft);
+        }
         if report.kind == MessageKind::Adt {
             detail(report, message, &parts, table);
         }
@@ -208,6 +215,8 @@ impl Decoder {
             times,
             sent_assumed,
             place: (source.connection, place),
+            alarm_kind,
+            alarms: alarms::Group::default(),
         };
         walk.run(message);
     }
@@ -338,11 +347,12 @@ struct Parts<'a> {
     pv1: Option<Segment<'a>>,
     obr: Option<Segment<'a>>,
     obx: Option<Segment<'a>>,
+    software: [Option<Segment<'a>>; SOFTWARE_MAX],
 }
 
 impl<'a> Parts<'a> {
     fn of(message: &Message<'a>) -> Parts<'a> {
-        let mut parts = Parts { pid: None, pv1: None, obr: None, obx: None };
+        let mut parts = Parts { pid: None, pv1: None, obr: None, obx: None, software: [None; SOFTWARE_MAX] };
         // To the end: a PID that stands after the rows is in the wrong place, and still the patient's.
         for segment in message.segments() {
             let part = match segment.name() {
@@ -350,6 +360,10 @@ impl<'a> Parts<'a> {
                 b"PV1" => &mut parts.pv1,
                 b"OBR" => &mut parts.obr,
                 b"OBX" => &mut parts.obx,
+                b"SFT" => match parts.software.iter_mut().find(|place| place.is_none()) {
+                    Some(place) => place,
+                    None => continue,
+                },
                 _ => continue,
             };
             part.get_or_insert(segment);
@@ -451,6 +465,10 @@ struct Walk<'d, 'm> {
     sent_assumed: bool,
     /// Connection and place: where technical alarms hold.
     place: (u64, u32),
+    /// What the alarms of this kind of message are about.
+    alarm_kind: AlarmKind,
+    /// The alarm whose rows are being read.
+    alarms: alarms::Group,
 }
 
 impl<'m> Walk<'_, 'm> {
@@ -464,7 +482,6 @@ impl<'m> Walk<'_, 'm> {
         let mut group = Group::default();
         let mut device: (u16, &[u8]) = (0, &[]);
         let (mut waveforms, mut alarms, mut known, mut body_time) = (0u32, 0u32, 0u32, false);
-        let mut alarm_source = AlarmSource::None;
         self.order.clear();
 
         for segment in message.segments() {
@@ -486,6 +503,7 @@ impl<'m> Walk<'_, 'm> {
                     continue;
                 }
                 b"OBR" => {
+                    self.end_alarm();
                     group = self.group(table, segment);
                     body_time |= group.time.is_some();
                     device = (0, &[]);
@@ -537,23 +555,22 @@ impl<'m> Walk<'_, 'm> {
             }
             let alarm_row = match self.base {
                 Base::Observed => matches!(code.outcome, Outcome::Role(Role::Alarm | Role::Inop)),
-                Base::Kind(MessageKind::Alarm) => {
-                    let event = matches!(code.outcome, Outcome::Role(Role::Alarm | Role::Inop) | Outcome::Unknown);
-                    event && !obx.field(5).is_empty()
-                }
+                // An event that no table knows is text; a number without a known code is what an alarm is about.
+                Base::Kind(MessageKind::Alarm) => match code.outcome {
+                    Outcome::Role(Role::Alarm | Role::Inop) => !obx.field(5).is_empty(),
+                    Outcome::Unknown => !obx.numeric_type() && !obx.field(5).is_empty(),
+                    _ => false,
+                },
                 Base::Kind(_) => false,
             };
             if alarm_row {
                 alarms += 1;
-                self.alarm(table, &obx, code.outcome, &when);
+                self.alarm(table, &obx, code, &when);
+            } else if self.base == Base::Kind(MessageKind::Alarm) {
+                self.about_alarm(&obx, code);
             }
             match self.base {
                 Base::Kind(kind) => {
-                    if kind == MessageKind::Alarm
-                        && let Outcome::Parameter { parameter, .. } = code.outcome
-                    {
-                        alarm_source = alarm_source.and(parameter);
-                    }
                     self.unobserved(kind, &obx, code.outcome);
                 }
                 Base::Observed if foreign => {
@@ -563,7 +580,12 @@ impl<'m> Walk<'_, 'm> {
                     let unit = self.memory.unit(obx.field(6));
                     let reading = Reading { table, code, unit, test: self.test, laboratory: group.laboratory, device: device.0 };
                     match rows::read(&obx, &reading, status, &when) {
-                        Ok(observation) => self.observe(observation, &obx, code.hash),
+                        Ok(observation) => {
+                            if observation.flags.has(ObsFlags::IN_ALARM) && self.report.alarms.len() < alarms::ALARMS_MAX {
+                                self.report.alarms.push(alarms::of_value(&observation, &obx, code.hash));
+                            }
+                            self.observe(observation, &obx, code.hash);
+                        }
                         Err(reject) => {
                             waveforms += u32::from(reject.reason == RejectReason::Waveform);
                             let other = matches!(reject.reason, RejectReason::NotObserved | RejectReason::Waveform);
@@ -579,11 +601,7 @@ impl<'m> Walk<'_, 'm> {
         if self.times.differ {
             self.report.flags.set(MessageFlags::ZONES_DIFFER);
         }
-        if let AlarmSource::One(parameter) = alarm_source {
-            for alarm in self.report.alarms.iter_mut().filter(|alarm| alarm.parameter.is_none()) {
-                alarm.parameter = Some(parameter);
-            }
-        }
+        self.end_alarm();
         if !observed {
             return;
         }
@@ -653,60 +671,55 @@ impl<'m> Walk<'_, 'm> {
         self.report.observations.push(observation);
     }
 
-    /// A bedside alarm, and what it says about sensors.
-    fn alarm(&mut self, table: &Table, obx: &Obx<'_>, outcome: Outcome, when: &When) {
-        let (effective_at, ..) = when.effective();
+    /// An alarm's row: a new alarm of the message.
+    fn alarm(&mut self, table: &Table, obx: &Obx<'_>, code: Code, when: &When) {
+        if self.alarms.is_full() {
+            self.end_alarm();
+        }
+        let alarm = alarms::Reading {
+            table,
+            code,
+            row: code.rows[0].map(|row| self.tables.row(row).alarm).unwrap_or_default(),
+            kind: self.alarm_kind,
+            at: when.effective().0,
+        };
         let value = obx.field(5);
-        let text = if value.component(2).is_empty() { value.component(1) } else { value.component(2) };
-        if self.report.alarms.len() < ALARMS_MAX {
-            let parameter = self.source_of(table, obx, text.str());
-            self.report.alarms.push(Alarm {
-                parameter,
-                ordinal: obx.ordinal,
-                effective_at,
-                phase: AlarmPhase::Start,
-                kind: AlarmKind::Unknown,
-                priority: AlarmPriority::Unknown,
-                inactivated: false,
-                key: 0,
-            });
+        let named = alarms::named_in_text(table, obx).and_then(|row| self.tables.row(row).parameter());
+        let alarm = alarms::event(obx, &alarm, named);
+        // Some senders write in the event's own value what it is about.
+        if let Some((parameter, hash)) = alarms::named_in_value(self.memory, self.tables, self.chosen, value) {
+            self.alarms.source(parameter, hash);
         }
-        let technical = outcome == Outcome::Role(Role::Inop) || (self.base != Base::Observed && table.identity.per_connection);
-        if !technical || table.technical.is_empty() {
-            return;
-        }
-        let on = obx.field(4).trimmed() != b"0";
-        // Only what says that a sensor does not measure; with some senders every alarm of this sort says so.
-        let says = |words: &[String]| words.is_empty() || words.iter().any(|word| contains_word(text.str(), word));
-        if !says(&table.technical_words) {
-            return;
-        }
-        let code = value.component(1).str();
-        let mut parameters = ParamSet::EMPTY;
-        for row in &table.technical {
-            let by_code = row.code.is_empty() || row.code == code;
-            if by_code && (row.text.is_empty() || contains_word(text.str(), &row.text)) {
-                parameters = parameters.union(row.parameters);
+        if alarm.kind == AlarmKind::Technical {
+            let parameters = alarms::not_measured(table, value);
+            if !parameters.is_empty() {
+                self.state.hold(self.place, parameters, alarm.phase != AlarmPhase::End, self.report.received_at);
             }
         }
-        if !parameters.is_empty() {
-            self.state.hold(self.place, parameters, on, self.report.received_at);
+        if self.report.alarms.len() < alarms::ALARMS_MAX {
+            self.report.alarms.push(alarm);
         }
     }
 
-    /// The parameter that an alarm's text begins with (`**SpO2 TOO HIGH`), where a label of the table is that word.
-    fn source_of(&self, table: &Table, obx: &Obx<'_>, text: &str) -> Option<Parameter> {
-        let word = text.trim_start_matches(['*', ' ', '!']).split([' ', ',', ':']).next().unwrap_or_default();
-        if word.is_empty() || word.len() > 32 {
-            return None;
+    /// A row of an alarm report that is no event: its source, or an attribute.
+    fn about_alarm(&mut self, obx: &Obx<'_>, code: Code) {
+        match code.outcome {
+            Outcome::Role(Role::AlarmSource) => {
+                if let Some((parameter, hash)) = alarms::named_in_value(self.memory, self.tables, self.chosen, obx.field(5)) {
+                    self.alarms.source(parameter, hash);
+                }
+            }
+            Outcome::Role(role) if role.of_attribute() => self.alarms.attribute(role, obx.field(5)),
+            Outcome::Parameter { parameter, .. } => self.alarms.source(Some(parameter), code.hash),
+            Outcome::Unknown if obx.numeric_type() => self.alarms.source(None, code.hash),
+            _ => {}
         }
-        let system = System::named(obx.field(3).component(3).str());
-        let systems = [if system == System::MdilAlert { System::Mdil } else { system }, System::Bare];
-        let row = systems.into_iter().find_map(|system| table.by_label(system, word))?;
-        match self.tables.row(row).meaning {
-            Meaning::Parameter(parameter) => Some(parameter),
-            Meaning::Role(_) => None,
-        }
+    }
+
+    /// The rows of one alarm are over.
+    fn end_alarm(&mut self) {
+        self.alarms.end(&mut self.report.alarms);
+        self.alarms = alarms::Group::begin(self.report.alarms.len());
     }
 
     /// Rows of one parameter, channel, device and time: told apart by OBX-4 or code, else both refused.
@@ -767,28 +780,4 @@ struct Group {
     time: Option<(Timestamp, TimeSource, bool)>,
     unreadable: bool,
     laboratory: bool,
-}
-
-/// The parameters that an alarm message carries numbers of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AlarmSource {
-    None,
-    One(Parameter),
-    Several,
-}
-
-impl AlarmSource {
-    fn and(self, parameter: Parameter) -> AlarmSource {
-        match self {
-            AlarmSource::None => AlarmSource::One(parameter),
-            AlarmSource::One(known) if known == parameter => self,
-            _ => AlarmSource::Several,
-        }
-    }
-}
-
-/// Whether a text contains a lower-case word, without regard to case.
-fn contains_word(text: &str, word: &str) -> bool {
-    let (text, word) = (text.as_bytes(), word.as_bytes());
-    !word.is_empty() && text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }

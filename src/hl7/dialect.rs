@@ -8,7 +8,7 @@
 
 use super::Message;
 use super::unit::{self, Dimension};
-use crate::observation::MessageKind;
+use crate::observation::{AlarmKind, AlarmPriority, MessageKind};
 use crate::vital::{ParamSet, Parameter};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
@@ -80,8 +80,16 @@ pub enum Role {
     Status,
     /// An alarm.
     Alarm,
-    /// Something about an alarm: its phase, its priority.
-    AlarmAttribute,
+    /// What an alarm is about.
+    AlarmSource,
+    /// Where it stands: start, update, end.
+    AlarmPhase,
+    /// Whether its condition is there.
+    AlarmState,
+    /// Whether alarming is paused, off, confirmed.
+    AlarmInactivation,
+    AlarmPriority,
+    AlarmType,
     /// An alarm that says by its text which sensor does not measure.
     Inop,
     /// A waveform.
@@ -90,6 +98,18 @@ pub enum Role {
     Laboratory,
     /// Known, and no parameter of ours.
     Unused,
+}
+
+impl Role {
+    /// An alarm, or something about one.
+    pub const fn of_alarm(self) -> bool {
+        self.of_attribute() || matches!(self, Role::Alarm | Role::Inop)
+    }
+    /// Something about an alarm.
+    pub const fn of_attribute(self) -> bool {
+        use Role::{AlarmInactivation, AlarmPhase, AlarmPriority, AlarmSource, AlarmState, AlarmType};
+        matches!(self, AlarmSource | AlarmPhase | AlarmState | AlarmInactivation | AlarmPriority | AlarmType)
+    }
 }
 
 /// What a row of a table means.
@@ -114,6 +134,34 @@ pub struct Row {
     pub scale: f64,
     /// Tells apart rows of one parameter that stand in one place (`T1`, `T2`); hashed into the channel.
     pub channel: String,
+    /// Of a row that is an alarm.
+    pub alarm: RowAlarm,
+}
+
+impl Row {
+    /// What it measures, if it does.
+    pub fn parameter(&self) -> Option<Parameter> {
+        match self.meaning {
+            Meaning::Parameter(parameter) => Some(parameter),
+            Meaning::Role(_) => None,
+        }
+    }
+}
+
+/// What the code of an alarm says of it, where it does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowAlarm {
+    pub priority: AlarmPriority,
+    pub kind: AlarmKind,
+}
+
+/// A kind of message that is told by MSH-10.
+#[derive(Debug, Clone)]
+pub struct KindRow {
+    pub control_id: String,
+    pub kind: MessageKind,
+    /// What its alarms are about.
+    pub alarm: AlarmKind,
 }
 
 /// A row of a table of [`Tables`].
@@ -222,7 +270,9 @@ pub struct Table {
     /// The order of segments that this dialect keeps; empty: any. From the last back to the one before is a new group.
     pub order: Vec<[u8; 3]>,
     /// Kinds that are told by MSH-10.
-    pub kinds: Vec<(String, MessageKind)>,
+    pub kinds: Vec<KindRow>,
+    /// OBX-4 = 0 of an alarm's row says that it is over.
+    pub alarm_state_in_obx4: bool,
     /// Words in OBR-4 that mark a group as laboratory.
     pub laboratory: Vec<String>,
     pub technical: Vec<Technical>,
@@ -417,6 +467,12 @@ pub fn hash32(parts: &[&[u8]]) -> u32 {
         }
     }
     hash.max(1)
+}
+
+/// Whether a text contains a lower-case word, without regard to case.
+pub fn contains_word(text: &str, word: &str) -> bool {
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    !word.is_empty() && text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
 /// The MDC number of an MDIL code (`0002-4182` = 147842); `None` for private terms and partitions.

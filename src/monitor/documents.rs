@@ -3,8 +3,8 @@
 use super::cell::Cell;
 use super::{BedId, Monitor};
 use crate::alert::{
-    Alert, AlertState, BedParameter, BedState, DeviceRef, Flat, Members, Number, PriorityCounts, Top, Trust, TrustCounts, Vital,
-    Vitals, WardBed, WardState,
+    Alert, AlertState, BedParameter, BedState, Flat, Members, Number, PriorityCounts, Top, Trust, TrustCounts, Vital, Vitals,
+    WardBed, WardState,
 };
 use crate::bed::Stream;
 use crate::check::{Assessment, Priority};
@@ -138,7 +138,7 @@ impl Monitor {
             learning,
             params: Members(params),
             active,
-            device: (!cell.device.is_empty()).then(|| DeviceRef { id: cell.device.clone(), advisories: 0 }),
+            device: self.device_of(bed.0, &cell.device),
         })
     }
 

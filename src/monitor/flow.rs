@@ -22,6 +22,10 @@ impl Monitor {
             if at > to {
                 break;
             }
+            if self.data_old_at <= at {
+                self.say_old_data();
+                continue;
+            }
             self.queue.pop();
             let cell = &mut self.cells[number as usize];
             if cell.queued_at != Some(at) {
@@ -35,6 +39,9 @@ impl Monitor {
             }
             self.now = self.now.max(at);
             self.moment(number, at);
+        }
+        if self.data_old_at <= to {
+            self.say_old_data();
         }
         self.now = to;
         to
@@ -123,6 +130,11 @@ impl Monitor {
         let sender = self.keyed.sender(&source.peer, &report.application, &report.facility, device);
         let (sender_hash, device_known, peer) = (sender.hash, Arc::clone(&sender.device), Arc::clone(&sender.peer));
         self.count(source, report, text, &peer, &device_known, at);
+        let test = report.flags.has(MessageFlags::TEST);
+        let placed = matches!(report.kind, MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive);
+        if test || !(placed || report.kind == MessageKind::Ack) {
+            self.heard(None, report, &device_known, &peer, at);
+        }
         match report.kind {
             MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive => {}
             MessageKind::Adt => {
@@ -134,10 +146,10 @@ impl Monitor {
         let subject = &report.subject;
         let parts = [subject.point_of_care.as_str(), subject.room.as_str(), subject.bed.as_str()];
         let nowhere = parts.iter().all(|p| p.trim().is_empty());
-        if report.kind == MessageKind::KeepAlive && nowhere {
+        if report.kind == MessageKind::KeepAlive && nowhere && !test {
+            self.heard(None, report, &device_known, &peer, at);
             return;
         }
-        let test = report.flags.has(MessageFlags::TEST);
         let number = if test {
             Some(self.reserved(SITE, SELFTEST, at))
         } else {
@@ -147,6 +159,7 @@ impl Monitor {
             }
         };
         let Some(number) = number else {
+            self.heard(None, report, &device_known, &peer, at);
             self.feed(&source.feed).beds_refused += 1;
             return;
         };
@@ -161,7 +174,7 @@ impl Monitor {
             self.feed(&source.feed).duplicates += 1;
             return;
         }
-        self.device(number, &device_known, at);
+        self.heard(Some(number), report, &device_known, &peer, at);
         let cell = &mut self.cells[number as usize];
         if let Some(sent_at) = report.sent_at {
             let back = sent_at < cell.sent_at && *cell.device == *device_known;
@@ -214,59 +227,6 @@ impl Monitor {
         feed.report(report);
         for reject in &report.rejects {
             feed.unknown(device, reject, text);
-        }
-    }
-
-    /// A device is heard at a bed.
-    fn device(&mut self, number: u32, device: &str, at: Timestamp) {
-        let place = |cell: &Cell| format!("{}/{}", cell.bed.ward, cell.bed.bed);
-        if self.cells[number as usize].device == device {
-            return;
-        }
-        let room = self.devices.len() < DEVICES_MAX;
-        match self.devices.get_mut(device) {
-            Some(known) => {
-                known.last_seen = at;
-                // One gateway speaks for many beds: a device moves only when its old bed is heard no more.
-                if known.bed != number {
-                    let (old, new) = (&self.cells[known.bed as usize], &self.cells[number as usize]);
-                    if old.device == device && old.live(at) {
-                        return;
-                    }
-                    let event = DeviceEvent {
-                        ts: at,
-                        device: device.to_owned(),
-                        event: DeviceEventKind::Moved,
-                        ward: Some(new.bed.ward.clone()),
-                        bed: Some(new.bed.bed.clone()),
-                        model: None,
-                        first_seen: known.first_seen,
-                        last_seen: at,
-                        from: Some(place(old)),
-                        to: Some(place(new)),
-                    };
-                    known.bed = number;
-                    self.outputs.push_back(Output::Device(Box::new(event)));
-                }
-            }
-            None if room => {
-                self.devices.insert(device.to_owned(), Device { bed: number, first_seen: at, last_seen: at });
-                let cell = &self.cells[number as usize];
-                let assigned = !cell.reserved;
-                self.outputs.push_back(Output::Device(Box::new(DeviceEvent {
-                    ts: at,
-                    device: device.to_owned(),
-                    event: DeviceEventKind::New,
-                    ward: assigned.then(|| cell.bed.ward.clone()),
-                    bed: assigned.then(|| cell.bed.bed.clone()),
-                    model: None,
-                    first_seen: at,
-                    last_seen: at,
-                    from: None,
-                    to: None,
-                })));
-            }
-            None => {}
         }
     }
 

@@ -1,7 +1,9 @@
 //! What a [`Monitor`](super::Monitor) is told once, at its beginning.
 
+use crate::advisory::Advisories;
 use crate::check::Checks;
 use crate::config::{Beds, Config, Devices, Episodes, Profiles, Senders};
+use std::sync::Arc;
 
 /// Key of the hashes where the site has none (replay to a file): the same input then gives the same bytes everywhere.
 pub const FIXED_KEY: &[u8] = b"vitalguard-fixed-key-for-replay-0";
@@ -18,6 +20,8 @@ pub struct Settings {
     pub beds: Beds,
     pub senders: Senders,
     pub devices: Devices,
+    /// What is published of devices: ours, or with the site's file ([`Settings::with_advisories`]).
+    pub advisories: Arc<Advisories>,
     pub episodes: Episodes,
     pub checks: Checks,
     pub profiles: Profiles,
@@ -35,11 +39,20 @@ impl Settings {
             beds: config.beds.clone(),
             senders: config.senders.clone(),
             devices: config.devices.clone(),
+            advisories: Advisories::shipped(),
             episodes: config.episodes.clone(),
             checks: config.checks.clone(),
             profiles: config.profiles,
             publish_comments: config.privacy.publish_comments,
         }
+    }
+}
+
+impl Settings {
+    /// With other advisories than those that are part of the program.
+    pub fn with_advisories(mut self, advisories: Arc<Advisories>) -> Settings {
+        self.advisories = advisories;
+        self
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::cell::Cell;
 use super::feeds::FeedCounts;
-use super::{Answered, Device, Monitor, RestoreError, Settings, Ward};
+use super::inventory::Inventory;
+use super::{Answered, HostSeen, Monitor, RestoreError, Settings, Ward};
 use crate::alert::hex;
 use crate::check::CATALOGUE;
 use crate::fleet::Fleet;
@@ -28,8 +29,9 @@ struct Snapshot<'a> {
     wards: Cow<'a, [Ward]>,
     fleet: Cow<'a, Fleet>,
     feeds: Cow<'a, BTreeMap<String, FeedCounts>>,
-    devices: Cow<'a, BTreeMap<String, Device>>,
+    inventory: Cow<'a, Inventory>,
     answered: Cow<'a, VecDeque<Answered>>,
+    hosts: Cow<'a, [HostSeen]>,
 }
 
 /// SHA-256 over every table and threshold that decides.
@@ -86,8 +88,9 @@ impl Monitor {
             wards: Cow::Borrowed(&self.wards),
             fleet: Cow::Borrowed(&self.fleet),
             feeds: Cow::Borrowed(&self.feeds),
-            devices: Cow::Borrowed(&self.devices),
+            inventory: Cow::Borrowed(&self.inventory),
             answered: Cow::Borrowed(&self.answered),
+            hosts: Cow::Borrowed(&self.hosts),
         };
         postcard::to_stdvec(&snapshot).expect("plain data in memory is written")
     }
@@ -113,8 +116,9 @@ impl Monitor {
         monitor.wards = s.wards.into_owned();
         monitor.fleet = s.fleet.into_owned();
         monitor.feeds = s.feeds.into_owned();
-        monitor.devices = s.devices.into_owned();
+        monitor.inventory = s.inventory.into_owned();
         monitor.answered = s.answered.into_owned();
+        monitor.hosts = s.hosts.into_owned();
         monitor.rebuild();
         Ok(monitor)
     }

@@ -5,6 +5,7 @@ use crate::alert::{Envelope, Trust};
 use crate::command::Via;
 use std::fmt::Write as _;
 
+mod devices;
 mod stories;
 
 const START: i64 = 1_795_371_600_000;
@@ -40,6 +41,7 @@ struct Ward {
     events: Vec<AlertEvent>,
     responses: Vec<Response>,
     devices: usize,
+    device_events: Vec<DeviceEvent>,
     noise: u64,
 }
 
@@ -56,6 +58,7 @@ impl Ward {
             events: Vec::new(),
             responses: Vec::new(),
             devices: 0,
+            device_events: Vec::new(),
             noise: 7,
         }
     }
@@ -83,7 +86,10 @@ impl Ward {
                     self.events.push(*event);
                 }
                 Output::Response(response) => self.responses.push(response),
-                Output::Device(_) => self.devices += 1,
+                Output::Device(event) => {
+                    self.devices += 1;
+                    self.device_events.push(*event);
+                }
                 Output::BedChanged(_) => {}
             }
         }
@@ -623,7 +629,7 @@ fn whatever_happens_a_restored_monitor_says_the_same() {
                             1 => rows[0].2 = 180.0,
                             2 => silent = true,
                             3 => "7".clone_into(&mut id),
-                            4 => rows[2].2 = 120.0,
+                            4 => rows.iter_mut().skip(2).take(1).for_each(|row| row.2 = 120.0),
                             _ => rows.truncate(2),
                         }
                     }

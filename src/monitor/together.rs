@@ -178,25 +178,35 @@ impl Monitor {
             return;
         }
         let (verb, id) = match &command.verb {
-            Verb::Ack { alert, .. } => ("ack", alert),
-            Verb::Comment { alert, .. } => ("comment", alert),
+            Verb::Ack { alert, .. } => ("ack", Some(alert)),
+            Verb::Comment { alert, .. } => ("comment", Some(alert)),
+            Verb::Advisory { .. } => ("advisory", None),
         };
         let mut response = Response {
             request_id: command.request_id.clone(),
             user: command.user.clone(),
             verb: verb.to_owned(),
             refusal: None,
-            alert: Some(id.clone()),
+            alert: id.cloned(),
             alert_state: None,
             rev: None,
             at,
         };
-        match self.carry_out(command, id, at) {
-            Ok((state, rev)) => {
-                response.alert_state = Some(state.as_str().to_owned());
-                response.rev = Some(rev);
+        match (id, &command.verb) {
+            (Some(id), _) => match self.carry_out(command, id, at) {
+                Ok((state, rev)) => {
+                    response.alert_state = Some(state.as_str().to_owned());
+                    response.rev = Some(rev);
+                }
+                Err(refusal) => response.refusal = Some(refusal),
+            },
+            (None, _) if command.expires.is_some_and(|expires| at > expires) => response.refusal = Some(Refusal::Expired),
+            (None, Verb::Advisory { device, advisory, status, .. }) => {
+                if !self.set_advisory(device, advisory, *status, at) {
+                    response.refusal = Some(Refusal::NotFound);
+                }
             }
-            Err(refusal) => response.refusal = Some(refusal),
+            (None, _) => response.refusal = Some(Refusal::BadRequest),
         }
         if self.answered.len() >= ANSWERED_MAX {
             self.answered.pop_front();
@@ -218,6 +228,9 @@ impl Monitor {
         {
             return Err(Refusal::StaleRev);
         }
+        if matches!(command.verb, Verb::Ack { .. }) && self.advisory == Some(episode.check) {
+            self.advisories_seen(number);
+        }
         let before = self.events.len();
         let cell = &mut self.cells[number as usize];
         let desk = self.house.desk(&cell.bed, &cell.device, &cell.application, cell.rev, cell.reserved);
@@ -227,6 +240,7 @@ impl Monitor {
             // Taking note twice changes nothing.
             Verb::Ack { .. } if acked => {}
             Verb::Ack { comment, .. } => episodes.acknowledge(id, note(comment), &cell.findings, at, &desk, events),
+            Verb::Advisory { .. } => {}
             Verb::Comment { comment, .. } => {
                 episodes.comment(id, note(&Some(comment.clone())), &cell.findings, at, &desk, events)
             }

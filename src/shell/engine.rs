@@ -83,6 +83,8 @@ pub struct Parts {
     /// Conditions of the installation seen elsewhere (S03 …).
     pub conditions: std::sync::mpsc::Receiver<SiteCondition>,
     pub pulse: Arc<Mutex<Pulse>>,
+    /// The inventory, where HTTP asks for it.
+    pub board: Arc<crate::shell::devices::Board>,
     pub writable: Arc<AtomicBool>,
     /// The service is told to end: a store that fails is not waited for.
     pub stopping: Arc<AtomicBool>,
@@ -431,21 +433,27 @@ impl Engine {
             Via::Web => "web",
             Via::Auto => "auto",
         };
+        // What was acted on: an alert, or an advisory of a device.
+        let subject = match &command.verb {
+            Verb::Advisory { device, advisory, .. } => Some(format!("{device}/{advisory}")),
+            _ => response.alert.clone(),
+        };
         self.pending.audit.push(Audit {
             at: response.at,
             user: command.user.clone(),
             via: via.into(),
             verb: response.verb.clone(),
-            alert: response.alert.clone(),
+            alert: subject.clone(),
             request_id: response.request_id.clone(),
             result: response.refusal.map_or("ok", document::refusal_code).into(),
         });
         let text = match &command.verb {
             Verb::Ack { comment, .. } => comment.clone(),
             Verb::Comment { comment, .. } => Some(comment.clone()),
+            Verb::Advisory { note, .. } => note.clone(),
         };
-        if let (Some(text), Some(alert), None) = (text, &response.alert, response.refusal) {
-            self.pending.comments.push(Comment { alert: alert.clone(), at: response.at, user: command.user.clone(), text });
+        if let (Some(text), Some(alert), None) = (text, subject, response.refusal) {
+            self.pending.comments.push(Comment { alert, at: response.at, user: command.user.clone(), text });
         }
     }
 
@@ -584,6 +592,7 @@ impl Engine {
     fn publish(&mut self) {
         let now = self.pending.applied_until;
         let now_ms = now.ms();
+        self.parts.board.answer(&self.monitor);
         self.publish_beds(now);
         self.publish_wards(now);
         if std::mem::replace(&mut self.slow_second, now_ms / 1000) == now_ms / 1000 {
@@ -834,6 +843,26 @@ fn begin(settings: &Settings, folder: &Path, through: u64) -> Result<(Option<Mon
     Ok((None, 0))
 }
 
+/// The monitor as a data folder has it, for a look: snapshot and the journal's tail. Nothing is written; the service that owns
+/// the folder may run.
+pub fn look(settings: &Settings, folder: &Path) -> Result<Monitor, EngineError> {
+    let folder = folder.join("journal");
+    let (monitor, from) = begin(settings, &folder, 0)?;
+    let from = if monitor.is_some() { from } else { 0 };
+    let mut monitor = monitor.unwrap_or_else(|| Monitor::new(settings.clone()));
+    let quarantine = Quarantine::read(&folder)?;
+    for entry in Reader::open(&folder, from)? {
+        let stamped = entry?.stamped;
+        if quarantine.holds(stamped.sequence) {
+            monitor.handle_timeout(stamped.at);
+        } else {
+            handle(&mut monitor, &stamped);
+        }
+        while monitor.poll_output().is_some() {}
+    }
+    Ok(monitor)
+}
+
 fn handle(monitor: &mut Monitor, stamped: &Stamped) {
     let at = stamped.at;
     #[cfg(debug_assertions)]
@@ -843,7 +872,10 @@ fn handle(monitor: &mut Monitor, stamped: &Stamped) {
         Record::Open { source, .. } => monitor.handle_open(source, at),
         Record::Close { connection } => monitor.handle_close(*connection, at),
         Record::Frame { source, payload } => monitor.handle_frame(source, stamped.sequence, payload, at),
-        Record::Fragment { .. } => monitor.handle_timeout(at),
+        Record::Fragment { what, payload, .. } => match crate::shell::tap::sighting(what, payload) {
+            Some(sighting) => monitor.handle_indicator(&sighting, at),
+            None => monitor.handle_timeout(at),
+        },
         Record::Command(command) => monitor.handle_command(command, at),
     }
 }

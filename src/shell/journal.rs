@@ -83,6 +83,7 @@ impl Record {
             Record::Command(command) => match &command.verb {
                 crate::command::Verb::Ack { comment, .. } => comment.as_ref().map_or(0, String::len),
                 crate::command::Verb::Comment { comment, .. } => comment.len(),
+                crate::command::Verb::Advisory { note, .. } => note.as_ref().map_or(0, String::len),
             },
             _ => 0,
         }

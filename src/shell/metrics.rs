@@ -157,7 +157,11 @@ fn describe() {
     describe_counter!(PACKETS, "Packets read by a tap, by feed");
     describe_counter!(PACKETS_UNREADABLE, "Packets of a tap whose headers are cut or wrong, by feed");
     describe_gauge!(RELAY_UP, "1 while the relay of a tee is there, by feed");
-    describe_gauge!(RELAY_SECONDS, Unit::Seconds, "From bytes read by the relay to the same bytes handed on, by feed and quantile");
+    describe_gauge!(
+        RELAY_SECONDS,
+        Unit::Seconds,
+        "From bytes read by the relay to the same bytes handed on, by feed and quantile"
+    );
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by route and status class");
 }
 

@@ -19,8 +19,10 @@
 //! 7. The clinical path is never delayed, filtered or altered: we judge a copy.
 
 pub mod access;
+pub mod advisories;
 #[cfg(feature = "broker")]
 pub mod broker;
+pub mod devices;
 pub mod engine;
 pub mod journal;
 pub mod key;
@@ -37,6 +39,7 @@ mod serve;
 pub mod session;
 pub mod station;
 mod station_api;
+mod station_devices;
 pub mod store;
 pub mod tap;
 pub mod tee;

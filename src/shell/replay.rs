@@ -4,6 +4,7 @@
 //! machine and at any speed. The clock is the recording's ([`when`]), deadlines fire between messages at their own times,
 //! pacing only waits. Nothing is closed at the end: what is open stays open. Input of any size is read in bounded memory.
 
+pub mod capture;
 pub mod input;
 pub mod merge;
 pub mod mllp;
@@ -14,11 +15,12 @@ pub mod shift;
 pub mod stamp;
 pub mod text;
 pub mod when;
+mod wire;
 
 use crate::alert::{AlertEvent, Envelope, EventKind, ReplayRef};
 use crate::check::Priority;
 use crate::config::Config;
-use crate::monitor::{FIXED_KEY, Monitor, Output, Settings};
+use crate::monitor::{FIXED_KEY, HostSeen, Monitor, Output, Settings};
 use crate::observation::Source;
 use crate::shell::journal::{self, Record, Stamped};
 use crate::shell::quarantine::Quarantine;
@@ -149,6 +151,10 @@ pub struct Summary {
     /// Pauses of the recording beyond [`PAUSE_MAX_S`].
     pub pauses: u64,
     pub outcomes: Vec<Outcome>,
+    /// Hosts that match an indicator of the network.
+    pub hosts: Vec<HostSeen>,
+    /// Every device that was heard, with what names it: local use.
+    pub devices: Option<crate::shell::devices::Listing>,
 }
 
 /// Drives one monitor over recorded input.
@@ -159,6 +165,7 @@ pub struct Driver<'a, W> {
     sinks: Vec<Box<dyn Sink + 'a>>,
     options: Options,
     sources: Vec<Source>,
+    flows: wire::Flows,
     ward: String,
     sequence: u64,
     now: Option<Timestamp>,
@@ -177,13 +184,20 @@ impl<'a, W: Wall> Driver<'a, W> {
             replay: Some(ReplayRef { run: options.run.clone(), source: format!("sha256:{}", options.run) }),
             href: false,
         };
+        let advisories = crate::shell::advisories::load(config).unwrap_or_else(|error| {
+            // The command line has read it before: it changed meanwhile.
+            tracing::warn!(%error, "the advisories of the program are used");
+            crate::advisory::Advisories::shipped()
+        });
+        let settings = Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY)).with_advisories(advisories);
         Driver {
-            monitor: Monitor::new(Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY))),
+            monitor: Monitor::new(settings),
             envelope,
             pace,
             sinks,
             options,
             sources: Vec::new(),
+            flows: wire::Flows::default(),
             ward: config.mllp.first().map_or_else(|| "main".into(), |mllp| mllp.ward.clone()),
             sequence: 0,
             now: None,
@@ -254,8 +268,12 @@ impl<'a, W: Wall> Driver<'a, W> {
         }
         faults.messages = self.summary.messages;
         self.count_feeds();
-        self.summary.outcomes =
-            vec![Outcome { name: journal.folder.display().to_string(), description: "the journal of vitalguard".into(), faults }];
+        self.summary.outcomes = vec![Outcome {
+            name: journal.folder.display().to_string(),
+            description: "the journal of vitalguard".into(),
+            faults,
+            seen: None,
+        }];
         for sink in &mut self.sinks {
             sink.finish()?;
         }
@@ -279,8 +297,12 @@ impl<'a, W: Wall> Driver<'a, W> {
             Record::Open { source, .. } => self.monitor.handle_open(&source, at),
             Record::Close { connection } => self.monitor.handle_close(connection, at),
             Record::Command(command) => self.monitor.handle_command(&command, at),
-            // Evidence of what was no frame: it was never judged.
-            Record::Fragment { .. } => {}
+            // Evidence of what was no frame was never judged; what a tap has seen of a host was.
+            Record::Fragment { what, payload, .. } => {
+                if let Some(sighting) = crate::shell::tap::sighting(&what, &payload) {
+                    self.monitor.handle_indicator(&sighting, at);
+                }
+            }
             Record::Frame { source, payload } => {
                 self.summary.messages += 1;
                 for sink in &mut self.sinks {
@@ -295,6 +317,8 @@ impl<'a, W: Wall> Driver<'a, W> {
     }
 
     fn count_feeds(&mut self) {
+        self.summary.hosts = self.monitor.hosts_seen().to_vec();
+        self.summary.devices = Some(crate::shell::devices::Listing::of(&self.monitor, true));
         for feed in self.monitor.feeds() {
             self.summary.observations += feed.observations;
             self.summary.unreadable += feed.unreadable;
@@ -337,6 +361,11 @@ impl<'a, W: Wall> Driver<'a, W> {
         self.now = Some(at);
         self.summary.first.get_or_insert(at);
         self.summary.last = Some(at);
+        if let Some(wire) = &due.piece.wire
+            && due.piece.payload.is_empty()
+        {
+            return self.happened(due.input, wire, at);
+        }
         self.summary.messages += 1;
         self.sequence += 1;
         let payload = if self.shift_ms == 0 { due.piece.payload } else { shift::moved(&due.piece.payload, self.shift_ms) };
@@ -344,7 +373,11 @@ impl<'a, W: Wall> Driver<'a, W> {
             sink.message(&payload)?;
         }
         if self.options.judge {
-            self.monitor.handle_frame(&self.sources[due.input], self.sequence, &payload, at);
+            let source = match &due.piece.wire {
+                Some(wire) => self.flows.source(due.input, &self.sources[due.input], wire),
+                None => &self.sources[due.input],
+            };
+            self.monitor.handle_frame(source, self.sequence, &payload, at);
             self.drain(at)?;
         }
         Ok(())

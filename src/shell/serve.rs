@@ -48,6 +48,8 @@ pub enum ServeError {
     Data { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error("devices.advisories: {0}")]
+    Advisories(#[from] crate::shell::advisories::LoadError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -130,6 +132,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     // First of all: the clinical path needs nothing of what follows.
     let tees = tee::start_all(&config).await?;
     let site_key = key::read_or_make(&config)?;
+    let advisories = crate::shell::advisories::load(&config)?;
     let boot = uuid::Uuid::now_v7().to_string();
     let origin = Origin { boot: boot.clone(), site: config.site.clone() };
 
@@ -193,6 +196,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let retained = Arc::new(Retained::default());
     let link = Arc::new(Link::new(Some(store.gauge())));
     let pulse = Arc::new(Mutex::new(Pulse::default()));
+    let board = Arc::new(crate::shell::devices::Board::default());
     let writable = Arc::new(AtomicBool::new(true));
     let stopping = Arc::new(AtomicBool::new(false));
     let (conditions, seen_conditions) = std::sync::mpsc::channel();
@@ -200,7 +204,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let feeds = bound.iter().map(|listener| &listener.stats).chain(placed).cloned().collect();
     let parts = Parts {
         folder: folder.clone(),
-        settings: Settings::new(&config, &site_key),
+        settings: Settings::new(&config, &site_key).with_advisories(advisories),
         origin: origin.clone(),
         store,
         retained: Arc::clone(&retained),
@@ -209,6 +213,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         feeds,
         conditions: seen_conditions,
         pulse: Arc::clone(&pulse),
+        board: Arc::clone(&board),
         writable: Arc::clone(&writable),
         stopping: Arc::clone(&stopping),
         snapshot_s: config.journal.snapshot_s,
@@ -245,6 +250,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
             metrics: Some(recorder),
             journal_writable: writable,
             listeners_bound: Arc::clone(&listeners_bound),
+            board,
+            journal: Some(journal.handle()),
         },
     )
     .await?;

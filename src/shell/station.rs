@@ -1,6 +1,6 @@
 //! HTTP: is it alive, is it ready, what is the state, which alerts were there.
 //!
-//! One contract: everything here reads. State comes from `Retained`, history from the store over connections of its own; a slow or
+//! One contract: everything here reads, but for the status of an advisory, which is a command and goes through the journal. State comes from `Retained`, history from the store over connections of its own; a slow or
 //! hostile client costs one of a bounded number of connections and nothing else. Until roles exist, only clients on this machine are
 //! answered: others get 403, `/health` and `/ready` excepted, which say nothing about a patient. A request that a proxy has passed
 //! on, or whose `Host` is not this machine (a page that rebinds its name), is not one of this machine.
@@ -12,6 +12,7 @@ use crate::document::Origin;
 use crate::shell::link::Link;
 use crate::shell::retained::Retained;
 use crate::shell::station_api as api;
+use crate::shell::station_devices as devices;
 use crate::shell::tls::ServerTls;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -60,6 +61,10 @@ pub struct StationState {
     pub journal_writable: Arc<AtomicBool>,
     /// Set by the engine: every configured listener is bound.
     pub listeners_bound: Arc<AtomicBool>,
+    /// The inventory, from the judging thread.
+    pub board: Arc<crate::shell::devices::Board>,
+    /// What is decided goes the way of every input; `None`: nothing can be decided here.
+    pub journal: Option<crate::shell::journal::JournalHandle>,
 }
 
 /// What stops HTTP from starting.
@@ -188,6 +193,9 @@ fn router(shared: Shared) -> Router {
         .route("/api/v1/state/{ward}", get(api::state_ward))
         .route("/api/v1/state/{ward}/{bed}", get(api::state_bed))
         .route("/api/v1/feeds", get(api::feeds))
+        .route("/api/v1/devices", get(devices::list))
+        .route("/api/v1/devices/{device}", get(devices::one))
+        .route("/api/v1/devices/{device}/advisories/{advisory}", axum::routing::patch(devices::decide))
         .route("/api/v1/schemas", get(api::schemas))
         .route("/api/v1/schemas/{name}", get(api::schema))
         .route("/api/v1/asyncapi.json", get(api::asyncapi))
@@ -195,7 +203,7 @@ fn router(shared: Shared) -> Router {
         .route("/api/v1/alerts/{id}", get(api::alert))
         .route("/api/v1/alerts/{id}/events", get(api::alert_events))
         .fallback(|| async { api::problem(StatusCode::NOT_FOUND, "no such resource") })
-        .method_not_allowed_fallback(|| async { api::problem(StatusCode::METHOD_NOT_ALLOWED, "only GET") })
+        .method_not_allowed_fallback(|| async { api::problem(StatusCode::METHOD_NOT_ALLOWED, "not this method") })
         .layer(axum::middleware::from_fn_with_state(shared.clone(), door))
         .with_state(shared)
 }
@@ -262,7 +270,7 @@ async fn front(State(shared): State<Shared>) -> Html<String> {
          be trusted. Advisory only: not for primary alarming. Look at the patient and the bedside monitor.</p><ul>\
          <li><a href=\"/api/v1/state\">State of all beds</a></li><li><a href=\"/api/v1/alerts\">Alerts</a> \
          (<a href=\"/api/v1/alerts?format=csv\">CSV</a>)</li><li><a href=\"/api/v1/feeds\">Feeds</a></li>\
-         <li><a href=\"/ready\">Ready?</a></li><li><a href=\"/metrics\">Metrics</a></li></ul></html>\n"
+         <li><a href=\"/api/v1/devices\">Devices</a></li><li><a href=\"/ready\">Ready?</a></li><li><a href=\"/metrics\">Metrics</a></li></ul></html>\n"
     ))
 }
 

@@ -42,9 +42,19 @@ fn connect(address: SocketAddr, tls: Option<&Tls>) -> anyhow::Result<Box<dyn Str
 }
 
 /// Status and body of a GET.
-fn get(config: &Config, path: &str) -> anyhow::Result<(u16, String)> {
+pub fn get(config: &Config, path: &str) -> anyhow::Result<(u16, String)> {
+    request(config, "GET", path, "")
+}
+
+/// Status and body of the answer to a request with a JSON body.
+pub fn request(config: &Config, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = connect(config.http.listen, config.http.tls.as_ref())?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")?;
+    if !body.is_empty() {
+        write!(stream, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())?;
+    }
+    write!(stream, "\r\n{body}")?;
+    stream.flush()?;
     let mut text = Vec::new();
     // A peer that closes without TLS's farewell has still answered.
     if let Err(error) = stream.take(HTTP_BYTES_MAX).read_to_end(&mut text)

@@ -23,7 +23,9 @@ pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
         found.say(
             Level::Warn,
             "relay",
-            format_args!("{feed}: process {pid} passes bytes on at {at}, and no tee names it (vitalguard tee --drain --control {control})"),
+            format_args!(
+                "{feed}: process {pid} passes bytes on at {at}, and no tee names it (vitalguard tee --drain --control {control})"
+            ),
         )?;
     }
     Ok(())
@@ -44,7 +46,11 @@ fn tee_of<W: Write>(config: &Config, mllp: &Mllp, found: &mut Findings<W>) -> an
         )?,
         Some(hello) => alive(feed, hello, found)?,
         None if mllp.relay == Relay::External => {
-            found.say(Level::Fail, "relay", format_args!("{feed}: no relay answers, and nothing but the service manager starts it"))?;
+            found.say(
+                Level::Fail,
+                "relay",
+                format_args!("{feed}: no relay answers, and nothing but the service manager starts it"),
+            )?;
         }
         None => found.say(Level::Warn, "relay", format_args!("{feed}: no relay runs; the service starts one"))?,
     }

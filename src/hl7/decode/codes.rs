@@ -265,7 +265,9 @@ fn find_bare(tables: &Tables, table: &Table, code: &str, label: &str, own: Optio
     {
         return Found::Row(row, None, false);
     }
-    if code.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("MDC_")) {
+    // A reference id says itself which system it is of.
+    let refid = |text: &str| text.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("MDC_"));
+    if refid(code) || refid(label) {
         return find_mdc(tables, table, code, label);
     }
     match (table.by_label(System::Bare, code), table.by_label(System::Bare, label)) {

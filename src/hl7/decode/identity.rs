@@ -12,6 +12,10 @@ use crate::time::Timestamp;
 pub const DEVICES_MAX: usize = 256;
 /// Bytes kept of an id or a place.
 const ID_BYTES_MAX: usize = 128;
+/// Bytes kept of the names of one device.
+const NAMES_BYTES_MAX: usize = 512;
+/// Bytes kept of what a message says of its software.
+const SOFTWARE_BYTES_MAX: usize = 1024;
 
 /// Appends a field's text, bounded.
 fn put(out: &mut String, field: Field<'_>) {
@@ -24,6 +28,41 @@ fn put(out: &mut String, field: Field<'_>) {
         end -= 1;
     }
     out.push_str(&text[..end]);
+}
+
+/// Appends a text as a line of its own, unless it stands there already or there is no room for it whole.
+fn put_line(out: &mut String, field: Field<'_>, bytes_max: usize) {
+    if field.is_empty() {
+        return;
+    }
+    let text = field.text();
+    // A line end in an escape would make two lines of one.
+    let line = text.lines().next().unwrap_or_default().trim_end();
+    let fits = out.len() + line.len() < bytes_max && line.len() <= ID_BYTES_MAX;
+    if fits && !line.is_empty() && !out.lines().any(|known| known == line) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(line);
+    }
+}
+
+/// Every component of a field that names a device, in all its repetitions, one a line.
+pub fn put_names(out: &mut String, field: Field<'_>) {
+    if field.raw().is_empty() {
+        return;
+    }
+    for component in field.repetitions().take(8).flat_map(|repetition| repetition.components()) {
+        put_line(out, component, NAMES_BYTES_MAX);
+    }
+}
+
+/// SFT-1 to SFT-6 (maker, version, product, build, product information, date), one a line; of a maker's name its first
+/// component.
+pub fn put_software(out: &mut String, sft: Segment<'_>) {
+    for (n, field) in sft.fields::<6>().into_iter().enumerate() {
+        put_line(out, if n == 0 { field.component(1) } else { field }, SOFTWARE_BYTES_MAX);
+    }
 }
 
 /// Writes authority and id of a CX, joined by a NUL; whether there is an id.
@@ -177,7 +216,7 @@ fn put_key(out: &mut String, field: Field<'_>) {
     out.extend(raw[..end].chars().map(|c| c.to_ascii_uppercase()));
 }
 
-/// The index of a device that a row names (OBX-18, PRT-10), added if it is new.
+/// The index of a device that a row names (OBX-18, PRT-10), added if it is new. What names none is said of the sender's own.
 pub fn row_device(report: &mut Report, spare: &mut Vec<Device>, field: Field<'_>) -> u16 {
     let id = if field.component(1).is_empty() { field.component(3) } else { field.component(1) };
     let mut device = spare.pop().unwrap_or_default();
@@ -186,18 +225,19 @@ pub fn row_device(report: &mut Report, spare: &mut Vec<Device>, field: Field<'_>
     device.names.clear();
     put_key(&mut device.key, id);
     put(&mut device.declared, field.component(2));
-    if device.key.is_empty() {
+    let known = if device.key.is_empty() { Some(0) } else { report.devices.iter().position(|known| known.key == device.key) };
+    if let Some(known) = known {
         spare.push(device);
-        return 0;
-    }
-    if let Some(known) = report.devices.iter().position(|known| known.key == device.key) {
-        spare.push(device);
+        if let Some(device) = report.devices.get_mut(known) {
+            put_names(&mut device.names, field);
+        }
         return known as u16;
     }
     if report.devices.len() >= DEVICES_MAX {
         spare.push(device);
         return 0;
     }
+    put_names(&mut device.names, field);
     report.devices.push(device);
     (report.devices.len() - 1) as u16
 }

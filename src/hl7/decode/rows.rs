@@ -117,7 +117,7 @@ fn refused(obx: &Obx<'_>, reading: &Reading<'_>) -> Option<RejectReason> {
     }
     match reading.code.outcome {
         Outcome::Role(Role::Structure | Role::TimeSync) => return Some(RejectReason::Structure),
-        Outcome::Role(Role::Alarm | Role::AlarmAttribute | Role::Inop) => return Some(RejectReason::AlarmRow),
+        Outcome::Role(role) if role.of_alarm() => return Some(RejectReason::AlarmRow),
         Outcome::Role(Role::Waveform) => return Some(RejectReason::Waveform),
         Outcome::Role(Role::Laboratory) => return Some(RejectReason::NotObserved),
         Outcome::Role(Role::Status) => return Some(RejectReason::NotNumeric),

@@ -2,10 +2,10 @@
 
 use super::choose::{Feature, Test};
 use super::{
-    ControlId, DeviceSource, Identity, Meaning, Path, ROWS_MAX, Role, Row, System, Table, TableError, Technical, XMeans,
-    fixed_unit,
+    ControlId, DeviceSource, Identity, KindRow, Meaning, Path, ROWS_MAX, Role, Row, RowAlarm, System, Table, TableError,
+    Technical, XMeans, fixed_unit,
 };
-use crate::observation::MessageKind;
+use crate::observation::{AlarmKind, AlarmPriority, MessageKind};
 use crate::vital::{ParamSet, Parameter};
 use serde::Deserialize;
 
@@ -47,6 +47,8 @@ struct RawTable {
     features: Vec<RawFeature>,
     #[serde(default)]
     kinds: Vec<RawKind>,
+    #[serde(default)]
+    alarm_state_in_obx4: bool,
     #[serde(default)]
     technical: Vec<RawTechnical>,
     #[serde(default)]
@@ -113,6 +115,8 @@ enum OneOrMany {
 struct RawKind {
     control_id: String,
     kind: MessageKind,
+    #[serde(default)]
+    alarm: AlarmKind,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +144,8 @@ struct RawRow {
     scale: Option<f64>,
     #[serde(default)]
     channel: String,
+    priority: Option<AlarmPriority>,
+    alarm: Option<AlarmKind>,
 }
 
 /// Reads one file: the table without its look-ups, and the names of the tables it includes.
@@ -254,7 +260,12 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
         unit_always: raw.unit_always,
         test_processing: raw.test_processing.unwrap_or_else(|| vec!["T".into(), "D".into()]),
         order,
-        kinds: raw.kinds.into_iter().map(|row| (row.control_id, row.kind)).collect(),
+        kinds: raw
+            .kinds
+            .into_iter()
+            .map(|row| KindRow { control_id: row.control_id, kind: row.kind, alarm: row.alarm })
+            .collect(),
+        alarm_state_in_obx4: raw.alarm_state_in_obx4,
         laboratory: raw.laboratory.iter().map(|word| word.to_lowercase()).collect(),
         technical,
         technical_words: raw.technical_words.iter().map(|word| word.to_lowercase()).collect(),
@@ -291,5 +302,9 @@ fn read_row(row: RawRow) -> Result<Row, String> {
     if !scale.is_finite() || scale <= 0.0 {
         return Err("the scale is not above 0".into());
     }
-    Ok(Row { system, code: row.code, labels: row.labels, meaning, unit, scale, channel: row.channel })
+    let alarm = RowAlarm { priority: row.priority.unwrap_or_default(), kind: row.alarm.unwrap_or_default() };
+    if alarm != RowAlarm::default() && !matches!(meaning, Meaning::Role(Role::Alarm | Role::Inop)) {
+        return Err("a priority or a kind of alarm without an alarm".into());
+    }
+    Ok(Row { system, code: row.code, labels: row.labels, meaning, unit, scale, channel: row.channel, alarm })
 }

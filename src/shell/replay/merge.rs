@@ -3,6 +3,7 @@
 //! A recording is opened when its first message is due, so that a thousand small files need no thousand open ones. Equal times
 //! keep the order in which the recordings were named; a recording without any time comes first.
 
+use super::capture::Seen;
 use super::input::{Input, Progress};
 use super::reader::{Faults, Reader};
 use super::text::Piece;
@@ -25,6 +26,8 @@ pub struct Outcome {
     pub name: String,
     pub description: String,
     pub faults: Faults,
+    /// Of a capture.
+    pub seen: Option<Box<Seen>>,
 }
 
 struct Open {
@@ -87,8 +90,12 @@ impl<'a> Merged<'a> {
             }
             Err(error) => {
                 let faults = Faults { broken: Some(error.to_string()), ..Faults::default() };
-                self.outcomes[at] =
-                    Some(Outcome { name: self.inputs[at].name.clone(), description: "cannot be read".into(), faults });
+                self.outcomes[at] = Some(Outcome {
+                    name: self.inputs[at].name.clone(),
+                    description: "cannot be read".into(),
+                    faults,
+                    seen: None,
+                });
             }
         }
     }
@@ -122,6 +129,7 @@ impl Open {
             name: self.reader.name().to_owned(),
             description: self.reader.description(),
             faults: self.reader.faults.clone(),
+            seen: self.reader.seen.clone(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Reading one recording: its form is found by its content, its messages come out in order, what cannot be read is counted
 //! and named.
 
+use super::capture::{Capture, Seen};
 use super::input::{Input, Packing, Progress};
 use super::text::{Found, Habits, Piece, Text};
+use crate::capture::is_capture;
 use crate::hl7::batch::{is_batch, split_batch};
 use crate::mllp::{Decoder, Event, VT};
 use std::collections::VecDeque;
@@ -20,6 +22,8 @@ pub enum Form {
     Framed,
     /// Messages in text.
     Text,
+    /// Packets, by the name of their form.
+    Capture(&'static str),
 }
 
 /// What could not be read of one recording.
@@ -54,11 +58,14 @@ pub struct Reader {
     packing: Packing,
     scanner: Scanner,
     pub faults: Faults,
+    /// Of a capture, once it is read.
+    pub seen: Option<Box<Seen>>,
 }
 
 enum Scanner {
     Framed(Box<Framed>),
     Text(Box<Text<Box<dyn BufRead + Send>>>),
+    Capture(Box<Capture>),
     Done(Form, Habits),
 }
 
@@ -85,8 +92,9 @@ impl Reader {
                 ended: false,
             })),
             Form::Text => Scanner::Text(Box::new(Text::new(source, bytes_max))),
+            Form::Capture(_) => Scanner::Capture(Box::new(Capture::new(source, bytes_max))),
         };
-        Ok(Reader { name: input.name.clone(), packing, scanner, faults: Faults::default() })
+        Ok(Reader { name: input.name.clone(), packing, scanner, faults: Faults::default(), seen: None })
     }
 
     pub fn name(&self) -> &str {
@@ -114,6 +122,17 @@ impl Reader {
                     Ok(None) => self.end(None),
                     Err(error) => self.end(Some(error)),
                 },
+                Scanner::Capture(capture) => match capture.next_piece(&mut self.faults) {
+                    Ok(Some(piece)) => {
+                        self.faults.messages += u64::from(!piece.payload.is_empty());
+                        return Some(piece);
+                    }
+                    Ok(None) => {
+                        self.seen = Some(Box::new(capture.seen()));
+                        self.end(None);
+                    }
+                    Err(error) => self.end(Some(error)),
+                },
                 Scanner::Framed(framed) => match framed.next_piece(&mut self.faults) {
                     Ok(Some(piece)) => {
                         self.faults.messages += 1;
@@ -130,14 +149,12 @@ impl Reader {
         let (form, habits) = match &self.scanner {
             Scanner::Framed(_) => (Form::Framed, Habits::default()),
             Scanner::Text(text) => (Form::Text, text.habits),
+            Scanner::Capture(capture) => (Form::Capture(capture.kind()), Habits::default()),
             Scanner::Done(form, habits) => (*form, *habits),
         };
         self.faults.noise += habits.noise;
         self.faults.count_mismatches += habits.count_mismatches;
-        self.faults.broken = error.map(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => "the compressed data break off".to_owned(),
-            _ => error.to_string(),
-        });
+        self.faults.broken = error.map(|error| said(&error)).or(self.faults.broken.take());
         self.scanner = Scanner::Done(form, habits);
     }
 
@@ -146,10 +163,12 @@ impl Reader {
         let (form, habits) = match &self.scanner {
             Scanner::Framed(_) => (Form::Framed, Habits::default()),
             Scanner::Text(text) => (Form::Text, text.habits),
+            Scanner::Capture(capture) => (Form::Capture(capture.kind()), Habits::default()),
             Scanner::Done(form, habits) => (*form, *habits),
         };
         let what = match form {
             Form::Framed => "MLLP frames".to_owned(),
+            Form::Capture(kind) => format!("packets ({kind})"),
             Form::Text => {
                 let mut what = if habits.stamped > 0 { "log lines with time stamps" } else { "messages in text" }.to_owned();
                 if habits.literal {
@@ -213,10 +232,10 @@ impl Framed {
                         faults.count_mismatches += 1;
                     }
                     for message in batch.messages {
-                        self.queue.push_back(Piece { payload: message.to_vec(), arrived: None, offset, line: 0 });
+                        self.queue.push_back(Piece { payload: message.to_vec(), arrived: None, offset, line: 0, wire: None });
                     }
                 } else {
-                    self.queue.push_back(Piece { payload, arrived: None, offset, line: 0 });
+                    self.queue.push_back(Piece { payload, arrived: None, offset, line: 0, wire: None });
                 }
             }
             Event::Truncated { payload } => {
@@ -240,6 +259,14 @@ impl Framed {
             Event::Empty | Event::Commit(_) => {}
             Event::Foreign(_) => faults.place(format!("another protocol before byte {offset}")),
         }
+    }
+}
+
+/// A read error in words.
+pub(super) fn said(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the compressed data break off".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -290,6 +317,9 @@ impl BufRead for Broken {
 
 /// Framed if the first header or envelope stands right behind a VT that begins the stream or follows a frame's end.
 fn form(head: &[u8]) -> Form {
+    if is_capture(head) {
+        return Form::Capture("capture");
+    }
     let front = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
     let blank = front.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | 0)).count();
     if front.get(blank) == Some(&VT) {
@@ -313,5 +343,6 @@ mod tests {
         assert_eq!(form(b"MSH|^~\\&|"), Form::Text);
         assert_eq!(form(b"2026-01-02 03:04:05 got \x0bMSH|^~\\&|\r\x1c\r\n2026-"), Form::Text);
         assert_eq!(form(b""), Form::Text);
+        assert_eq!(form(b"\xd4\xc3\xb2\xa1\x02\0"), Form::Capture("capture"));
     }
 }

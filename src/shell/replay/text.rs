@@ -4,6 +4,7 @@
 //! before a batch segment, or before a log line that is none of its segments. Segments are handed on with CR between them,
 //! whatever stood there: CR, LF, CRLF, a new log line, or a literal `\r`. Memory is bound by the largest message.
 
+use super::capture::Wire;
 use super::stamp::{self, Stamp};
 use std::io::{self, BufRead};
 
@@ -16,6 +17,8 @@ pub struct Piece {
     /// Where it begins: byte and line (from 1) of the decompressed text.
     pub offset: u64,
     pub line: u64,
+    /// What a capture knows beyond the message.
+    pub wire: Option<Box<Wire>>,
 }
 
 /// What stands next in a recording.
@@ -277,7 +280,7 @@ impl<R: BufRead> Text<R> {
         let (payload, literal) = expand(text, separator);
         self.habits.literal |= literal;
         self.building = Some(Building {
-            piece: Piece { payload, arrived: stamp, offset, line },
+            piece: Piece { payload, arrived: stamp, offset, line, wire: None },
             in_log,
             too_large: false,
             separator,

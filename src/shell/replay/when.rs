@@ -1,6 +1,6 @@
 //! The recorded clock: when a message of a recording happened.
 //!
-//! The recorded arrival where the log has one, else MSH-7, else the first OBX-14, else the time of the message before. Within
+//! The packet's time in a capture; the recorded arrival where the log has one, else MSH-7, else the first OBX-14, else the time of the message before. Within
 //! one recording it never moves back.
 
 use super::text::Piece;
@@ -72,6 +72,10 @@ impl RecordedClock {
     }
     /// The time of the next message; `None` while nothing has named a time.
     pub fn of(&mut self, piece: &Piece) -> Option<Timestamp> {
+        if let Some(wire) = &piece.wire {
+            self.last = self.last.max(Some(wire.at));
+            return self.last;
+        }
         let sent = sent(&piece.payload, &self.zone);
         let year = sent.or(self.last).map_or(1970, year);
         let at = piece.arrived.and_then(|stamp| stamp.instant(year, &self.zone)).or(sent);
@@ -90,7 +94,7 @@ mod tests {
 
     fn piece(payload: &str, arrived: Option<&str>) -> Piece {
         let arrived = arrived.map(|line| super::super::stamp::at_line_start(line.as_bytes()).unwrap().0);
-        Piece { payload: payload.into(), arrived, offset: 0, line: 1 }
+        Piece { payload: payload.into(), arrived, offset: 0, line: 1, wire: None }
     }
 
     #[test]

@@ -151,11 +151,8 @@ pub fn run(options: Options, ready: impl FnOnce(SocketAddr)) -> Result<(), Relay
     tasks.block_on(&runtime, async move {
         let control = Control::open(&options)?;
         let bound = bind(options.listen);
-        let (socket, address) = bound.map_err(|source| RelayError::Bind {
-            feed: options.feed.clone(),
-            address: options.listen,
-            source,
-        })?;
+        let (socket, address) =
+            bound.map_err(|source| RelayError::Bind { feed: options.feed.clone(), address: options.listen, source })?;
         let copies = RefCell::new(Copies::new(options.copy_bytes_max));
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let shared = Rc::new(Shared {
@@ -194,7 +191,9 @@ pub fn run(options: Options, ready: impl FnOnce(SocketAddr)) -> Result<(), Relay
 /// SIGTERM or SIGINT: drain; the second one: end.
 async fn signals(shared: Rc<Shared>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
     for _ in 0..2 {
         tokio::select! {
             _ = terminate.recv() => {}
