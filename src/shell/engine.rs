@@ -872,7 +872,10 @@ fn handle(monitor: &mut Monitor, stamped: &Stamped) {
         Record::Open { source, .. } => monitor.handle_open(source, at),
         Record::Close { connection } => monitor.handle_close(*connection, at),
         Record::Frame { source, payload } => monitor.handle_frame(source, stamped.sequence, payload, at),
-        Record::Fragment { .. } => monitor.handle_timeout(at),
+        Record::Fragment { what, payload, .. } => match crate::shell::tap::sighting(what, payload) {
+            Some(sighting) => monitor.handle_indicator(&sighting, at),
+            None => monitor.handle_timeout(at),
+        },
         Record::Command(command) => monitor.handle_command(command, at),
     }
 }

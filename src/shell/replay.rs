@@ -297,8 +297,12 @@ impl<'a, W: Wall> Driver<'a, W> {
             Record::Open { source, .. } => self.monitor.handle_open(&source, at),
             Record::Close { connection } => self.monitor.handle_close(connection, at),
             Record::Command(command) => self.monitor.handle_command(&command, at),
-            // Evidence of what was no frame: it was never judged.
-            Record::Fragment { .. } => {}
+            // Evidence of what was no frame was never judged; what a tap has seen of a host was.
+            Record::Fragment { what, payload, .. } => {
+                if let Some(sighting) = crate::shell::tap::sighting(&what, &payload) {
+                    self.monitor.handle_indicator(&sighting, at);
+                }
+            }
             Record::Frame { source, payload } => {
                 self.summary.messages += 1;
                 for sink in &mut self.sinks {

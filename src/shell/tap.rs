@@ -15,7 +15,7 @@ mod heard;
 mod pairing;
 mod path;
 
-pub(in crate::shell) use capture::Packets;
+pub(in crate::shell) use capture::{Packets, sighting};
 pub(in crate::shell) use heard::Heard;
 pub(in crate::shell) use pairing::Pairing;
 pub use path::PathStats;

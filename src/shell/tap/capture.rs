@@ -8,7 +8,7 @@
 //! packets, which are seen as gaps. Packets that were lost before they reached us are counted by whoever captures.
 
 use super::{Heard, Pairing, Watch};
-use crate::capture::{Event, Options, Reader, Side};
+use crate::capture::{Event, Options, Reader, Side, Sighting};
 use crate::config::Mllp;
 use crate::mllp::FrameFaults;
 use crate::shell::journal::JournalHandle;
@@ -31,9 +31,17 @@ const AGAIN_MS: u64 = 50;
 /// A file that is not there, or is damaged, is tried again after, milliseconds.
 const ABSENT_MS: u64 = 1_000;
 /// What a host that matches an indicator of the network is called in the journal; the payload is its sighting as JSON.
-pub const SIGHTING: &str = "sighting";
+const SIGHTING: &str = "sighting";
 /// A segment that was sent twice with other bytes is called so in the journal.
 const CONFLICT: &str = "segment_conflict";
+
+/// What a piece of evidence says of a host, if it is a sighting.
+pub fn sighting(what: &str, payload: &[u8]) -> Option<Sighting> {
+    if what != SIGHTING {
+        return None;
+    }
+    serde_json::from_slice(payload).ok()
+}
 
 /// A tap on packets.
 pub(in crate::shell) struct Packets {
