@@ -5,6 +5,8 @@ use crate::alert::{Envelope, Trust};
 use crate::command::Via;
 use std::fmt::Write as _;
 
+mod flood;
+mod identities;
 mod stories;
 
 const START: i64 = 1_795_371_600_000;
