@@ -26,8 +26,8 @@ use times::{Times, Told};
 use twox_hash::XxHash3_128;
 use validity::{Marks, Status};
 
-pub mod codes;
 mod adt;
+pub mod codes;
 pub mod identity;
 pub mod rows;
 pub mod state;

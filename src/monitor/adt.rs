@@ -139,15 +139,7 @@ impl Monitor {
     }
 
     /// The update of a patient.
-    fn update(
-        &mut self,
-        source: &Source,
-        patient: u64,
-        stay: Option<Stay>,
-        spot: Option<Spot>,
-        subject: &Subject,
-        event: Event,
-    ) {
+    fn update(&mut self, source: &Source, patient: u64, stay: Option<Stay>, spot: Option<Spot>, subject: &Subject, event: Event) {
         let Some(spot) = spot else {
             if let Some(Spot::Bed(number)) = stay.filter(|s| s.here).map(|s| s.spot) {
                 self.demographics(number, subject, event.at);
@@ -288,5 +280,6 @@ fn moves(trigger: &str) -> bool {
 
 /// Events that are understood: those that move, and those that bind nobody (pre-admission, persons, visits and accounts).
 fn is_known(trigger: &str) -> bool {
-    moves(trigger) || matches!(trigger, "A05" | "A28" | "A29" | "A31" | "A35" | "A38" | "A41" | "A42" | "A44" | "A45" | "A50" | "A51")
+    moves(trigger)
+        || matches!(trigger, "A05" | "A28" | "A29" | "A31" | "A35" | "A38" | "A41" | "A42" | "A44" | "A45" | "A50" | "A51")
 }

@@ -55,7 +55,8 @@ impl Monitor {
         bond.class = report.subject.class;
 
         // Whose values these are.
-        let reconnected = report.identity_in_connection && named == 0 && !matches!(cell.connection, 0) && cell.connection != source.connection;
+        let reconnected =
+            report.identity_in_connection && named == 0 && !matches!(cell.connection, 0) && cell.connection != source.connection;
         let nobody = (named == 0 || cell.bed.patient == 0) && cell.bound == 0;
         let another = named != 0 && cell.bed.patient != 0 && named != cell.bed.patient && report.kind == MessageKind::Vitals;
         cell.connection = source.connection;

@@ -70,7 +70,8 @@ pub(super) fn model_hash(
 fn key(model: &str, settings: &Settings) -> String {
     let mut hash = Sha256::new();
     hash.update(model.as_bytes());
-    let decides = (&settings.site, &settings.zone, &settings.beds, &settings.senders, &settings.devices, settings.publish_comments);
+    let decides =
+        (&settings.site, &settings.zone, &settings.beds, &settings.senders, &settings.devices, settings.publish_comments);
     hash.update(format!("{decides:?}").as_bytes());
     hash.update(&settings.site_key);
     hex(&hash.finalize())

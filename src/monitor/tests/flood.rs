@@ -50,10 +50,7 @@ fn a_flood_of_admissions_merges_and_links_opens_no_bed_and_forgets_no_one_who_li
         let text = adt("A01", &format!("Y{n}"), "", &format!("Q{n}"), w.now);
         w.send(&text);
         let ids: Vec<String> = (0..4).map(|k| format!("Q{n}-{k}^^^A{k}")).collect();
-        let merge = format!(
-            "MSH|^~\\&|ADT|HOSP|||{t}||ADT^A40|M{n}|P|2.6\rEVN||{t}\rPID|||{}\rMRG|R{n}~S{n}\r",
-            ids.join("~")
-        );
+        let merge = format!("MSH|^~\\&|ADT|HOSP|||{t}||ADT^A40|M{n}|P|2.6\rEVN||{t}\rPID|||{}\rMRG|R{n}~S{n}\r", ids.join("~"));
         w.send(merge.as_bytes());
         if n % 100 == 0 {
             w.wait(1.0);

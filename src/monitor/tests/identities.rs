@@ -283,7 +283,8 @@ fn late_repeated_and_unknown_adt_have_no_effect_and_are_counted() {
     // A recorded time of the far future does not make everything after it late.
     let t = w.now.hl7();
     for (event, evn, bed) in [("A01", "20990101000000", "A01"), ("A02", t.as_str(), "A02")] {
-        let text = format!("MSH|^~\\&|ADT|HOSP|||{t}||ADT^{event}|F{event}|P|2.6\rEVN||{evn}\rPID|||P-8^^^HOSP^MR\rPV1||I|ICU^^{bed}\r");
+        let text =
+            format!("MSH|^~\\&|ADT|HOSP|||{t}||ADT^{event}|F{event}|P|2.6\rEVN||{evn}\rPID|||P-8^^^HOSP^MR\rPV1||I|ICU^^{bed}\r");
         w.send(text.as_bytes());
     }
     assert_ne!(w.cell("A02").bound, 0);
@@ -298,7 +299,8 @@ fn adt_opens_no_bed_and_is_remembered_until_the_bed_is_heard() {
     assert!(w.monitor.bed_id("icu", "B77").is_none());
     w.wait(60.0);
     // ADT of another feed, whose listener is of another ward.
-    let his = Source { feed: "his".into(), ward: "hospital".into(), peer: "192.0.2.99".into(), connection: 9, ..Source::default() };
+    let his =
+        Source { feed: "his".into(), ward: "hospital".into(), peer: "192.0.2.99".into(), connection: 9, ..Source::default() };
     let born = adt("A08", "B77", "", "P-1", w.now);
     let born = String::from_utf8(born).unwrap().replace("P-1^^^HOSP^MR", "P-1^^^HOSP^MR||||20200101");
     w.send_as(&his, born.as_bytes());
@@ -345,7 +347,11 @@ fn a_monitor_whose_identity_lives_in_the_connection_is_nobody_after_a_reconnect(
     let admit = "MSH|^~\\&|||||||ORU^R01|103|P|2.3.1|\rPID|||GUID-0001||Muster^C||19620711|F|\r\
                  PV1||I|^^ICU&7&3232235786&4601&&1|||||||||||||||A|||\rOBR||||Mindray Monitor|||0|\r";
     let values = |n: u64| {
-        format!("MSH|^~\\&|||||||ORU^R01|204|P|2.3.1|\rOBX||NM|101^HR|2101|{}||||||F\rOBX||NM|160^SpO2|2160|{}||||||F\r", 60 + n % 7, 95 + n % 4)
+        format!(
+            "MSH|^~\\&|||||||ORU^R01|204|P|2.3.1|\rOBX||NM|101^HR|2101|{}||||||F\rOBX||NM|160^SpO2|2160|{}||||||F\r",
+            60 + n % 7,
+            95 + n % 4
+        )
     };
     w.send_as(&first, admit.as_bytes());
     for n in 0..90 {
