@@ -25,6 +25,9 @@ const SWEEP_S: f64 = 60.0;
 /// Conditions that concern two beds by their nature.
 const PAIRS: [&str; 3] = ["T08", "T17", "P08"];
 
+/// Conditions that two beds may have for a reason of their own (an exchange): one notice only where three have it.
+const THREE: [&str; 1] = ["P09"];
+
 /// A raise on one bed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Raise {
@@ -111,7 +114,7 @@ impl Fleet {
         self.recent.push(raise);
         let same: Vec<&Raise> = self.recent.iter().filter(|r| r.check == check && r.feed == feed).collect();
         let enough = same.len() >= limits.collapse_beds.max(2) as usize
-            || (same.len() >= 2 && same.len() as f64 > limits.collapse_share * feed_beds() as f64);
+            || (same.len() >= 2 && !THREE.contains(&id) && same.len() as f64 > limits.collapse_share * feed_beds() as f64);
         if !enough || self.groups.len() >= GROUPS_MAX {
             return None;
         }
@@ -187,11 +190,6 @@ impl Fleet {
                 *known = stay;
             }
         }
-    }
-
-    /// Where a patient was heard last.
-    pub fn last_heard(&self, patient: u64) -> Option<(u32, Timestamp)> {
-        self.patients.get(&patient).map(|stay| (stay.bed, stay.heard_at))
     }
 
     /// Patients watched.

@@ -53,7 +53,8 @@ pub struct Bond {
     /// The patient came from the bed ([`Bond::other`]) where the one lies now who lay here before.
     pub swapped: bool,
     pub misplaced: Misplaced,
-    /// The other bed's id.
+    /// The other bed: its number within the monitor, and its id.
+    pub other_bed: Option<u32>,
     pub other: String,
     /// The category that the message sends.
     pub class: Option<AgeBand>,
@@ -80,6 +81,7 @@ impl Bond {
         two_beds: false,
         swapped: false,
         misplaced: Misplaced::No,
+        other_bed: None,
         other: String::new(),
         class: None,
         contradiction: false,

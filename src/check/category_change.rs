@@ -1,5 +1,6 @@
 use super::{Arg, Judge, Priority, Verdict, Verdicts, View, id};
 use crate::observation::AgeBand;
+use crate::time::Timestamp;
 use crate::vital::ParamSet;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ declare_check! {
     /// Notices that the monitor's patient category (adult, paediatric, neonatal) changes for the same patient, or contradicts
     /// the birth date.
     /// ## Why it matters
-    /// The category sets alarm limits, cuff pressure and algorithms of the monitor. A silent change can switch alarms off in fact.
+    /// The category sets the monitor's own limits, its cuff pressure and its algorithms. A silent change can make it blind in fact.
     /// ## How it decides
     /// The category sent is another one than before in the same epoch, and no ADT of the bed or the patient came within ten
     /// minutes. Without a named patient a gap of 60 s makes it a new patient: information. A category that contradicts PID-7
@@ -21,12 +22,21 @@ declare_check! {
     {
         /// A pause after which an unnamed patient may be another one, s. Lower: a change hides in a short pause. Design choice.
         gap_s: f64 = 60.0;
+        /// A change is told for so long before a contradiction is, s. Lower: the change is lowered before it is read. Design choice.
+        told_s: f64 = 300.0;
     }
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {
     class: Option<AgeBand>,
+    changed_at: Timestamp,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State { class: None, changed_at: Timestamp::MIN }
+    }
 }
 
 fn word(class: AgeBand) -> Arg {
@@ -52,12 +62,17 @@ impl Judge for Check {
             ..Verdict::new(id::category_change, ParamSet::EMPTY, view.now)
         };
         let information = |before: AgeBand| Verdict { priority: Some(Priority::Info), log10_e: 0.0, ..verdict(before) };
-        match before.filter(|before| *before != class) {
+        let before = before.filter(|before| *before != class);
+        if before.is_some() {
+            state.changed_at = view.now;
+        }
+        match before {
             Some(before) => out.push(match () {
                 () if bond.explained => Verdict { text: "explained", ..information(before) },
                 () if bond.patient == 0 && bond.gap_s >= self.gap_s => Verdict { text: "after_gap", ..information(before) },
                 () => verdict(before),
             }),
+            None if bond.contradiction && view.now.since_s(state.changed_at) <= self.told_s => {}
             None if bond.contradiction => out.push(Verdict { text: "contradiction", ..information(class) }),
             None => out.pass(id::category_change),
         }
@@ -106,10 +121,15 @@ mod tests {
     #[test]
     fn a_contradiction_with_the_birth_date_is_information() {
         let mut s = Story::<Check>::of(&[Hr]);
-        s.bond.contradiction = true;
+        (s.bond.contradiction, s.bond.gap_s) = (true, 1.0);
         assert_eq!(class(&mut s, Some(AgeBand::Adult)), "Fcontradiction");
         assert_eq!(s.found.clone().unwrap().priority, Some(Priority::Info));
         s.bond.contradiction = false;
         assert_eq!(class(&mut s, Some(AgeBand::Adult)), "P");
+        assert_eq!(class(&mut s, Some(AgeBand::Neonate)), "Fdefault");
+        s.bond.contradiction = true;
+        s.now = s.now.plus_s(299.0);
+        assert_eq!(class(&mut s, Some(AgeBand::Neonate)), ".", "the change is told first");
+        assert_eq!(class(&mut s, Some(AgeBand::Neonate)), "Fcontradiction");
     }
 }

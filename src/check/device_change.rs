@@ -14,7 +14,8 @@ declare_check! {
     /// Plugging in another monitor takes a minute; another id in the next second is a message that was put in the place of another.
     /// ## How it decides
     /// A device id (OBX-18, PRT-10, EUI-64, MAC) reports a parameter that another one reported less than 60 s before, both are
-    /// not in one message, and no ADT of the bed came within ten minutes. After a gap of 60 s: information, a new device. Devices
+    /// not in one message, and no ADT of the bed came within ten minutes. Of another sender (address, MSH-3/4, header device) it takes a
+    /// second message with none of the first sender's between: senders that take turns are P02's. After a gap of 60 s: information, a new device. Devices
     /// that share no parameter (monitor and ventilator) are no change. A message without a device id is not looked at.
     /// ## Known false alerts
     /// A module that is swapped between two values; a gateway that numbers its ports anew.
@@ -35,13 +36,26 @@ struct Known {
     key: u64,
     params: ParamSet,
     last_at: Timestamp,
+    /// Who sent its values last.
+    sender: u64,
     /// Another one has taken its place.
     replaced: bool,
+}
+
+/// A device of another sender that took a place: told with its next message, unless another sender speaks between (then it is
+/// a second sender, P02).
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Waiting {
+    sender: u64,
+    pause_s: f64,
+    params: ParamSet,
+    since: Timestamp,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     devices: Vec<Known>,
+    waiting: Option<Waiting>,
 }
 
 fn hash(key: &str) -> u64 {
@@ -51,25 +65,28 @@ fn hash(key: &str) -> u64 {
 }
 
 impl Check {
-    /// A device reports these parameters; the pause since one whose place it takes.
-    fn take(&self, state: &mut State, key: u64, params: ParamSet, now: Timestamp) -> Option<f64> {
+    /// A device reports these parameters; the pause since one whose place it takes, and whether that one was of this sender.
+    fn take(&self, state: &mut State, key: u64, params: ParamSet, sender: u64, now: Timestamp) -> Option<(f64, bool)> {
         let position = state.devices.iter().position(|d| d.key == key);
         if let Some(known) = position.map(|at| &mut state.devices[at]).filter(|d| !d.replaced) {
             known.params = known.params.union(params);
             known.last_at = now;
+            known.sender = sender;
             return None;
         }
-        let mut pause_s: Option<f64> = None;
+        let mut taken: Option<(f64, bool)> = None;
         for rival in state.devices.iter_mut().filter(|d| d.key != key && !d.replaced && d.params.intersects(params)) {
             // Two devices in one message measure the same side by side.
             if rival.last_at == now {
                 continue;
             }
             let s = now.since_s(rival.last_at);
-            pause_s = Some(pause_s.map_or(s, |p: f64| p.min(s)));
+            if taken.is_none_or(|(pause_s, _)| s < pause_s) {
+                taken = Some((s, rival.sender == sender));
+            }
             rival.replaced = true;
         }
-        let entry = Known { key, params, last_at: now, replaced: false };
+        let entry = Known { key, params, last_at: now, sender, replaced: false };
         match position {
             Some(at) => state.devices[at] = entry,
             None if state.devices.len() < DEVICES_MAX => state.devices.push(entry),
@@ -79,7 +96,7 @@ impl Check {
                 }
             }
         }
-        pause_s
+        taken
     }
 }
 
@@ -98,7 +115,8 @@ impl Judge for Check {
             }
         }
         let mut looked = false;
-        let mut change: Option<(f64, ParamSet)> = None;
+        let mut change: Option<(f64, bool, ParamSet)> = None;
+        let waited = state.waiting.take().filter(|w| w.sender == view.sender);
         // Known ones first: who is in the message is not replaced by another one in it.
         for new in [false, true] {
             for (device, params) in report.devices.iter().zip(&reported) {
@@ -110,18 +128,26 @@ impl Judge for Check {
                     continue;
                 }
                 looked = true;
-                if let Some(pause_s) = self.take(state, key, *params, view.now)
-                    && change.is_none_or(|(s, _)| pause_s < s)
+                if let Some((pause_s, own)) = self.take(state, key, *params, view.sender, view.now)
+                    && change.is_none_or(|(s, ..)| pause_s < s)
                 {
-                    change = Some((pause_s, *params));
+                    change = Some((pause_s, own, *params));
                 }
             }
         }
-        let Some((pause_s, params)) = change else {
-            if looked {
-                out.pass(id::device_change);
+        let (pause_s, params, onset) = match (change, waited) {
+            (Some((pause_s, true, params)), _) => (pause_s, params, view.now),
+            (Some((pause_s, false, params)), _) => {
+                state.waiting = Some(Waiting { sender: view.sender, pause_s, params, since: view.now });
+                return;
             }
-            return;
+            (None, Some(waited)) => (waited.pause_s, waited.params, waited.since),
+            (None, None) => {
+                if looked {
+                    out.pass(id::device_change);
+                }
+                return;
+            }
         };
         let verdict = Verdict {
             value: Some(pause_s),
@@ -129,7 +155,7 @@ impl Judge for Check {
             unit: "s",
             window_s: pause_s,
             args: [view.bed_arg(), ("s", Arg::Number(pause_s, 0))].into_iter().collect(),
-            ..Verdict::new(id::device_change, params, view.now)
+            ..Verdict::new(id::device_change, params, onset)
         };
         let information = Verdict { priority: Some(Priority::Info), log10_e: 0.0, ..verdict.clone() };
         out.push(match () {
@@ -164,6 +190,17 @@ mod tests {
     fn another_id_in_the_next_second_is_told_and_so_is_the_way_back() {
         let mut s = Story::<Check>::of(&[]);
         assert_eq!(from(&mut s, "aaabbab", 1.0, &[Hr]), "PPPFPFF");
+    }
+
+    #[test]
+    fn a_device_of_another_sender_that_takes_over_is_told_and_one_that_takes_turns_is_a_second_sender() {
+        let mut s = Story::<Check>::of(&[]);
+        let mut told = String::new();
+        for (sender, device) in [(1, "a"), (1, "a"), (2, "b"), (1, "a"), (2, "b"), (2, "b"), (2, "b")] {
+            s.sender = sender;
+            told += &from(&mut s, device, 1.0, &[Hr]);
+        }
+        assert_eq!(told, "PP...FP");
     }
 
     #[test]

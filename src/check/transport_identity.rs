@@ -26,7 +26,7 @@ declare_check! {
         messages: f64 = 10.0;
         /// A certificate not seen for so long is forgotten, s. Lower: whoever waits is believed. Higher: a change under another name is told for longer. Design choice.
         forget_s: f64 = 86_400.0;
-        /// Over when no such message came for so long, s. Design choice.
+        /// Over when no such message came for so long, s. Lower: a sender that alternates with the true one flickers. Design choice.
         quiet_s: f64 = 60.0;
     }
 }

@@ -86,6 +86,7 @@ impl Monitor {
                 let there = &self.cells[other as usize];
                 bond.moved = moved && !bond.confirmed;
                 bond.swapped = changed && there.bed.patient == bond.lay;
+                bond.other_bed = Some(other);
                 bond.other.push_str(&there.bed.bed);
             }
             bond.misplaced = self.misplaced(number, &mut bond, at);
@@ -131,6 +132,10 @@ impl Monitor {
                 if stay.spot == Spot::Bed(number) || s < MISPLACED_S {
                     return Misplaced::No;
                 }
+                if bond.two_beds || bond.moved || bond.swapped {
+                    // The check that names the other bed speaks first.
+                    return Misplaced::No;
+                }
                 bond.other.clear();
                 match stay.spot {
                     Spot::Bed(other) => bond.other.push_str(&self.cells[other as usize].bed.bed),
@@ -149,12 +154,8 @@ impl Monitor {
         if !self.bond.swapped || self.bond.explained || self.bond.confirmed {
             return;
         }
-        let (here, there) = (&self.cells[number as usize].bed, self.bond.other.clone());
-        let (ward, here) = (here.ward.clone(), here.bed.clone());
-        let Some(other) = self.fleet.last_heard(self.bond.lay).map(|(bed, _)| bed) else { return };
-        if other == number || ward.is_empty() {
-            return;
-        }
+        let Some(other) = self.bond.other_bed else { return };
+        let (here, there) = (self.cells[number as usize].bed.bed.clone(), self.cells[other as usize].bed.bed.clone());
         let verdict = Verdict {
             hard: true,
             log10_e: 4.0,
@@ -168,11 +169,17 @@ impl Monitor {
 
     /// An ADT says now what a check of identity has found before: it becomes information.
     pub(super) fn explain(&mut self, number: u32, at: Timestamp) {
+        let of_identity =
+            |check| [id::device_change, id::adt_mismatch, id::identity_binding, id::category_change].contains(&check);
         let mut found = false;
-        for row in &mut self.cells[number as usize].findings.rows {
-            let of_identity =
-                [id::device_change, id::adt_mismatch, id::identity_binding, id::category_change].contains(&row.check);
-            if of_identity && at.since_s(row.last_at) <= EXPLAINS_S && row.priority != Some(Priority::Info) {
+        let cell = &mut self.cells[number as usize];
+        for episode in cell.episodes.list.iter_mut().filter(|e| e.holds() && of_identity(e.check)) {
+            if episode.assessment == Assessment::Identity {
+                episode.priority = Priority::Info;
+            }
+        }
+        for row in &mut cell.findings.rows {
+            if of_identity(row.check) && at.since_s(row.last_at) <= EXPLAINS_S && row.priority != Some(Priority::Info) {
                 row.priority = Some(Priority::Info);
                 row.hard = false;
                 row.log10_e = 0.0;

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 mod clocks;
 mod devices;
+mod flood;
+mod identities;
 mod indicators;
 mod stories;
 
