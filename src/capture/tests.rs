@@ -424,7 +424,7 @@ fn jumbled() -> impl Strategy<Value = (Vec<u8>, Vec<(usize, usize)>, u32)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_order_of_segments_gives_the_same_messages((text, cuts, isn) in jumbled()) {

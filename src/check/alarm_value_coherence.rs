@@ -199,7 +199,7 @@ impl Judge for Check {
                 continue;
             }
             let (below, above) = (o.value < low, o.value > high);
-            if !(below || above) && !state.tracks.iter().any(|t| t.parameter == parameter) {
+            if !(below || above || state.tracks.iter().any(|t| t.parameter == parameter)) {
                 looked |= state.fitting > 0;
                 continue;
             }

@@ -104,7 +104,7 @@ impl Judge for Check {
                         ("p", Arg::Parameter(parameter)),
                         ("a", Arg::Number(before, decimals)),
                         ("b", Arg::Number(after, decimals)),
-                        ("v", Arg::Number(value, 1)),
+                        ("v", Arg::Number(value, u8::from(value.fract() != 0.0))),
                         ("t", Arg::Time(at)),
                         ("n", Arg::Number(1.0, 0)),
                         view.bed_arg(),

@@ -586,7 +586,7 @@ fn a_place_that_is_no_slug_is_a_bed_of_its_device() {
 #[test]
 fn any_bytes_are_counted_and_none_of_them_stops_the_monitor() {
     use proptest::prelude::*;
-    proptest!(ProptestConfig::with_cases(64), |(cuts in proptest::collection::vec((0usize..900, any::<u8>()), 1..12), junk in proptest::collection::vec(any::<u8>(), 0..300))| {
+    proptest!(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() }, |(cuts in proptest::collection::vec((0usize..900, any::<u8>()), 1..12), junk in proptest::collection::vec(any::<u8>(), 0..300))| {
         let mut w = Ward::new();
         let rows = w.living();
         let mut bytes = frame("A03", "1", "GW", w.now, &rows);
@@ -610,7 +610,7 @@ fn any_bytes_are_counted_and_none_of_them_stops_the_monitor() {
 #[test]
 fn whatever_happens_a_restored_monitor_says_the_same() {
     use proptest::prelude::*;
-    proptest!(ProptestConfig::with_cases(10), |(troubles in proptest::collection::vec((0u8..6, 0usize..3, 30usize..250, 5usize..120), 1..6), cut in 1usize..300, seed in 1u64..u64::MAX)| {
+    proptest!(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() }, |(troubles in proptest::collection::vec((0u8..6, 0usize..3, 30usize..250, 5usize..120), 1..6), cut in 1usize..300, seed in 1u64..u64::MAX)| {
         let run = |restore: bool| {
             let mut w = Ward::new();
             w.noise = seed;

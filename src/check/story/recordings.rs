@@ -3,6 +3,7 @@
 use super::{observation, reviewed};
 use crate::bed::Bed;
 use crate::check::{Assessment, Checks, Flag, States, Verdicts, View};
+use crate::clockwork::{Clocks, From, Hands};
 use crate::observation::{AgeBand, Device, MessageKind, Observation, Report, Source, Validity};
 use crate::population::Population;
 use crate::profile::Profile;
@@ -21,6 +22,8 @@ struct Ward {
     profile: Profile,
     source: Source,
     verdicts: Verdicts,
+    clocks: Clocks,
+    hands: Hands,
     report: Report,
     messages: u64,
     /// Episodes by check and by whether a parameter is the one named; the last failure of each.
@@ -49,6 +52,8 @@ impl Ward {
                 ..Source::default()
             },
             verdicts: Verdicts::default(),
+            clocks: Clocks::default(),
+            hands: Hands::default(),
             report: Report::default(),
             messages: 0,
             episodes: BTreeMap::new(),
@@ -71,7 +76,10 @@ impl Ward {
         r.structure.extend(rows.iter().map(|o| o.parameter as u32));
         r.observations.extend_from_slice(rows);
         self.verdicts.clear();
-        let view = View::message(now, &self.report, &self.source, 1, &self.bed, &self.population, &self.profile);
+        let from = From { sender: 1, device: "dev-00000001", bed: 0 };
+        let reading = self.clocks.hear(from, &mut self.hands, &self.report, now, |_| false).0;
+        let view =
+            View::message(now, &self.report, &self.source, 1, &self.bed, &self.population, &self.profile).with_clock(reading);
         self.checks.judge(&mut self.states, &view, &mut self.verdicts);
         let mut doubted = ParamSet::EMPTY;
         for v in self.verdicts.list.iter().filter(|v| v.flag == Flag::Fail) {
@@ -304,7 +312,10 @@ fn assert_clean(set: &str, total: &Counts) {
     // The published counts of the whole sets: PR 0 and 1, SpO2 fall 0 and 1.
     assert!(of(total, "T01", "pr") <= 1 && of(total, "T01", "spo2") <= 1, "{set}: {total:?}");
     // One record without rows for absent values begins with one sensor and goes on with the other alone.
-    for (id, most) in [("C02", 0), ("C03", 0), ("C04", 1), ("P01", 0), ("P02", 0), ("A03", 0), ("A04", 0), ("A07", 0)] {
+    for (id, most) in [("C02", 0), ("C03", 0), ("C04", 1), ("P01", 0), ("P02", 0), ("A03", 0), ("A04", 0), ("A07", 0)]
+        .into_iter()
+        .chain([("P05", 0), ("P06", 0), ("P07", 0), ("P11", 0), ("P12", 0), ("P14", 0)])
+    {
         let count: u32 = total.iter().filter(|(k, _)| k.0 == id).map(|(_, n)| n).sum();
         assert!(count <= most, "{set}: {id} {count}");
     }

@@ -1,6 +1,7 @@
 //! Moving the times of a message: MSH-7, EVN-2, OBR-7, OBR-8 and OBX-14, in the precision and zone in which they stand.
 
 use super::when;
+use crate::hl7::time::Zone;
 use crate::time::Timestamp;
 
 /// The payload with its times moved by `by_ms`. What is no time of at least minute precision stays as it is.
@@ -39,7 +40,7 @@ fn moved_time(field: &[u8], by_ms: i64) -> Option<String> {
         _ => 0,
     };
     let end = digits + if fraction > 0 { fraction + 1 } else { 0 };
-    let civil = when::instant(&field[..end], None, &jiff::tz::TimeZone::UTC)?;
+    let civil = when::instant(when::read(&field[..end])?, None, &Zone::Offset(0))?;
     let text = Timestamp::plus_ms(civil, by_ms).hl7();
     // YYYYMMDDhhmmss.mmm+0000
     let (whole, ms) = (&text[..14], &text[15..18]);
