@@ -190,8 +190,6 @@ impl Entry {
         sorted.sort_unstable();
         Some(i64::from(sorted[SKEWS / 2]))
     }
-    /// Whether the median is worth a look: once for each full set of samples.
-
     pub fn note_bed(&mut self, bed: u32) {
         if self.beds.contains(&bed) {
             return;

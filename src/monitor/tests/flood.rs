@@ -28,7 +28,7 @@ fn ten_thousand_invented_devices_beds_patients_and_ids_stay_within_bounds() {
     assert!(sizes.aside <= 1, "only who has learned something is put aside: {sizes:?}");
     assert_eq!(w.monitor.cells.len() - w.monitor.cells.iter().filter(|c| c.reserved).count(), 500);
     assert!(w.monitor.fleet.patients() as u64 <= MANY + 1);
-    assert!(w.monitor.devices.len() as u64 <= MANY + 1);
+    assert!(w.monitor.device_counts().0 as u64 <= MANY + 1);
     // 500 beds of one value each, and the remembered devices and patients.
     let snapshot = w.monitor.snapshot().len() - settled;
     assert!(snapshot < 500 * 60_000 + MANY as usize * 120, "{snapshot} bytes");
