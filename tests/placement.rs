@@ -697,9 +697,9 @@ fn a_tap_judges_what_is_added_to_a_capture_and_reads_one_that_is_replaced() {
     lost.say(0, &capture::framed(&capture::message("LOST", "A1", 73, lost.at_us)));
     let hole = lost.packets.len() - 2;
     lost.packets.remove(hole);
-    // A hole that the receiver has acknowledged is waited for a moment by the packets' clock.
-    lost.wait(300_000).exchange("NEW3", 74);
-    lost.close();
+    // A hole that the receiver has acknowledged is waited for a moment, by the clock of the packets that follow.
+    lost.exchange("NEW3", 74);
+    lost.wait(300_000).close();
     let mut beacon = Talk::new("10.1.2.77:5000", "202.114.4.119:515", lost.at_us);
     beacon.open();
     let all: Vec<_> = [&talk.packets[..], &lost.packets[..], &beacon.packets[..]].concat();

@@ -4,6 +4,7 @@
 //! listener ─▶ journal ─▶ engine (the one Monitor) ─▶ store ─▶ publisher ─▶ MQTT
 //!    ▲  ack after the disk  │                          └────▶ station (HTTP)
 //!    └──────────────────────┘        retained: newest state documents
+//! tap, tee ─▶ journal: a conversation of others, overheard; nobody is answered
 //! ```
 //! What holds here, always:
 //!
