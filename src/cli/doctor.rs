@@ -6,7 +6,7 @@
 //! the HTTP interface.
 
 mod machine;
-pub(super) mod path;
+pub(crate) mod path;
 mod placement;
 
 use super::load::{Overrides, load};
