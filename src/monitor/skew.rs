@@ -52,12 +52,13 @@ impl Monitor {
         match news {
             News::Step(step) => {
                 self.feed(&source.feed).mark(step.kind.as_str());
-                self.skew_event(step, at);
+                self.skew_event(step.from_ms, step.to_ms, at);
                 if shared || step.kind == StepKind::Zone {
                     self.tell_of_clock(step.kind, step.to_ms - step.from_ms, step.to_ms, report, at);
                 }
             }
             News::Zone(skew_ms) => {
+                self.skew_event(0, skew_ms, at);
                 self.feed(&source.feed).mark(StepKind::Zone.as_str());
                 self.tell_of_clock(StepKind::Zone, skew_ms, skew_ms, report, at);
             }
@@ -66,9 +67,9 @@ impl Monitor {
     }
 
     /// The inventory is told where the clock of a device stands now.
-    fn skew_event(&mut self, step: Step, at: Timestamp) {
+    fn skew_event(&mut self, from_ms: i64, to_ms: i64, at: Timestamp) {
         if let Some(place) = self.inventory.find(&self.device_name) {
-            let (from, to) = (step.from_ms.to_string(), step.to_ms.to_string());
+            let (from, to) = (from_ms.to_string(), to_ms.to_string());
             self.say_device(place, DeviceEventKind::Skew, None, Some((Some(from), Some(to))), at);
         }
     }
