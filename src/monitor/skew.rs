@@ -2,7 +2,7 @@
 //! once, at the installation (`_site`), however many beds it speaks for. A sender of one bed alone is told of by that bed's P05.
 
 use super::*;
-use crate::clockwork::{self, From, NEWS_S, News, Pace, Reading, Step, StepKind};
+use crate::clockwork::{self, From, NEWS_S, News, Pace, Reading, StepKind};
 use crate::observation::ObsFlags;
 
 /// The site's zone and every zone that a sender is known to write in: on which dates clocks are set.

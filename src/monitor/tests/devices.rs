@@ -216,7 +216,7 @@ fn a_device_moves_when_its_bed_hears_it_no_more() {
 #[test]
 fn a_clock_that_is_far_off_is_told_once() {
     let mut w = Ward::new();
-    for n in 0..60 {
+    for n in 0..400 {
         let rows = w.living();
         let sent = w.now.plus_ms(-3_600_000);
         let bytes = frame("B02", &format!("s{n}"), "GW", sent, &rows);
