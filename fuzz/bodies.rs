@@ -143,14 +143,15 @@ pub fn monitor(data: &[u8]) {
     }
     // What is learned from many messages needs many of them.
     let rounds = 1 + usize::from(data[data.len() / 2]) % 6 * 16 / parts.len();
-    let messages: Vec<(&[u8], Timestamp)> = {
+    let messages: Vec<(Vec<u8>, Timestamp)> = {
         let mut at = start();
         let times = (0..rounds * parts.len()).map(|n| {
             let salt = data[n * 7 % data.len()] ^ (n / parts.len()) as u8;
             // Mostly one rhythm, sometimes another one.
-            let step = if salt < 32 { usize::from(salt) } else { usize::from(data[0]) };
+            let step = if salt < 32 { usize::from(salt) } else { data.len() };
             at = at.plus_ms(STEPS_MS[step % STEPS_MS.len()]);
-            (parts[n % parts.len()], at)
+            // Each copy has something of its own: what is sent again is not judged.
+            ([parts[n % parts.len()], format!("\rZRD|{n}\r").as_bytes()].concat(), at)
         });
         times.collect()
     };

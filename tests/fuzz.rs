@@ -193,7 +193,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(1024))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn the_core_answers_alike_and_from_a_snapshot(bytes in messages(b"\0")) {
