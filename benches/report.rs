@@ -64,7 +64,7 @@ fn main() {
         connection: 1,
         ward: "main".into(),
         dialect: None,
-        zone_min: None,
+        zone: None,
         ..Source::default()
     };
     let mut decoder = Decoder::new("Europe/Rome", Arc::new(Tables::embedded())).expect("an IANA name");

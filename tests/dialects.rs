@@ -37,7 +37,7 @@ fn source(connection: u64) -> Source {
         connection,
         ward: "main".into(),
         dialect: None,
-        zone_min: None,
+        zone: None,
         ..Source::default()
     }
 }
@@ -664,7 +664,7 @@ fn a_senders_rule_says_how_it_is_read() {
         let text = format!("MSH|^~\\&|{application}|B|||20260302143000||ORU^R01|1|{processing}|2.5\r{body}");
         let mut scratch = Scratch::default();
         let message = Message::read(text.as_bytes(), &mut scratch).expect("a message");
-        let from = Source { dialect: some("loinc"), zone_min: Some(60), ..source(1) };
+        let from = Source { dialect: some("loinc"), zone: some("Europe/Berlin"), ..source(1) };
         let rule = book.of(&from, &message);
         let mut report = Report::default();
         decoder.decode_by(rule, &message, &from, start(), &mut report);

@@ -9,8 +9,9 @@ declare_check! {
     /// ## Why it matters
     /// A line break smuggled through a text field becomes a segment of its own: values that no monitor measured.
     /// ## How it decides
-    /// One message is enough. A header inside a batch, a second PID in an admission message, line feeds in text, blank or
-    /// unnamed lines, notes, Z segments and stray delimiters are marked by the reader and are no verdict.
+    /// One message is enough. A batch is taken apart first, and each of its messages judged alone. A second PID in an admission
+    /// message, line feeds in text, blank or unnamed lines, notes, Z segments and stray delimiters are marked by the reader and
+    /// are no verdict.
     /// ## Known false alerts
     /// A careless vendor.
     /// ## References
@@ -25,10 +26,7 @@ impl Judge for Check {
 
     fn judge(&self, _: &mut (), view: &View<'_>, out: &mut Verdicts) {
         let Some(report) = view.report else { return };
-        let mut wrong = 0u64;
-        if !report.flags.has(MessageFlags::BATCHED) {
-            wrong |= report.flags.0 & MessageFlags::SECOND_MSH;
-        }
+        let mut wrong = report.flags.0 & MessageFlags::SECOND_MSH;
         if report.kind != MessageKind::Adt {
             wrong |= report.flags.0 & (MessageFlags::SECOND_PID | MessageFlags::SEGMENT_ORDER);
         }
@@ -75,8 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_link_messages_and_careless_text_are_none() {
-        assert_eq!(flag(MessageKind::Vitals, MessageFlags::SECOND_MSH | MessageFlags::BATCHED), 'P');
+    fn link_messages_and_careless_text_are_none() {
         assert_eq!(flag(MessageKind::Adt, MessageFlags::SECOND_PID), 'P');
         assert_eq!(flag(MessageKind::Vitals, MessageFlags::BLANK_LINE | MessageFlags::TEXT_CONTINUED | MessageFlags::DELIMITERS), 'P');
     }

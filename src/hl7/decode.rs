@@ -22,7 +22,7 @@ use rows::{Obx, Reading, When};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use times::{Times, Told};
+use times::{Times, Told, Zones};
 use twox_hash::XxHash3_128;
 use validity::{Marks, Status};
 use waves::Waves;
@@ -70,6 +70,7 @@ pub struct Advice {
 pub struct Decoder {
     tables: Arc<Tables>,
     site: Zone,
+    zones: Zones,
     /// By the number of the site's rule.
     advice: Vec<Advice>,
     state: State,
@@ -109,6 +110,7 @@ impl Decoder {
         Ok(Decoder {
             tables,
             site,
+            zones: Zones::default(),
             advice: Vec::new(),
             state: State::default(),
             memory: Memory::default(),
@@ -156,12 +158,16 @@ impl Decoder {
     }
     /// MSH-7 as an instant, without decoding the rest: a recorded message's nearest thing to a time of receipt.
     pub fn sent_at(&self, rule: Option<usize>, message: &Message<'_>, source: &Source) -> Option<Timestamp> {
-        let zone = rule.and_then(|rule| self.advice.get(rule)).and_then(|advice| advice.zone.as_ref());
-        Times::new(&self.site, zone, source.zone_min, self.state.last_sent(source.connection)).header(message.msh(7))
+        let listener = source.zone.as_deref().and_then(Zone::named);
+        let zone = self.advice_zone(rule).or(listener.as_ref());
+        Times::new(&self.site, zone, self.state.last_sent(source.connection)).header(message.msh(7))
     }
     /// Notes from now on which rows of the tables are used.
     pub fn record_hits(&mut self) {
         self.hits.get_or_insert_default();
+    }
+    fn advice_zone(&self, rule: Option<usize>) -> Option<&Zone> {
+        self.advice.get(rule?)?.zone.as_ref()
     }
     /// The rows used since [`Decoder::record_hits`].
     pub fn hits(&self) -> impl Iterator<Item = RowRef> + '_ {
@@ -201,6 +207,10 @@ impl Decoder {
         };
         let table = tables.table(chosen);
         report.dialect = table.name;
+        // A message cannot excuse itself from being judged: that its sender is a clinical system is for the site to say.
+        if table.charted && (told.is_some() || source.dialect.as_deref() == Some(table.name)) {
+            report.flags.set(MessageFlags::CHARTED);
+        }
         report.control_id_is_id = table.control_id.is_id && !report.control_id.is_empty();
         report.control_id_is_plain = table.control_id.plain;
         let marked = table.test_processing.iter().any(|value| value.eq_ignore_ascii_case(&report.processing));
@@ -242,9 +252,12 @@ impl Decoder {
             identity::put_software(&mut report.software, sft);
         }
 
+        let zone = match rule.and_then(|rule| self.advice.get(rule)).and_then(|advice| advice.zone.as_ref()) {
+            None => self.zones.of(source),
+            zone => zone,
+        };
         let connection = self.state.connection(source.connection);
-        let zone = rule.and_then(|rule| self.advice.get(rule)).and_then(|advice| advice.zone.as_ref());
-        let mut times = Times::new(&self.site, zone, source.zone_min, connection.near(received_at));
+        let mut times = Times::new(&self.site, zone, connection.near(received_at));
         report.sent_at = times.header(header.time);
         if report.kind == MessageKind::Adt {
             adt::detail(report, message, parts.pv1, &table.identity, &mut times);
@@ -626,6 +639,7 @@ impl<'m> Walk<'_, 'm> {
                         code,
                         unit: self.memory.unit(obx.field(6)),
                         test: self.test,
+                        charted: self.report.flags.has(MessageFlags::CHARTED),
                         laboratory: group.laboratory,
                         device: device.0,
                         scaled: self.scaled(table, &obx, code),

@@ -309,7 +309,8 @@ pub struct Table {
     pub unit_always: bool,
     /// OBX-6 is wrong by design: the rows' own units count.
     pub unit_ignored: bool,
-    /// Values come from a clinical system, not from a monitor.
+    /// Values come from a clinical system, not from a monitor. Counts only where the site names the dialect for a listener or a
+    /// sender: of itself everybody can say so.
     pub charted: bool,
     /// Some rows are scaled integers.
     pub scales: bool,

@@ -307,15 +307,18 @@ impl Monitor {
                 bed.learn(&self.house.population, o, at, frozen);
             }
         }
-        bed.note_message(at);
-        let same = |kept: &mut String, new: &str| {
-            if kept != new {
-                new.clone_into(kept);
-            }
-        };
-        same(&mut cell.feed, &source.feed);
-        same(&mut cell.device, device);
-        same(&mut cell.application, &report.application);
+        // A clinical system is no sign of life of the monitor, and does not stand in its place.
+        if !report.flags.has(MessageFlags::CHARTED) || !bed.is_measured() {
+            bed.note_message(at);
+            let same = |kept: &mut String, new: &str| {
+                if kept != new {
+                    new.clone_into(kept);
+                }
+            };
+            same(&mut cell.feed, &source.feed);
+            same(&mut cell.device, device);
+            same(&mut cell.application, &report.application);
+        }
         self.verdicts = verdicts;
         self.bond = bond;
         self.settle(number, at);

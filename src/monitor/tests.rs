@@ -73,7 +73,7 @@ impl Ward {
             connection: 1,
             ward: "main".into(),
             dialect: None,
-            zone_min: None,
+            zone: None,
             ..Source::default()
         }
     }
