@@ -67,7 +67,7 @@ fn main() {
         zone: None,
         ..Source::default()
     };
-    let mut decoder = Decoder::new("Europe/Rome", Arc::new(Tables::embedded())).expect("an IANA name");
+    let mut decoder = Decoder::new("Europe/Rome", Tables::embedded()).expect("an IANA name");
     let mut report = Report::default();
     let mut scratch = Scratch::default();
     let at = Timestamp::from_ms(1_772_442_030_000);

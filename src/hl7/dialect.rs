@@ -12,6 +12,7 @@ use crate::observation::{AlarmKind, AlarmPriority, MessageKind};
 use crate::vital::{ParamSet, Parameter};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
+use std::sync::{Arc, LazyLock};
 
 mod choose;
 mod path;
@@ -423,9 +424,12 @@ embedded!(
 );
 
 impl Tables {
-    /// The tables that the binary carries.
-    pub fn embedded() -> Tables {
-        Tables::load(EMBEDDED.iter().copied()).expect("a test loads every embedded table")
+    /// The tables that the binary carries, read once.
+    pub fn embedded() -> Arc<Tables> {
+        static TABLES: LazyLock<Arc<Tables>> = LazyLock::new(|| {
+            Arc::new(Tables::load(EMBEDDED.iter().copied()).expect("a test loads every embedded table"))
+        });
+        Arc::clone(&TABLES)
     }
 
     /// The embedded tables with a site's own files: a file of the same name replaces one, another is tried before them.

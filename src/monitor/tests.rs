@@ -5,6 +5,7 @@ use crate::alert::{Envelope, Trust};
 use crate::command::Via;
 use std::fmt::Write as _;
 
+mod charted;
 mod clocks;
 mod devices;
 mod flood;
