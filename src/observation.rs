@@ -363,6 +363,8 @@ message_flags! {
     /// The sender says that its clock is not synchronised.
     CLOCK_UNSYNCHRONISED = 21, "clock_unsynchronised";
     UTF16 = 22, "utf16";
+    /// A second PV1 outside ADT.
+    SECOND_PV1 = 23, "second_pv1";
 }
 
 impl MessageFlags {

@@ -5,8 +5,8 @@
 //! either a pure function of tables and bytes (the look-ups) or [`State`] (part of the snapshot). In the steady state of a
 //! known sender nothing is allocated.
 //!
-//! Limits: the bounds of [`codes`], [`state`] and [`identity`]; ordinals count to 65 535. Rows after a second patient in one
-//! message are refused: a value is never given to whoever came first.
+//! Limits: the bounds of [`codes`], [`state`] and [`identity`]; ordinals count to 65 535. Rows after a second patient or a
+//! second place in one message are refused: a value is never given to whoever came first.
 
 use super::dialect::{Choice, Firsts, Role, RowRef, Scaled, Table, Tables, contains_word};
 use super::time::Zone;
@@ -525,7 +525,8 @@ impl<'m> Walk<'_, 'm> {
         let mut ordinal: usize = 0;
         let mut rank = 0;
         let mut first_patient: Option<&[u8]> = None;
-        let mut foreign = false;
+        let mut first_place: Option<&[u8]> = None;
+        let (mut foreign, mut elsewhere, mut grouped) = (false, false, false);
         let mut group = Group::default();
         let mut device: (u16, &[u8]) = (0, &[]);
         let (mut waveforms, mut alarms, mut known, mut tested, mut body_time) = (0u32, 0u32, 0u32, 0u32, false);
@@ -549,7 +550,24 @@ impl<'m> Walk<'_, 'm> {
                     }
                     continue;
                 }
+                b"PV1" => {
+                    let place = segment.field(3).raw();
+                    match first_place {
+                        None => first_place = Some(place),
+                        Some(first) if self.report.kind != MessageKind::Adt => {
+                            self.report.flags.set(MessageFlags::SECOND_PV1);
+                            elsewhere = place != first;
+                        }
+                        Some(_) => {}
+                    }
+                    continue;
+                }
                 b"OBR" => {
+                    // A row in front of the first group belongs to none.
+                    if observed && !grouped && ordinal > 0 && !table.order.is_empty() {
+                        self.report.flags.set(MessageFlags::SEGMENT_ORDER);
+                    }
+                    grouped = true;
                     self.end_alarm();
                     group = self.group(table, segment);
                     body_time |= group.time.is_some();
@@ -630,7 +648,7 @@ impl<'m> Walk<'_, 'm> {
                 Base::Kind(kind) => {
                     self.unobserved(kind, &obx, code.outcome);
                 }
-                Base::Observed if foreign => {
+                Base::Observed if foreign || elsewhere => {
                     self.report.rejects.push(obx.reject(RejectReason::NotObserved, None));
                 }
                 Base::Observed => {

@@ -426,9 +426,8 @@ embedded!(
 impl Tables {
     /// The tables that the binary carries, read once.
     pub fn embedded() -> Arc<Tables> {
-        static TABLES: LazyLock<Arc<Tables>> = LazyLock::new(|| {
-            Arc::new(Tables::load(EMBEDDED.iter().copied()).expect("a test loads every embedded table"))
-        });
+        static TABLES: LazyLock<Arc<Tables>> =
+            LazyLock::new(|| Arc::new(Tables::load(EMBEDDED.iter().copied()).expect("a test loads every embedded table")));
         Arc::clone(&TABLES)
     }
 

@@ -150,7 +150,9 @@ impl Monitor {
         let subject = &report.subject;
         let parts = [subject.point_of_care.as_str(), subject.room.as_str(), subject.bed.as_str()];
         let nowhere = parts.iter().all(|p| p.trim().is_empty());
-        if report.kind == MessageKind::KeepAlive && nowhere && !test {
+        // What an injected header has cut off may look like a sign of life: it is judged, and told, all the same.
+        let whole = !report.flags.has(MessageFlags::SECOND_MSH | MessageFlags::SECOND_PID | MessageFlags::SEGMENT_ORDER);
+        if report.kind == MessageKind::KeepAlive && nowhere && !test && whole {
             self.heard(None, report, &device_known, &peer, at);
             if doubted {
                 self.doubt_sender(source, report, sender_hash, &device_known, permit, quarantined, at);

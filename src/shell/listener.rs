@@ -80,9 +80,7 @@ pub(in crate::shell) fn next_connection() -> u64 {
 /// Whether the feed's own time zone, where it has one, is one.
 pub(in crate::shell) fn check_zone(config: &Mllp) -> Result<(), ListenError> {
     match &config.zone {
-        Some(name) if Zone::named(name).is_none() => {
-            Err(ListenError::Zone { feed: config.feed.clone(), zone: name.clone() })
-        }
+        Some(name) if Zone::named(name).is_none() => Err(ListenError::Zone { feed: config.feed.clone(), zone: name.clone() }),
         _ => Ok(()),
     }
 }

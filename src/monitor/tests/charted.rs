@@ -18,12 +18,8 @@ impl Ward {
     /// Speaks as METAVISION over another connection, which the site has named as a clinical system or not.
     fn chart(&mut self, bed: &str, hr: u32, named: bool) {
         self.sequence += 1;
-        let source = Source {
-            peer: "192.0.2.66".into(),
-            connection: 2,
-            dialect: named.then(|| "metavision".to_owned()),
-            ..self.source()
-        };
+        let source =
+            Source { peer: "192.0.2.66".into(), connection: 2, dialect: named.then(|| "metavision".to_owned()), ..self.source() };
         let bytes = charted(bed, self.sequence as usize, self.now, hr);
         self.monitor.handle_frame(&source, self.sequence, &bytes, self.now);
         self.drain();
