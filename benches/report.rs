@@ -6,7 +6,6 @@
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::Tables;

@@ -1,7 +1,6 @@
 //! Character sets, from the bytes in an MLLP frame to the decoded text and its values: what MSH-18 declares, what it does not,
 //! and what it gets wrong. Nothing is refused and nothing closes a connection.
 
-use std::sync::Arc;
 use vitalguard::hl7::ack::{AckMode, Outcome, answer};
 use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::Tables;

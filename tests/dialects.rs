@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use vitalguard::cli::decode::payloads;
 use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::{RowRef, Tables};

@@ -8,7 +8,6 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use vitalguard::cli::decode::pieces;
 use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::Tables;
