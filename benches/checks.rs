@@ -85,7 +85,7 @@ impl Ward {
             connection: 1,
             ward: "icu".into(),
             dialect: None,
-            zone_min: None,
+            zone: None,
             ..Source::default()
         };
         let mut ward = Ward {

@@ -70,7 +70,7 @@ fn core(beds: usize, warm: usize, measured: usize) -> Run {
         connection: 1,
         ward: "main".into(),
         dialect: None,
-        zone_min: None,
+        zone: None,
         ..Source::default()
     };
     let mut noise = Noise(11);

@@ -139,7 +139,7 @@ fn decode_all(frames: &[Vec<u8>], decoder: &mut Decoder, scratch: &mut Scratch, 
 
 /// Every dialect against PCD-01; whether all are within the bar.
 fn dialects() -> bool {
-    let tables = Arc::new(Tables::embedded());
+    let tables = Tables::embedded();
     let names: Vec<&'static str> = tables.iter().map(|table| table.name).collect();
     let mut within = true;
     println!("decode of every dialect's samples against PCD-01 (bar {DIALECT_BAR} per message):");

@@ -6,7 +6,6 @@
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::Tables;
@@ -64,10 +63,10 @@ fn main() {
         connection: 1,
         ward: "main".into(),
         dialect: None,
-        zone_min: None,
+        zone: None,
         ..Source::default()
     };
-    let mut decoder = Decoder::new("Europe/Rome", Arc::new(Tables::embedded())).expect("an IANA name");
+    let mut decoder = Decoder::new("Europe/Rome", Tables::embedded()).expect("an IANA name");
     let mut report = Report::default();
     let mut scratch = Scratch::default();
     let at = Timestamp::from_ms(1_772_442_030_000);

@@ -85,10 +85,7 @@ pub fn message(data: &[u8]) {
 /// **Decode.** Every OBX is an observation or a reject, never both and never neither; what may be used is a number and belongs to
 /// a device of the message; the same bytes are understood alike twice.
 pub fn decode(data: &[u8]) {
-    thread_local! {
-        static TABLES: Arc<Tables> = Arc::new(Tables::embedded());
-    }
-    let tables = TABLES.with(Arc::clone);
+    let tables = Tables::embedded();
     let run = || {
         let mut decoder = Hl7Decoder::new("Europe/Rome", Arc::clone(&tables)).expect("an IANA name");
         let mut all = String::new();

@@ -192,6 +192,11 @@ impl Stream {
         }
     }
 
+    /// It is shown as a clinical system sent it, and was never judged.
+    pub fn is_charted(&self) -> bool {
+        self.charted
+    }
+
     /// The same levels as if no device had ever measured them.
     fn without_device(self) -> Stream {
         let (accepted, learned_s, halved_s) = (self.accepted, self.learned_s, self.halved_s);
@@ -509,12 +514,21 @@ impl Bed {
         if let Some(stream) = self.open(o.parameter, o.channel, at) {
             stream.learn(population, o, at, frozen);
         }
-        // What a monitor measures stands before what was charted.
-        if self.stream(o.parameter).is_some_and(|first| first.charted)
+        self.put_before_charted(o);
+    }
+
+    /// What a monitor measures stands before what was charted, also where it is doubted.
+    fn put_before_charted(&mut self, o: &Observation) {
+        if self.stream(o.parameter).is_some_and(Stream::is_charted)
             && let Some(own) = self.streams.iter().position(|s| s.parameter == o.parameter && s.channel == o.channel)
         {
             self.first[o.parameter as usize] = own as u8;
         }
+    }
+
+    /// Whether a monitor measures here, and not only a clinical system repeats what was charted.
+    pub fn is_measured(&self) -> bool {
+        self.streams.iter().any(|s| !s.charted)
     }
 
     /// Takes a usable value that a check has doubted: it is shown, and teaches nothing.
@@ -525,6 +539,9 @@ impl Bed {
         if let Some(stream) = self.open(o.parameter, o.channel, at) {
             stream.charted = o.flags.has(ObsFlags::CHARTED);
             stream.arrive(o, at);
+        }
+        if !o.flags.has(ObsFlags::CHARTED) {
+            self.put_before_charted(o);
         }
     }
 
@@ -702,6 +719,7 @@ mod tests {
             Observation { channel: 9, flags: ObsFlags(ObsFlags::CHARTED), ..story::observation(Parameter::Hr, 140.0, T0) };
         assert!(!bed.is_new(&charted), "no check looks at it");
         bed.note_doubted(&charted, T0);
+        assert!(!bed.is_measured());
         let shown = |bed: &Bed| bed.stream(Parameter::Hr).and_then(|s| s.latest).map(|latest| latest.value);
         assert_eq!(shown(&bed), Some(140.0), "better than nothing");
         bed.learn(&population, &story::observation(Parameter::Hr, 70.0, T0.plus_s(1.0)), T0.plus_s(1.0), false);
@@ -709,5 +727,10 @@ mod tests {
         bed.note_doubted(&Observation { effective_at: T0.plus_s(2.0), ..charted }, T0.plus_s(2.0));
         assert_eq!(shown(&bed), Some(70.0));
         assert_eq!(bed.stream(Parameter::Hr).map(|s| s.accepted), Some(1), "and teaches nothing");
+        assert!(bed.is_measured());
+        let mut other = Bed::new("icu".into(), "A02".into(), T0);
+        other.note_doubted(&charted, T0);
+        other.note_doubted(&story::observation(Parameter::Hr, 320.0, T0.plus_s(1.0)), T0.plus_s(1.0));
+        assert_eq!(shown(&other), Some(320.0), "a doubted value of the monitor is not hidden behind it either");
     }
 }

@@ -98,7 +98,8 @@ pub struct Mllp {
     pub relay: Relay,
     /// Tap: a stream of packets (pcap or pcapng) that is read as it grows, a FIFO for example, in place of a socket.
     pub capture: Option<PathBuf>,
-    /// Dialect forced for every sender of this listener.
+    /// Dialect forced for every sender of this listener. `metavision` also says that all of them are clinical systems: what they
+    /// send is shown, and not judged.
     pub dialect: Option<String>,
     /// Zone of times without offset, IANA name; default: the site's.
     pub zone: Option<String>,

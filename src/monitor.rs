@@ -241,7 +241,7 @@ impl Default for Monitor {
 impl Monitor {
     /// A monitor that has heard nothing. A zone that the configuration should have refused counts as UTC.
     pub fn new(settings: Settings) -> Monitor {
-        let tables = Arc::new(Tables::embedded());
+        let tables = Tables::embedded();
         let mut decoder = Decoder::new(&settings.zone, Arc::clone(&tables))
             .or_else(|_| Decoder::new("UTC", Arc::clone(&tables)))
             .expect("UTC is a zone of every database");

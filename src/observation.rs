@@ -35,8 +35,8 @@ pub struct Source {
     pub ward: String,
     /// A dialect forced for this listener.
     pub dialect: Option<String>,
-    /// Zone assumed for times without offset, minutes east of UTC; `None`: the site's zone.
-    pub zone_min: Option<i16>,
+    /// The listener's zone for times without offset, by its IANA name; `None`: the site's zone.
+    pub zone: Option<String>,
     /// The connection was TLS.
     pub encrypted: bool,
     /// Whom the client's certificate names (`CN=… sha256:…`); `None`: none was shown. Never published, only hashed.
@@ -139,7 +139,7 @@ impl ObsFlags {
     pub const WITHDRAWN: u32 = 1 << 12;
     /// OBX-11 is empty.
     pub const STATUS_MISSING: u32 = 1 << 13;
-    /// From a clinical system, not from a monitor: a slow second source, seen by a person.
+    /// From a clinical system that the site has named as one, not from a monitor: a slow second source, seen by a person.
     pub const CHARTED: u32 = 1 << 14;
     /// Shown, and never judged or learned from.
     pub const SHOWN_ONLY: u32 = Self::CALIBRATION | Self::CHARTED;
@@ -350,8 +350,8 @@ message_flags! {
     TEST = 14, "test";
     /// OBR/OBX/PID/PV1 in an order that this dialect does not have.
     SEGMENT_ORDER = 15, "segment_order";
-    /// Part of a batch.
-    BATCHED = 16, "batched";
+    /// From a clinical system that the site has named as one: what people have charted.
+    CHARTED = 16, "charted";
     /// Segments or fields beyond the bound were not read.
     TRUNCATED = 17, "truncated";
     /// Two offsets inside one message.
@@ -363,6 +363,8 @@ message_flags! {
     /// The sender says that its clock is not synchronised.
     CLOCK_UNSYNCHRONISED = 21, "clock_unsynchronised";
     UTF16 = 22, "utf16";
+    /// A second PV1 outside ADT.
+    SECOND_PV1 = 23, "second_pv1";
 }
 
 impl MessageFlags {

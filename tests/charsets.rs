@@ -1,7 +1,6 @@
 //! Character sets, from the bytes in an MLLP frame to the decoded text and its values: what MSH-18 declares, what it does not,
 //! and what it gets wrong. Nothing is refused and nothing closes a connection.
 
-use std::sync::Arc;
 use vitalguard::hl7::ack::{AckMode, Outcome, answer};
 use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::Tables;
@@ -42,7 +41,7 @@ fn heard(payload: &[u8]) -> (String, Vec<&'static str>) {
     let mut scratch = Scratch::default();
     let message = Message::read(&payload, &mut scratch).expect("a message");
     let note = message.first(b"NTE").expect("a note").field(3).text().into_owned();
-    let mut decoder = Decoder::new("UTC", Arc::new(Tables::embedded())).expect("a zone");
+    let mut decoder = Decoder::new("UTC", Tables::embedded()).expect("a zone");
     let mut report = Report::default();
     decoder.decode(&message, &Source::default(), Timestamp::from_ms(0), &mut report);
     let values: Vec<f64> = report.observations.iter().map(|o| o.value).collect();

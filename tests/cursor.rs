@@ -9,7 +9,7 @@ use vitalguard::mllp::{Decoder, Event, FRAME_BYTES_MAX};
 use vitalguard::time::Timestamp;
 
 static TABLES: std::sync::LazyLock<std::sync::Arc<vitalguard::hl7::dialect::Tables>> =
-    std::sync::LazyLock::new(|| std::sync::Arc::new(vitalguard::hl7::dialect::Tables::embedded()));
+    std::sync::LazyLock::new(vitalguard::hl7::dialect::Tables::embedded);
 
 /// Five delimiters, each of its own: the usual ones most of the time.
 fn delimiters() -> impl Strategy<Value = [char; 5]> {

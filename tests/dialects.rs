@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use vitalguard::cli::decode::payloads;
 use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::{RowRef, Tables};
@@ -27,7 +26,7 @@ fn blessing() -> bool {
 }
 
 fn decoder() -> Decoder {
-    Decoder::new("Europe/Rome", Arc::new(Tables::embedded())).expect("an IANA name")
+    Decoder::new("Europe/Rome", Tables::embedded()).expect("an IANA name")
 }
 
 fn source(connection: u64) -> Source {
@@ -37,7 +36,7 @@ fn source(connection: u64) -> Source {
         connection,
         ward: "main".into(),
         dialect: None,
-        zone_min: None,
+        zone: None,
         ..Source::default()
     }
 }
@@ -417,10 +416,18 @@ fn a_learned_scale_lives_in_the_connection_and_in_the_snapshot() {
 
 #[test]
 fn charted_values_are_marked_and_stand_in_channels_of_their_own() {
-    let charted = sample("metavision/01_charted.hl7");
+    let text = std::fs::read_to_string(root().join("data/messages/metavision/01_charted.hl7")).expect("a file");
+    let named = Source { dialect: Some("metavision".into()), ..source(1) };
+    let charted = decode_text(&mut decoder(), &named, &text);
     let hr = of(&charted[0], Parameter::Hr);
-    assert!(hr.flags.has(ObsFlags::CHARTED | ObsFlags::SHOWN_ONLY) && hr.channel != 0);
+    assert!(hr.flags.has(ObsFlags::CHARTED) && hr.flags.has(ObsFlags::SHOWN_ONLY) && hr.channel != 0);
     assert!(charted[0].observations.iter().all(|o| o.flags.has(ObsFlags::CHARTED)));
+    assert!(charted[0].flags.has(MessageFlags::CHARTED));
+    // Of itself every sender can say that it is a clinical system.
+    let unnamed = decode_text(&mut decoder(), &source(1), &text);
+    assert_eq!((unnamed[0].dialect, unnamed[0].observations.len()), ("metavision", charted[0].observations.len()));
+    assert!(unnamed.iter().all(|report| !report.flags.has(MessageFlags::CHARTED)));
+    assert!(unnamed[0].observations.iter().all(|o| !o.flags.has(ObsFlags::CHARTED)));
 }
 
 #[test]
@@ -646,6 +653,33 @@ fn a_listeners_dialect_wins_and_a_connection_remembers_its_own() {
 }
 
 #[test]
+fn stored_values_of_before_a_clock_change_are_in_the_listeners_zone_of_then() {
+    let berlin = Source { zone: Some("Europe/Berlin".into()), ..source(1) };
+    let row = |day: &str| format!("OBX|1|NM|147842^^MDC||70|/min|||||R|||202603{day}120000");
+    let head = "MSH|^~\\&|GATE|B|||20260329120000||ORU^R01|1|P|2.5\rPID|||P1\rPV1|||^^B1\rOBR|1\r";
+    // Received in summer time, measured in winter time.
+    let report = decode_text(&mut decoder(), &berlin, &format!("{head}{}\r{}", row("28"), row("29"))).pop().expect("one");
+    let at: Vec<String> = report.observations.iter().map(|o| o.effective_at.to_string()[8..16].to_owned()).collect();
+    assert_eq!(at, ["28T11:00", "29T10:00"]);
+    assert!(report.observations.iter().all(|o| !o.flags.has(ObsFlags::ZONE_ASSUMED)));
+    let nowhere = Source { zone: Some("Middle/Earth".into()), ..source(2) };
+    let report = decode_text(&mut decoder(), &nowhere, &format!("{head}{}", row("28"))).pop().expect("one");
+    assert!(report.observations[0].flags.has(ObsFlags::ZONE_ASSUMED), "the site's");
+}
+
+#[test]
+fn a_system_is_unknown_only_where_no_table_speaks_of_either() {
+    let reason = |obx3: &str| reasons(&decode_one(&format!("{HEAD}OBX|1|NM|{obx3}||70|/min|||||R")))[0].to_owned();
+    assert_eq!(reason("X1^one^99ZZZ"), "unknown_system");
+    assert_eq!(reason("X1^one^99ZZZ^Y1^one^99YYY"), "unknown_system");
+    assert_eq!(reason("^^^Y1^one^99YYY"), "unknown_system");
+    assert_eq!(reason("X1^one^99ZZZ^99999-9^one^LN"), "unknown_code");
+    assert_eq!(reason("999999^one^MDC^Y1^one^99YYY"), "unknown_code");
+    let known = decode_one(&format!("{HEAD}OBX|1|NM|X1^one^99ZZZ^147842^MDC_ECG_HEART_RATE^MDC||70|/min|||||R"));
+    assert_eq!((known.observations.len(), known.rejects.len()), (1, 0), "the alternate code counts");
+}
+
+#[test]
 fn a_senders_rule_says_how_it_is_read() {
     use vitalguard::config::{SenderBook, SenderRule, Senders};
     let some = |text: &str| Some(text.to_owned());
@@ -664,7 +698,7 @@ fn a_senders_rule_says_how_it_is_read() {
         let text = format!("MSH|^~\\&|{application}|B|||20260302143000||ORU^R01|1|{processing}|2.5\r{body}");
         let mut scratch = Scratch::default();
         let message = Message::read(text.as_bytes(), &mut scratch).expect("a message");
-        let from = Source { dialect: some("loinc"), zone_min: Some(60), ..source(1) };
+        let from = Source { dialect: some("loinc"), zone: some("Europe/Berlin"), ..source(1) };
         let rule = book.of(&from, &message);
         let mut report = Report::default();
         decoder.decode_by(rule, &message, &from, start(), &mut report);

@@ -16,7 +16,7 @@ fn source(connection: u64) -> Source {
         connection,
         ward: "icu".into(),
         dialect: None,
-        zone_min: Some(60),
+        zone: Some("Europe/Berlin".into()),
         ..Source::default()
     }
 }

@@ -8,7 +8,6 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use vitalguard::cli::decode::pieces;
 use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::Tables;
@@ -90,7 +89,7 @@ fn told(row: Row<'_>) -> String {
 
 fn table(shared: &Path) -> String {
     let mut found = String::from("file\tmessage\tobx\tdialect\tparameter\tvalue\tunit\tvalidity\ttime\tmarks\n");
-    let mut decoder = Decoder::new("Europe/Rome", Arc::new(Tables::embedded())).expect("an IANA name");
+    let mut decoder = Decoder::new("Europe/Rome", Tables::embedded()).expect("an IANA name");
     let received_at = Timestamp::from_civil(2026, 3, 2, 9, 0, 30, 0).expect("a date");
     let (mut scratch, mut report) = (Scratch::default(), Report::default());
     for (connection, path) in files(shared).iter().enumerate() {

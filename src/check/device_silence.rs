@@ -1,5 +1,6 @@
 use super::{Arg, Judge, Priority, Verdict, Verdicts, View, id};
 use crate::bed::Bed;
+use crate::observation::MessageFlags;
 use crate::profile::Profile;
 use crate::time::Timestamp;
 use crate::vital::ParamSet;
@@ -50,7 +51,9 @@ impl Judge for Check {
     type State = State;
 
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
-        if view.report.is_some() || view.bed.off {
+        // What a clinical system repeats is no sign of life of the monitor beside it.
+        let charted = view.report.is_some_and(|r| r.flags.has(MessageFlags::CHARTED)) && view.bed.is_measured();
+        if (view.report.is_some() && !charted) || view.bed.off {
             state.said_at = Timestamp::MIN;
             out.pass(id::device_silence);
             return;

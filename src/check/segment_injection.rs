@@ -5,12 +5,13 @@ use crate::vital::ParamSet;
 declare_check! {
     /// ## What it does
     /// Looks for a message that is built in a way that can hide or add values: a second message header at a line start, a second
-    /// patient, segments in an order that this sender does not have.
+    /// patient or place, segments in an order that this sender does not have.
     /// ## Why it matters
     /// A line break smuggled through a text field becomes a segment of its own: values that no monitor measured.
     /// ## How it decides
-    /// One message is enough. A header inside a batch, a second PID in an admission message, line feeds in text, blank or
-    /// unnamed lines, notes, Z segments and stray delimiters are marked by the reader and are no verdict.
+    /// One message is enough. A batch is taken apart first, and each of its messages judged alone. A second PID or PV1 in an
+    /// admission message, line feeds in text, blank or unnamed lines, notes, Z segments and stray delimiters are marked by the reader and
+    /// are no verdict.
     /// ## Known false alerts
     /// A careless vendor.
     /// ## References
@@ -25,12 +26,9 @@ impl Judge for Check {
 
     fn judge(&self, _: &mut (), view: &View<'_>, out: &mut Verdicts) {
         let Some(report) = view.report else { return };
-        let mut wrong = 0u64;
-        if !report.flags.has(MessageFlags::BATCHED) {
-            wrong |= report.flags.0 & MessageFlags::SECOND_MSH;
-        }
+        let mut wrong = report.flags.0 & MessageFlags::SECOND_MSH;
         if report.kind != MessageKind::Adt {
-            wrong |= report.flags.0 & (MessageFlags::SECOND_PID | MessageFlags::SEGMENT_ORDER);
+            wrong |= report.flags.0 & (MessageFlags::SECOND_PID | MessageFlags::SECOND_PV1 | MessageFlags::SEGMENT_ORDER);
         }
         if wrong == 0 {
             out.pass(id::segment_injection);
@@ -39,6 +37,7 @@ impl Judge for Check {
         let text = match wrong {
             w if w & MessageFlags::SECOND_MSH != 0 => "second_msh",
             w if w & MessageFlags::SECOND_PID != 0 => "second_pid",
+            w if w & MessageFlags::SECOND_PV1 != 0 => "second_pv1",
             _ => "order",
         };
         out.push(Verdict {
@@ -71,12 +70,12 @@ mod tests {
     fn a_second_header_patient_or_a_foreign_order_is_found_in_the_first_message() {
         assert_eq!(flag(MessageKind::Vitals, MessageFlags::SECOND_MSH), 'F');
         assert_eq!(flag(MessageKind::Vitals, MessageFlags::SECOND_PID), 'F');
+        assert_eq!(flag(MessageKind::Vitals, MessageFlags::SECOND_PV1), 'F');
         assert_eq!(flag(MessageKind::Alarm, MessageFlags::SEGMENT_ORDER), 'F');
     }
 
     #[test]
-    fn batches_link_messages_and_careless_text_are_none() {
-        assert_eq!(flag(MessageKind::Vitals, MessageFlags::SECOND_MSH | MessageFlags::BATCHED), 'P');
+    fn link_messages_and_careless_text_are_none() {
         assert_eq!(flag(MessageKind::Adt, MessageFlags::SECOND_PID), 'P');
         assert_eq!(flag(MessageKind::Vitals, MessageFlags::BLANK_LINE | MessageFlags::TEXT_CONTINUED | MessageFlags::DELIMITERS), 'P');
     }

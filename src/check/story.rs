@@ -98,7 +98,7 @@ impl<C: Judge + Default> Story<C> {
                 connection: 1,
                 ward: "icu".into(),
                 dialect: None,
-                zone_min: None,
+                zone: None,
                 ..Source::default()
             },
             sender: 1,

@@ -82,7 +82,7 @@ pub fn run(paths: &[PathBuf], json: bool, out: &mut impl Write) -> anyhow::Resul
 
 /// Decodes files as the command line says: rows to `out`, complaints (and the summary of `--json`) to `err`.
 pub fn decode(args: &Args, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<Summary> {
-    let tables = Arc::new(tables(args.dialects.as_deref()).map_err(|error| Usage::new(format!("{error:#}")))?);
+    let tables = tables(args.dialects.as_deref()).map_err(|error| Usage::new(format!("{error:#}")))?;
     if let Some(name) = &args.dialect
         && tables.position(name).is_none()
     {
@@ -135,7 +135,7 @@ pub fn decode(args: &Args, out: &mut impl Write, err: &mut impl Write) -> anyhow
 }
 
 /// The program's tables, with a folder's own.
-pub fn tables(folder: Option<&Path>) -> anyhow::Result<Tables> {
+pub fn tables(folder: Option<&Path>) -> anyhow::Result<Arc<Tables>> {
     let Some(folder) = folder else { return Ok(Tables::embedded()) };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -146,7 +146,7 @@ pub fn tables(folder: Option<&Path>) -> anyhow::Result<Tables> {
         }
     }
     files.sort();
-    Ok(Tables::with_site(files.iter().map(|(name, text)| (name.as_str(), text.as_str())))?)
+    Ok(Arc::new(Tables::with_site(files.iter().map(|(name, text)| (name.as_str(), text.as_str())))?))
 }
 
 /// What is kept from file to file.

@@ -414,7 +414,7 @@ mod tests {
                 connection: *connection,
                 ward: "main".into(),
                 dialect: None,
-                zone_min: None,
+                zone: None,
                 ..Source::default()
             };
             monitor.handle_frame(&source, sequence as u64 + 1, message, *at);

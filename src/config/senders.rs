@@ -43,7 +43,8 @@ pub struct SenderRule {
     pub certificate: Option<String>,
     /// It must have come over TLS.
     pub encrypted: bool,
-    /// Dialect of its messages, in place of recognising it.
+    /// Dialect of its messages, in place of recognising it. `metavision` also says that it is a clinical system: what it sends is
+    /// shown, and not judged.
     pub dialect: Option<String>,
     /// Zone of its times without offset: IANA name, or an offset (`+05:30`).
     pub zone: Option<String>,

@@ -5,8 +5,8 @@
 //! either a pure function of tables and bytes (the look-ups) or [`State`] (part of the snapshot). In the steady state of a
 //! known sender nothing is allocated.
 //!
-//! Limits: the bounds of [`codes`], [`state`] and [`identity`]; ordinals count to 65 535. Rows after a second patient in one
-//! message are refused: a value is never given to whoever came first.
+//! Limits: the bounds of [`codes`], [`state`] and [`identity`]; ordinals count to 65 535. Rows after a second patient or a
+//! second place in one message are refused: a value is never given to whoever came first.
 
 use super::dialect::{Choice, Firsts, Role, RowRef, Scaled, Table, Tables, contains_word};
 use super::time::Zone;
@@ -22,7 +22,7 @@ use rows::{Obx, Reading, When};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use times::{Times, Told};
+use times::{Times, Told, Zones};
 use twox_hash::XxHash3_128;
 use validity::{Marks, Status};
 use waves::Waves;
@@ -70,6 +70,7 @@ pub struct Advice {
 pub struct Decoder {
     tables: Arc<Tables>,
     site: Zone,
+    zones: Zones,
     /// By the number of the site's rule.
     advice: Vec<Advice>,
     state: State,
@@ -109,6 +110,7 @@ impl Decoder {
         Ok(Decoder {
             tables,
             site,
+            zones: Zones::default(),
             advice: Vec::new(),
             state: State::default(),
             memory: Memory::default(),
@@ -156,12 +158,16 @@ impl Decoder {
     }
     /// MSH-7 as an instant, without decoding the rest: a recorded message's nearest thing to a time of receipt.
     pub fn sent_at(&self, rule: Option<usize>, message: &Message<'_>, source: &Source) -> Option<Timestamp> {
-        let zone = rule.and_then(|rule| self.advice.get(rule)).and_then(|advice| advice.zone.as_ref());
-        Times::new(&self.site, zone, source.zone_min, self.state.last_sent(source.connection)).header(message.msh(7))
+        let listener = source.zone.as_deref().and_then(Zone::named);
+        let zone = self.advice_zone(rule).or(listener.as_ref());
+        Times::new(&self.site, zone, self.state.last_sent(source.connection)).header(message.msh(7))
     }
     /// Notes from now on which rows of the tables are used.
     pub fn record_hits(&mut self) {
         self.hits.get_or_insert_default();
+    }
+    fn advice_zone(&self, rule: Option<usize>) -> Option<&Zone> {
+        self.advice.get(rule?)?.zone.as_ref()
     }
     /// The rows used since [`Decoder::record_hits`].
     pub fn hits(&self) -> impl Iterator<Item = RowRef> + '_ {
@@ -201,6 +207,10 @@ impl Decoder {
         };
         let table = tables.table(chosen);
         report.dialect = table.name;
+        // A message cannot excuse itself from being judged: that its sender is a clinical system is for the site to say.
+        if table.charted && (told.is_some() || source.dialect.as_deref() == Some(table.name)) {
+            report.flags.set(MessageFlags::CHARTED);
+        }
         report.control_id_is_id = table.control_id.is_id && !report.control_id.is_empty();
         report.control_id_is_plain = table.control_id.plain;
         let marked = table.test_processing.iter().any(|value| value.eq_ignore_ascii_case(&report.processing));
@@ -242,9 +252,12 @@ impl Decoder {
             identity::put_software(&mut report.software, sft);
         }
 
+        let zone = match rule.and_then(|rule| self.advice.get(rule)).and_then(|advice| advice.zone.as_ref()) {
+            None => self.zones.of(source),
+            zone => zone,
+        };
         let connection = self.state.connection(source.connection);
-        let zone = rule.and_then(|rule| self.advice.get(rule)).and_then(|advice| advice.zone.as_ref());
-        let mut times = Times::new(&self.site, zone, source.zone_min, connection.near(received_at));
+        let mut times = Times::new(&self.site, zone, connection.near(received_at));
         report.sent_at = times.header(header.time);
         if report.kind == MessageKind::Adt {
             adt::detail(report, message, parts.pv1, &table.identity, &mut times);
@@ -512,7 +525,8 @@ impl<'m> Walk<'_, 'm> {
         let mut ordinal: usize = 0;
         let mut rank = 0;
         let mut first_patient: Option<&[u8]> = None;
-        let mut foreign = false;
+        let mut first_place: Option<&[u8]> = None;
+        let (mut foreign, mut elsewhere, mut grouped) = (false, false, false);
         let mut group = Group::default();
         let mut device: (u16, &[u8]) = (0, &[]);
         let (mut waveforms, mut alarms, mut known, mut tested, mut body_time) = (0u32, 0u32, 0u32, 0u32, false);
@@ -536,7 +550,24 @@ impl<'m> Walk<'_, 'm> {
                     }
                     continue;
                 }
+                b"PV1" => {
+                    let place = segment.field(3).raw();
+                    match first_place {
+                        None => first_place = Some(place),
+                        Some(first) if self.report.kind != MessageKind::Adt => {
+                            self.report.flags.set(MessageFlags::SECOND_PV1);
+                            elsewhere = place != first;
+                        }
+                        Some(_) => {}
+                    }
+                    continue;
+                }
                 b"OBR" => {
+                    // A row in front of the first group belongs to none.
+                    if observed && !grouped && ordinal > 0 && !table.order.is_empty() {
+                        self.report.flags.set(MessageFlags::SEGMENT_ORDER);
+                    }
+                    grouped = true;
                     self.end_alarm();
                     group = self.group(table, segment);
                     body_time |= group.time.is_some();
@@ -617,7 +648,7 @@ impl<'m> Walk<'_, 'm> {
                 Base::Kind(kind) => {
                     self.unobserved(kind, &obx, code.outcome);
                 }
-                Base::Observed if foreign => {
+                Base::Observed if foreign || elsewhere => {
                     self.report.rejects.push(obx.reject(RejectReason::NotObserved, None));
                 }
                 Base::Observed => {
@@ -626,6 +657,7 @@ impl<'m> Walk<'_, 'm> {
                         code,
                         unit: self.memory.unit(obx.field(6)),
                         test: self.test,
+                        charted: self.report.flags.has(MessageFlags::CHARTED),
                         laboratory: group.laboratory,
                         device: device.0,
                         scaled: self.scaled(table, &obx, code),

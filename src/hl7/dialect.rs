@@ -12,6 +12,7 @@ use crate::observation::{AlarmKind, AlarmPriority, MessageKind};
 use crate::vital::{ParamSet, Parameter};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
+use std::sync::{Arc, LazyLock};
 
 mod choose;
 mod path;
@@ -309,7 +310,8 @@ pub struct Table {
     pub unit_always: bool,
     /// OBX-6 is wrong by design: the rows' own units count.
     pub unit_ignored: bool,
-    /// Values come from a clinical system, not from a monitor.
+    /// Values come from a clinical system, not from a monitor. Counts only where the site names the dialect for a listener or a
+    /// sender: of itself everybody can say so.
     pub charted: bool,
     /// Some rows are scaled integers.
     pub scales: bool,
@@ -422,9 +424,11 @@ embedded!(
 );
 
 impl Tables {
-    /// The tables that the binary carries.
-    pub fn embedded() -> Tables {
-        Tables::load(EMBEDDED.iter().copied()).expect("a test loads every embedded table")
+    /// The tables that the binary carries, read once.
+    pub fn embedded() -> Arc<Tables> {
+        static TABLES: LazyLock<Arc<Tables>> =
+            LazyLock::new(|| Arc::new(Tables::load(EMBEDDED.iter().copied()).expect("a test loads every embedded table")));
+        Arc::clone(&TABLES)
     }
 
     /// The embedded tables with a site's own files: a file of the same name replaces one, another is tried before them.

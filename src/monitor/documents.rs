@@ -59,7 +59,8 @@ impl Monitor {
             () if stream.is_stale(now) || stream.absent.is_some() => Trust::Stale,
             () if doubt.all_untrusted || doubt.untrusted.contains(p) => Trust::Untrusted,
             () if doubt.all_questioned || doubt.questioned.contains(p) => Trust::Questioned,
-            () if cell.bed.is_learning(p, profile, now) => Trust::Learning,
+            // What was charted is never judged: it has no baseline to be held against.
+            () if stream.is_charted() || cell.bed.is_learning(p, profile, now) => Trust::Learning,
             () => Trust::Plausible,
         }
     }
@@ -79,9 +80,14 @@ impl Monitor {
         } else {
             Trust::Plausible
         };
+        let measured = cell.bed.is_measured();
         for p in published() {
             // A cuff or a setting that was not taken for long is old by its nature: the parameter shows it.
             let Some(stream) = cell.bed.stream(p) else { continue };
+            // Beside a monitor, what was charted shows at its parameter alone.
+            if stream.is_charted() && measured {
+                continue;
+            }
             worst = worst.max(self.parameter_trust(cell, stream, &doubt, now));
         }
         worst

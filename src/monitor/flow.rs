@@ -150,7 +150,9 @@ impl Monitor {
         let subject = &report.subject;
         let parts = [subject.point_of_care.as_str(), subject.room.as_str(), subject.bed.as_str()];
         let nowhere = parts.iter().all(|p| p.trim().is_empty());
-        if report.kind == MessageKind::KeepAlive && nowhere && !test {
+        // What an injected header has cut off may look like a sign of life: it is judged, and told, all the same.
+        let whole = !report.flags.has(MessageFlags::SECOND_MSH | MessageFlags::SECOND_PID | MessageFlags::SEGMENT_ORDER);
+        if report.kind == MessageKind::KeepAlive && nowhere && !test && whole {
             self.heard(None, report, &device_known, &peer, at);
             if doubted {
                 self.doubt_sender(source, report, sender_hash, &device_known, permit, quarantined, at);
@@ -307,15 +309,18 @@ impl Monitor {
                 bed.learn(&self.house.population, o, at, frozen);
             }
         }
-        bed.note_message(at);
-        let same = |kept: &mut String, new: &str| {
-            if kept != new {
-                new.clone_into(kept);
-            }
-        };
-        same(&mut cell.feed, &source.feed);
-        same(&mut cell.device, device);
-        same(&mut cell.application, &report.application);
+        // A clinical system is no sign of life of the monitor, and does not stand in its place.
+        if !report.flags.has(MessageFlags::CHARTED) || !bed.is_measured() {
+            bed.note_message(at);
+            let same = |kept: &mut String, new: &str| {
+                if kept != new {
+                    new.clone_into(kept);
+                }
+            };
+            same(&mut cell.feed, &source.feed);
+            same(&mut cell.device, device);
+            same(&mut cell.application, &report.application);
+        }
         self.verdicts = verdicts;
         self.bond = bond;
         self.settle(number, at);

@@ -17,6 +17,8 @@ pub struct Settings {
     pub site_key: Vec<u8>,
     /// IANA name: times without offset, and times of day in sentences.
     pub zone: String,
+    /// IANA names of the listeners' own zones.
+    pub zones: Vec<String>,
     pub beds: Beds,
     pub senders: Senders,
     pub devices: Devices,
@@ -36,6 +38,7 @@ impl Settings {
             site: config.site.clone(),
             site_key: site_key.to_vec(),
             zone: config.zone.clone(),
+            zones: config.mllp.iter().filter_map(|mllp| mllp.zone.clone()).collect(),
             beds: config.beds.clone(),
             senders: config.senders.clone(),
             devices: config.devices.clone(),

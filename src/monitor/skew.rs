@@ -5,12 +5,13 @@ use super::*;
 use crate::clockwork::{self, From, NEWS_S, News, Pace, Reading, StepKind};
 use crate::observation::ObsFlags;
 
-/// The site's zone and every zone that a sender is known to write in: on which dates clocks are set.
+/// The site's zone and every zone that a listener or a sender is known to write in: on which dates clocks are set.
 pub(super) fn zones(settings: &Settings) -> Vec<jiff::tz::TimeZone> {
     let base = jiff::tz::TimeZoneDatabase::bundled();
     let of_senders = settings.senders.sender.iter().filter_map(|rule| rule.zone.as_deref());
     let mut zones: Vec<jiff::tz::TimeZone> = Vec::new();
-    for zone in std::iter::once(settings.zone.as_str()).chain(of_senders).filter_map(|name| base.get(name).ok()) {
+    let told = settings.zones.iter().map(String::as_str).chain(of_senders);
+    for zone in std::iter::once(settings.zone.as_str()).chain(told).filter_map(|name| base.get(name).ok()) {
         if !zones.contains(&zone) {
             zones.push(zone);
         }

@@ -5,6 +5,7 @@ use crate::alert::{Envelope, Trust};
 use crate::command::Via;
 use std::fmt::Write as _;
 
+mod charted;
 mod clocks;
 mod devices;
 mod flood;
@@ -73,7 +74,7 @@ impl Ward {
             connection: 1,
             ward: "main".into(),
             dialect: None,
-            zone_min: None,
+            zone: None,
             ..Source::default()
         }
     }

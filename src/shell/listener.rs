@@ -22,6 +22,7 @@ pub(in crate::shell) use step::{Class, Step, batch, class, fragment};
 use super::journal::JournalHandle;
 use super::tls::{PlaintextRefused, ServerTls, TlsError, check_plaintext};
 use crate::config::{Mllp, Placement};
+use crate::hl7::time::Zone;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +66,6 @@ pub struct Bound {
 struct Shared {
     config: Arc<Mllp>,
     stats: Arc<FeedStats>,
-    zone: Option<jiff::tz::TimeZone>,
     budget: Arc<budget::Budget>,
 }
 
@@ -77,18 +77,19 @@ pub(in crate::shell) fn next_connection() -> u64 {
     CONNECTIONS.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// The feed's own time zone, where it has one.
-pub(in crate::shell) fn zone(config: &Mllp) -> Result<Option<jiff::tz::TimeZone>, ListenError> {
-    let Some(name) = &config.zone else { return Ok(None) };
-    let zone = jiff::tz::TimeZone::get(name);
-    zone.map(Some).map_err(|_| ListenError::Zone { feed: config.feed.clone(), zone: name.clone() })
+/// Whether the feed's own time zone, where it has one, is one.
+pub(in crate::shell) fn check_zone(config: &Mllp) -> Result<(), ListenError> {
+    match &config.zone {
+        Some(name) if Zone::named(name).is_none() => Err(ListenError::Zone { feed: config.feed.clone(), zone: name.clone() }),
+        _ => Ok(()),
+    }
 }
 
 /// Opens a listener's socket. Must run inside a tokio runtime.
 pub fn bind(config: &Mllp) -> Result<Bound, ListenError> {
     let feed = config.feed.clone();
     check_plaintext(&format!("feed {feed}"), config.listen, config.tls.as_ref(), config.plaintext)?;
-    let zone = zone(config)?;
+    check_zone(config)?;
     let tls = match &config.tls {
         None => None,
         Some(files) => Some(ServerTls::load(files).map_err(|source| ListenError::Tls { feed: feed.clone(), source })?),
@@ -105,7 +106,7 @@ pub fn bind(config: &Mllp) -> Result<Bound, ListenError> {
         open().map_err(|source| ListenError::Bind { feed: feed.clone(), address: config.listen, source })?;
     let stats = Arc::new(FeedStats::placed(config));
     let budget = Arc::new(budget::Budget::new(config));
-    let shared = Shared { config: Arc::new(config.clone()), stats: stats.clone(), zone, budget };
+    let shared = Shared { config: Arc::new(config.clone()), stats: stats.clone(), budget };
     Ok(Bound { local_addr, stats, tls, shared, socket })
 }
 

@@ -229,7 +229,7 @@ impl<'a, W: Wall> Driver<'a, W> {
                 connection: at as u64 + 1,
                 ward: self.ward.clone(),
                 dialect: None,
-                zone_min: None,
+                zone: None,
                 ..Source::default()
             })
             .collect();

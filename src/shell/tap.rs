@@ -42,21 +42,14 @@ pub(in crate::shell) struct Watch {
     pub config: Arc<Mllp>,
     pub stats: Arc<FeedStats>,
     pub path: Arc<PathStats>,
-    zone: Option<jiff::tz::TimeZone>,
     failures: AtomicU64,
 }
 
 impl Watch {
     pub fn new(config: Arc<Mllp>, stats: Arc<FeedStats>) -> Result<Watch, ListenError> {
-        let zone = super::listener::zone(&config)?;
+        super::listener::check_zone(&config)?;
         let path = stats.path.clone().unwrap_or_else(|| Arc::new(PathStats::new(&config)));
-        Ok(Watch { config, stats, path, zone, failures: AtomicU64::new(0) })
-    }
-
-    /// Minutes east of UTC of the feed's zone, now.
-    fn zone_min(&self) -> Option<i16> {
-        let seconds = self.zone.as_ref()?.to_offset(jiff::Timestamp::now()).seconds();
-        i16::try_from(seconds / 60).ok()
+        Ok(Watch { config, stats, path, failures: AtomicU64::new(0) })
     }
 
     /// How often the journal did not take something: what it knew of connections may be lost with it.

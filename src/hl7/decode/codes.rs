@@ -41,6 +41,7 @@ pub struct Code {
     pub hash: u32,
     /// The rows that decided: by code, by label.
     pub rows: [Option<RowRef>; 2],
+    /// The system of the code; of the alternate code where no table speaks of the first one's.
     pub system: System,
 }
 
@@ -139,10 +140,18 @@ pub fn resolve(tables: &Tables, table: &Table, field: Field<'_>) -> Code {
         let [code, label, system] = [from, from + 1, from + 2].map(|n| field.component(n).text().into_owned());
         (code, label, System::named(&system))
     };
-    let (code, label, system) = triplet(1);
+    let (code, label, mut system) = triplet(1);
     let first = find(tables, table, &code, &label, system);
+    let empty = code.is_empty() && label.is_empty();
     let (code, label, alternate) = triplet(4);
-    let second = if code.is_empty() && label.is_empty() { Found::Nothing } else { find(tables, table, &code, &label, alternate) };
+    let mut second = Found::Nothing;
+    if !(code.is_empty() && label.is_empty()) {
+        second = find(tables, table, &code, &label, alternate);
+        // What stands there is told by the system that a table speaks of, if one of the two is.
+        if empty || system == System::Other {
+            system = alternate;
+        }
+    }
     let hash = hash32(&[field.raw()]);
     let done = |outcome, flags, rows| Code { outcome, flags, hash, rows, system };
     let mut flags = ObsFlags::default();

@@ -77,6 +77,8 @@ pub struct Reading<'t> {
     pub unit: UnitRead,
     /// The whole message is test data.
     pub test: bool,
+    /// The message is a clinical system's.
+    pub charted: bool,
     /// The group is a laboratory's.
     pub laboratory: bool,
     /// Of a row of scaled integers: what tells the scale, and the scale where it is clear.
@@ -233,7 +235,7 @@ pub fn read(obx: &Obx<'_>, reading: &Reading<'_>, status: Status, when: &When) -
     }
     let value = line.apply(unit::fraction(parameter, read, number));
     let mut channel = channel_of(parameter, obx, channel);
-    if reading.table.charted {
+    if reading.charted {
         flags.set(ObsFlags::CHARTED);
         channel = hash32(&[CHARTED, &channel.to_le_bytes()]);
     }

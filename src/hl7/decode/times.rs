@@ -10,6 +10,7 @@
 
 use super::super::Field;
 use super::super::time::{Dtm, DtmFault, Precision, Zone};
+use crate::observation::Source;
 use crate::time::Timestamp;
 
 /// A field's time.
@@ -23,6 +24,33 @@ pub enum Told {
         at: Timestamp,
         zone_assumed: bool,
     },
+}
+
+/// Zones of listeners remembered at most (they are named by the configuration); when full, all are looked up anew.
+const ZONES_MAX: usize = 256;
+
+/// The listeners' zones, by the names that their configuration gives them.
+#[derive(Debug, Default)]
+pub struct Zones {
+    known: Vec<(Box<str>, Option<Zone>)>,
+}
+
+impl Zones {
+    /// The zone of the listener that a message came from, where it has one that exists.
+    pub fn of(&mut self, source: &Source) -> Option<&Zone> {
+        let name = source.zone.as_deref()?;
+        let at = match self.known.iter().position(|(known, _)| **known == *name) {
+            Some(at) => at,
+            None => {
+                if self.known.len() >= ZONES_MAX {
+                    self.known.clear();
+                }
+                self.known.push((name.into(), Zone::named(name)));
+                self.known.len() - 1
+            }
+        };
+        self.known[at].1.as_ref()
+    }
 }
 
 /// What a sender's next MSH-7 is expected to be, for the hour that comes twice.
@@ -44,8 +72,7 @@ const OVERTAKEN_MS: i64 = 120_000;
 #[derive(Debug)]
 pub struct Times<'z, 'm> {
     site: &'z Zone,
-    sender: Option<&'z Zone>,
-    listener_min: Option<i16>,
+    told: Option<&'z Zone>,
     header_min: Option<i16>,
     near: Near,
     first_offset: Option<i16>,
@@ -56,10 +83,10 @@ pub struct Times<'z, 'm> {
 }
 
 impl<'z, 'm> Times<'z, 'm> {
-    /// `sender` and `listener_min` are what the configuration says of them, if anything.
-    pub fn new(site: &'z Zone, sender: Option<&'z Zone>, listener_min: Option<i16>, near: Near) -> Times<'z, 'm> {
+    /// `told` is what the configuration says of the sender, else of the listener, if anything.
+    pub fn new(site: &'z Zone, told: Option<&'z Zone>, near: Near) -> Times<'z, 'm> {
         let last = (&[][..], Told::Nothing);
-        Times { site, sender, listener_min, header_min: None, near, first_offset: None, differ: false, last }
+        Times { site, told, header_min: None, near, first_offset: None, differ: false, last }
     }
 
     /// Reads MSH-7, whose offset is the one for times without.
@@ -111,14 +138,10 @@ impl<'z, 'm> Times<'z, 'm> {
             self.first_offset.get_or_insert(offset);
             return Told::At { at: read.at_offset(offset), zone_assumed: false };
         }
-        let (zone, listener) = match (self.header_min, self.sender, self.listener_min) {
-            (Some(offset), ..) => return Told::At { at: read.at_offset(offset), zone_assumed: false },
-            (_, Some(zone), _) => (zone, None),
-            (_, _, listener) => (self.site, listener),
-        };
-        if let Some(offset) = listener {
+        if let Some(offset) = self.header_min {
             return Told::At { at: read.at_offset(offset), zone_assumed: false };
         }
+        let zone = self.told.unwrap_or(self.site);
         let mut at = read.resolve(zone, self.near.at);
         if let Some(bound) = self.near.last.map(|last| last.plus_ms(-OVERTAKEN_MS))
             && at < bound
@@ -126,7 +149,7 @@ impl<'z, 'm> Times<'z, 'm> {
             let second = read.resolve(zone, Timestamp::MAX);
             at = if second < bound { at } else { second };
         }
-        Told::At { at, zone_assumed: self.sender.is_none() }
+        Told::At { at, zone_assumed: self.told.is_none() }
     }
 }
 
@@ -136,13 +159,14 @@ mod tests {
     use super::*;
 
     /// Reads every field of a header's MSH-7 and following made-up fields; `-` is nothing, `?` unreadable, `~` an assumed zone.
-    fn read(msh7: &str, listener_min: Option<i16>, zone: &str, fields: &[&str]) -> (Vec<String>, bool) {
+    fn read(msh7: &str, told: Option<&str>, zone: &str, fields: &[&str]) -> (Vec<String>, bool) {
         let text = format!("MSH|^~\\&|||||{msh7}||ORU^R01|1|P|2.6\rOBX|{}", fields.join("|"));
         let mut scratch = Scratch::default();
         let message = Message::read(text.as_bytes(), &mut scratch).expect("a message");
         let site = Zone::parse(zone).expect("a zone");
+        let told = told.map(|told| Zone::parse(told).expect("a zone"));
         let received_at = Timestamp::from_civil(2026, 10, 25, 1, 20, 0, 0).expect("a date");
-        let mut times = Times::new(&site, None, listener_min, Near { at: received_at, last: None });
+        let mut times = Times::new(&site, told.as_ref(), Near { at: received_at, last: None });
         times.header(message.msh(7));
         let obx = message.first(b"OBX").expect("a row");
         let said = (1..=fields.len()).map(|n| match times.read(obx.field(n)) {
@@ -159,8 +183,8 @@ mod tests {
     fn a_time_is_in_its_own_zone_then_the_headers_then_the_listeners_then_the_sites() {
         let local = ["20260112080000"];
         assert_eq!(read("20260112080000", None, "Europe/Rome", &["20260112080000-0500"]).0, ["2026-01-12T13:00:00Z"]);
-        assert_eq!(read("20260112080000+0530", Some(60), "Europe/Rome", &local).0, ["2026-01-12T02:30:00Z"]);
-        assert_eq!(read("20260112080000", Some(-60), "Europe/Rome", &local).0, ["2026-01-12T09:00:00Z"]);
+        assert_eq!(read("20260112080000+0530", Some("+01:00"), "Europe/Rome", &local).0, ["2026-01-12T02:30:00Z"]);
+        assert_eq!(read("20260112080000", Some("-01:00"), "Europe/Rome", &local).0, ["2026-01-12T09:00:00Z"]);
         assert_eq!(read("20260112080000", None, "Europe/Rome", &local).0, ["~2026-01-12T07:00:00Z"]);
         assert_eq!(read("", None, "Europe/Rome", &["20260712080000"]).0, ["~2026-07-12T06:00:00Z"], "summer");
     }
@@ -180,7 +204,7 @@ mod tests {
             let text = format!("MSH|^~\\&|||||20261025{msh7}||ORU^R01|1|P|2.6");
             let mut scratch = Scratch::default();
             let message = Message::read(text.as_bytes(), &mut scratch).expect("a message");
-            let mut times = Times::new(&Zone::Offset(0), Some(&zone), Some(600), connection.near(received_at));
+            let mut times = Times::new(&Zone::Offset(0), Some(&zone), connection.near(received_at));
             let sent_at = times.header(message.msh(7)).expect("a time");
             connection.sent = Some((sent_at, received_at));
             sent_at.to_string()[11..16].to_owned()
@@ -212,7 +236,7 @@ mod tests {
         let mut scratch = Scratch::default();
         let message = Message::read(text, &mut scratch).expect("a message");
         let received_at = Timestamp::from_civil(2026, 10, 25, 9, 0, 0, 0).expect("a date");
-        let mut times = Times::new(&zone, None, None, Near { at: received_at, last: None });
+        let mut times = Times::new(&zone, None, Near { at: received_at, last: None });
         assert!(times.header(message.msh(7)).expect("a time").to_string().contains("T01:10"));
         let obx = message.first(b"OBX").expect("a row");
         let mut hour = |n| match times.read(obx.field(n)) {
@@ -223,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_senders_zone_stands_above_the_listeners_and_is_no_assumption() {
+    fn a_zone_that_was_told_is_no_assumption() {
         let zone = Zone::parse("+05:30").expect("a zone");
         for (msh7, expected) in [("20260112080000", "2026-01-12T02:30"), ("20260112080000-0500", "2026-01-12T13:00")] {
             let text = format!("MSH|^~\\&|||||{msh7}||ORU^R01|1|P|2.6\rOBX|20260112080000");
             let mut scratch = Scratch::default();
             let message = Message::read(text.as_bytes(), &mut scratch).expect("a message");
             let near = Near { at: Timestamp::from_ms(0), last: None };
-            let mut times = Times::new(&Zone::Offset(0), Some(&zone), Some(60), near);
+            let mut times = Times::new(&Zone::Offset(0), Some(&zone), near);
             times.header(message.msh(7));
             let told = times.read(message.first(b"OBX").expect("a row").field(1));
             let Told::At { at, zone_assumed: false } = told else { panic!("{told:?}") };
@@ -241,7 +265,7 @@ mod tests {
     #[test]
     fn what_is_no_time_is_said_to_be_none() {
         let fields = ["", "\"\"", "00000000000000", "20261301080000", "20260112", "2026", "abc", "202601120800"];
-        assert_eq!(read("", Some(0), "UTC", &fields).0, ["-", "-", "?", "?", "?", "?", "?", "2026-01-12T08:00:00Z"]);
+        assert_eq!(read("", Some("UTC"), "UTC", &fields).0, ["-", "-", "?", "?", "?", "?", "?", "2026-01-12T08:00:00Z"]);
     }
 
     #[test]

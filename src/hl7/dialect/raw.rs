@@ -293,6 +293,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Table, Vec<String>), Table
     }
 
     let table = Table {
+        // For good: the program's tables are read once, a site's own when it starts.
         name: Box::leak(raw.name.into_boxed_str()),
         title: raw.title,
         certainty: raw.certainty,

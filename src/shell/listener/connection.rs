@@ -82,7 +82,7 @@ impl Connection {
             connection: number,
             ward: shared.config.ward.clone(),
             dialect: shared.config.dialect.clone(),
-            zone_min: None,
+            zone: shared.config.zone.clone(),
             ..Source::default()
         };
         let evidence = Evidence { port: peer.port(), tls: None };
@@ -276,7 +276,6 @@ impl Connection {
         first: Option<Event>,
     ) -> Result<bool, End> {
         let begun = Instant::now();
-        self.set_zone();
         let mut step = Step::default();
         let mut next = first;
         let mut any = false;
@@ -301,7 +300,6 @@ impl Connection {
     /// The end of the stream. What is unfinished goes to the journal; a last message is judged and answered only if the peer ended
     /// it by closing (`answered`).
     async fn finish<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, decoder: &mut Decoder, answered: bool) -> End {
-        self.set_zone();
         let begun = Instant::now();
         let mut step = Step::default();
         // A decoder has at most a handful of things to say at its end; the bound is for a faulty one.
@@ -322,13 +320,6 @@ impl Connection {
         match self.store_and_answer(stream, step, begun).await {
             Ok(()) => End::Closed,
             Err(end) => end,
-        }
-    }
-
-    fn set_zone(&mut self) {
-        if let Some(zone) = &self.shared.zone {
-            let seconds = zone.to_offset(jiff::Timestamp::now()).seconds();
-            self.source.zone_min = i16::try_from(seconds / 60).ok();
         }
     }
 

@@ -52,6 +52,7 @@ impl Heard {
             connection: next_connection(),
             ward: config.ward.clone(),
             dialect: config.dialect.clone(),
+            zone: config.zone.clone(),
             ..Source::default()
         };
         Heard {
@@ -96,7 +97,6 @@ impl Heard {
             return true;
         }
         (self.heard, self.told, self.last_us) = (true, false, at_us);
-        self.source.zone_min = self.watch.zone_min();
         self.decoder.push(bytes);
         let finished = self.poll(None, step, pairing);
         let pending = self.decoder.pending();
@@ -120,7 +120,6 @@ impl Heard {
         stats.set_last_peer(&self.source.peer);
         stats.count_frame(faults);
         (self.heard, self.last_us) = (true, at_us);
-        self.source.zone_min = self.watch.zone_min();
         self.frame(payload, step, pairing);
     }
 
