@@ -131,39 +131,58 @@ fn said(monitor: &mut Monitor) -> String {
     all
 }
 
-/// **The whole core.** Messages of any content, some seconds apart: never a panic, the same answers twice, and the same answers
-/// from a snapshot taken in the middle.
+/// Times between two messages, ms: a burst of one moment, living feeds, silences.
+const STEPS_MS: [i64; 8] = [0, 0, 40, 1000, 1000, 5010, 61_000, 1_900_000];
+
+/// **The whole core.** Messages of any content in any rhythm, again and again: never a panic, the same answers twice, and the same
+/// answers from a snapshot taken in the middle.
 pub fn monitor(data: &[u8]) {
     let parts: Vec<&[u8]> = split(data).into_iter().take(32).collect();
+    if parts.is_empty() {
+        return;
+    }
+    // What is learned from many messages needs many of them.
+    let rounds = 1 + usize::from(data[data.len() / 2]) % 6 * 16 / parts.len();
+    let messages: Vec<(&[u8], Timestamp)> = {
+        let mut at = start();
+        let times = (0..rounds * parts.len()).map(|n| {
+            let salt = data[n * 7 % data.len()] ^ (n / parts.len()) as u8;
+            // Mostly one rhythm, sometimes another one.
+            let step = if salt < 32 { usize::from(salt) } else { usize::from(data[0]) };
+            at = at.plus_ms(STEPS_MS[step % STEPS_MS.len()]);
+            (parts[n % parts.len()], at)
+        });
+        times.collect()
+    };
     let feed = |monitor: &mut Monitor, from: usize, to: usize| {
         let mut all = String::new();
-        for (n, part) in parts.iter().enumerate().take(to).skip(from) {
-            let step_s = u64::from(part[0]) % 90;
-            monitor.handle_frame(&source(n as u64 % 4), n as u64 + 1, part, start().plus_s(n as f64 * 30.0 + step_s as f64));
+        for (n, (part, at)) in messages.iter().enumerate().take(to).skip(from) {
+            monitor.handle_frame(&source(n as u64 % parts.len() as u64 % 3), n as u64 + 1, part, *at);
             all.push_str(&said(monitor));
         }
         all
     };
+    let over = messages[messages.len() - 1].1.plus_s(7200.0);
     let end = |monitor: &mut Monitor| {
-        monitor.handle_timeout(start().plus_s(7200.0));
+        monitor.handle_timeout(over);
         let mut all = said(monitor);
         let beds: Vec<_> = monitor.beds().map(|place| place.id).collect();
         for bed in beds {
-            let state = monitor.bed_state(bed, start().plus_s(7200.0));
+            let state = monitor.bed_state(bed, over);
             all.push_str(&format!("{state:?}"));
         }
         all
     };
-    let half = parts.len() / 2;
+    let half = messages.len() / 2;
     let mut one = Monitor::new(Settings::default());
     let mut first = feed(&mut one, 0, half);
     let snapshot = one.snapshot();
     let mut two = Monitor::restore(Settings::default(), &snapshot).expect("our own snapshot");
-    let (a, b) = (feed(&mut one, half, parts.len()) + &end(&mut one), feed(&mut two, half, parts.len()) + &end(&mut two));
+    let (a, b) = (feed(&mut one, half, messages.len()) + &end(&mut one), feed(&mut two, half, messages.len()) + &end(&mut two));
     assert_eq!(a, b, "the snapshot knows something else");
     first.push_str(&a);
     let mut again = Monitor::new(Settings::default());
-    let second = feed(&mut again, 0, parts.len()) + &end(&mut again);
+    let second = feed(&mut again, 0, messages.len()) + &end(&mut again);
     assert_eq!(first, second, "the same input, another answer");
 }
 

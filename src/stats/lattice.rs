@@ -38,7 +38,8 @@ pub struct Lattice {
 impl Lattice {
     /// The period, milliseconds, where there is one.
     pub fn period_ms(&self) -> Option<f64> {
-        let median = self.intervals.median()? as f64;
+        // Messages of one millisecond have no period.
+        let median = self.intervals.median().filter(|median| *median > 0)? as f64;
         (self.intervals.count() >= NEEDED && self.intervals.mad() as f64 <= JITTER_MAX * median).then_some(median)
     }
 
@@ -53,7 +54,7 @@ impl Lattice {
         self.last_ms = interval as u32;
         let jitter = self.intervals.mad() as f64;
         if interval > 3.0 * period {
-            self.burst_left = (interval / period) as u32 + 5;
+            self.burst_left = ((interval / period) as u32).saturating_add(5);
         } else if self.burst_left > 0 && interval < 0.75 * period {
             self.burst_left -= 1;
             return Beat::Burst;
@@ -101,6 +102,13 @@ mod tests {
         beats(&mut lattice, &[period, period + period / 50, period - period / 50], 20);
         assert_eq!(lattice.period_ms(), Some(period as f64));
         lattice
+    }
+
+    #[test]
+    fn arrivals_of_one_moment_have_no_period() {
+        let mut lattice = Lattice::default();
+        assert_eq!(beats(&mut lattice, &[0], 200), 0);
+        assert_eq!((lattice.period_ms(), lattice.push(1000), lattice.push(i64::MAX)), (None, Beat::Unknown, Beat::Unknown));
     }
 
     #[test]
