@@ -7,6 +7,9 @@
 //! time in). Where a decision needs the next byte, it waits for it. Every byte is looked at once, so that a sender that
 //! dribbles costs no more than one that does not.
 //!
+//! A block ends at FS CR wherever these two bytes stand. UTF-16 has characters of these two bytes (U+0D1C little-endian, U+1C0D
+//! big-endian); they end their block, what follows is reported as junk. MLLP allows neither within a block.
+//!
 //! Limits: one frame of `frame_bytes_max` in memory, 64 bytes of junk, one kilobyte of a frame that was too large.
 
 mod marks;

@@ -630,6 +630,79 @@ fn a_tap_pairs_answers_with_messages_over_two_connections() {
     assert_eq!(metric(&served, "vitalguard_path_seconds_count{feed=\"gw\"}"), 7);
 }
 
+/// Peak memory of a process, KiB.
+fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Sends a small batch, then one of six MiB of the smallest messages with one message behind it; how much memory the second took.
+fn batches(served: &Served, address: SocketAddr) -> u64 {
+    let received = |count: usize| {
+        let line = "vitalguard_messages_received_total{feed=\"gw\"}";
+        wait_for("the batch", || (metric(served, line) >= count as u64).then_some(()));
+    };
+    let small = b"MSH|^~\\&|A||||||A^B\r";
+    let batch_of = |count: usize| framed(&[b"BHS|^~\\&|X\r", &small.repeat(count)[..]].concat());
+    let (few, many) = (5_000, (6 << 20) / small.len());
+    let mut stream = connect(address);
+    stream.write_all(&batch_of(few)).unwrap();
+    received(few);
+    let mut before = 0;
+    while peak_kib(served.child.id()) > before {
+        before = peak_kib(served.child.id());
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let behind = framed(b"MSH|^~\\&|A|B|||2026||ORU^R01|BEHIND|P|2.5\rPID|1\r");
+    stream.write_all(&[batch_of(many), behind].concat()).unwrap();
+    received(few + many + 1);
+    peak_kib(served.child.id()).saturating_sub(before)
+}
+
+/// The last message that came, and how many came.
+fn last_of(data: &Path) -> (String, usize) {
+    let frames: Vec<Vec<u8>> = Reader::open(&data.join("journal"), 0)
+        .unwrap()
+        .filter_map(|entry| match entry.unwrap().stamped.record {
+            Record::Frame { payload, .. } => Some(payload),
+            _ => None,
+        })
+        .collect();
+    let last = frames.last().map(|payload| String::from_utf8_lossy(payload).into_owned());
+    (last.unwrap_or_default().split('|').nth(9).unwrap_or_default().to_owned(), frames.len())
+}
+
+#[test]
+fn a_tap_stores_a_batch_of_the_smallest_messages_in_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("v.toml");
+    std::fs::write(&config, "[[mllp]]\nfeed = \"gw\"\nplacement = \"tap\"\n").unwrap();
+    let mut served = Served::start(&folder.path().join("data"), &["--config", config.to_str().unwrap()]);
+    let grown = batches(&served, served.mllp);
+    println!("{grown} KiB more for a frame of 6 MiB");
+    assert!(grown < 60 << 10, "{grown} KiB more for a frame of 6 MiB");
+    served.terminate();
+    assert_eq!(last_of(&folder.path().join("data")), ("BEHIND".into(), 5_000 + (6 << 20) / 20 + 1));
+}
+
+#[test]
+fn a_tee_stores_a_batch_of_the_smallest_messages_in_steps() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut house = House::new(socket.local_addr().unwrap(), "");
+    let address = house.serve().mllp;
+    // The receiver takes everything and says nothing.
+    std::thread::spawn(move || {
+        let (mut stream, _) = socket.accept().unwrap();
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let grown = batches(house.served.as_ref().unwrap(), address);
+    println!("{grown} KiB more for a frame of 6 MiB");
+    assert!(grown < 60 << 10, "{grown} KiB more for a frame of 6 MiB");
+    house.served().terminate();
+    assert_eq!(last_of(&house.data()), ("BEHIND".into(), 5_000 + (6 << 20) / 20 + 1));
+}
+
 /// A service with a tap on packets.
 fn tapped(folder: &Path, capture: &Path) -> Served {
     let config = folder.join("v.toml");
@@ -723,4 +796,47 @@ fn a_tap_judges_what_is_added_to_a_capture_and_reads_one_that_is_replaced() {
     let (ids, pieces) = journalled(&folder.path().join("data"));
     assert_eq!(ids.into_keys().collect::<Vec<_>>(), ["NEW1", "NEW2", "NEW3", "NEXT"]);
     assert!(pieces.contains_key("sighting") && pieces.contains_key("copy_gap"), "{pieces:?}");
+}
+
+#[test]
+fn a_sighting_in_a_tap_raises_its_alert_at_once_and_a_recovery_raises_it_no_second_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("span.fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let alerts = |served: &Served| -> Vec<(String, String, String)> {
+        let body: serde_json::Value = serde_json::from_str(&served.get("/api/v1/alerts").1).unwrap();
+        let list = body["alerts"].as_array().cloned().unwrap_or_default();
+        let mut found: Vec<_> = list
+            .iter()
+            .filter_map(|alert| {
+                let (condition, id) = (alert["condition"].as_str()?, alert["id"].as_str()?);
+                let check = condition.split(' ').next()?;
+                check.starts_with('N').then(|| (check.to_owned(), id.to_owned(), alert.to_string()))
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    let mut served = tapped(folder.path(), &fifo);
+    let mut out = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    let now_us = jiff::Timestamp::now().as_microsecond() as u64;
+    let mut talk = capture::beacon_talk("10.1.2.77:5000", "202.114.4.119:515", now_us);
+    let mut vitals = Talk::new("10.1.2.3:40000", "10.1.2.9:2575", talk.at_us);
+    vitals.open().exchange("V1", 70);
+    talk.packets.append(&mut vitals.packets);
+    out.write_all(&capture::write_pcap(1, &talk.packets, false, false)).unwrap();
+    let first = wait_for("the alerts, while the writer is still there", || {
+        let found = alerts(&served);
+        ["N02", "N03"].iter().all(|id| found.iter().any(|(check, ..)| check == id)).then_some(found)
+    });
+    wait_for("the message", || (metric(&served, SPAN_VITALS) == 1).then_some(()));
+    for (_, _, text) in &first {
+        assert!(!text.contains("10.1.2.77") && !text.contains("INVENTED") && !text.contains("Sample"), "{text}");
+        assert!(!text.to_lowercase().contains("backdoor"), "{text}");
+    }
+    served.kill();
+    drop(out);
+    let served = tapped(folder.path(), &fifo);
+    let ids = |list: &[(String, String, String)]| list.iter().map(|(c, a, _)| (c.clone(), a.clone())).collect::<Vec<_>>();
+    wait_for("the same alerts after a kill", || (ids(&alerts(&served)) == ids(&first)).then_some(()));
 }

@@ -184,6 +184,26 @@ fn commit_bytes_are_no_messages() {
     assert_eq!(story("\x0B\x06\x1C\r\x0B\x15\x1C\r"), "commit refuse");
 }
 
+/// A block ends with FS CR, and MLLP allows no such bytes within it: a character whose two bytes are these ends it, and no length
+/// or mark could say otherwise. What follows is evidence, and the next message is whole.
+#[test]
+fn a_utf_16_character_of_the_two_end_bytes_ends_its_block_and_nothing_is_lost() {
+    let text: Vec<u8> = "MSH|^~\\&|A\rNTE|\u{D1C}x\r".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let at = text.windows(2).position(|pair| pair == b"\x1C\r").unwrap();
+    let mut decoder = Decoder::new(1 << 20);
+    decoder.push(&[b"\x0B", &text[..], b"\x1C\r\x0BMSH|next\x1C\r"].concat());
+    let events: Vec<Event> = std::iter::from_fn(|| decoder.poll()).collect();
+    let rest = [&text[at + 2..], b"\x1C\r"].concat();
+    assert_eq!(
+        events,
+        [
+            Event::Frame { payload: text[..at].to_vec(), faults: FrameFaults::default() },
+            Event::Junk { skipped: rest.len(), head: rest },
+            Event::Frame { payload: b"MSH|next".to_vec(), faults: FrameFaults::default() },
+        ]
+    );
+}
+
 #[test]
 fn utf_16_keeps_its_nuls() {
     let text: Vec<u8> = "MSH|^~\\&|A\r".encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -136,9 +136,17 @@ async fn hear(
                 break true;
             }
         }
+        while step.is_full() {
+            watch.store(&journal, std::mem::take(&mut step)).await;
+            heard.rest(&mut step, &mut pairing.lock());
+        }
         watch.store(&journal, step).await;
     };
     let mut step = Step::default();
     heard.finish(reset, &mut step, &mut pairing.lock());
+    while step.is_full() {
+        watch.store(&journal, std::mem::take(&mut step)).await;
+        heard.rest(&mut step, &mut pairing.lock());
+    }
     watch.store(&journal, step).await;
 }

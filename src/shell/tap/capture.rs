@@ -177,7 +177,7 @@ impl<'a> Stream<'a> {
         let mut step = Step::default();
         if !stopped {
             self.reader.finish();
-            self.drain(true, &mut step);
+            self.drain(true, &mut step, store);
         }
         for flow in self.flows.values_mut() {
             for side in flow.sides.iter_mut().flatten() {
@@ -201,7 +201,7 @@ impl<'a> Stream<'a> {
             self.taken += piece.len() as u64;
             self.reader.push(piece);
             let mut step = Step::default();
-            self.drain(judged, &mut step);
+            self.drain(judged, &mut step, store);
             store(step);
         }
         let counts = self.reader.counts();
@@ -212,7 +212,7 @@ impl<'a> Stream<'a> {
         self.watch.stats.meters.connections.set(self.flows.len() as f64);
     }
 
-    fn drain(&mut self, judged: bool, step: &mut Step) {
+    fn drain(&mut self, judged: bool, step: &mut Step, store: &dyn Fn(Step)) {
         let mut latest_us = 0;
         while let Some(event) = self.reader.poll() {
             match event {
@@ -253,11 +253,22 @@ impl<'a> Stream<'a> {
                 }),
                 Event::Data { .. } => {}
             }
+            while step.is_full() {
+                store(std::mem::take(step));
+                self.rest(step);
+            }
         }
         if latest_us > 0 {
             for flow in self.flows.values_mut() {
                 self.watch.path.missing(flow.pairing.expire(latest_us));
             }
+        }
+    }
+
+    /// Goes on with batches that did not fit into one step.
+    fn rest(&mut self, step: &mut Step) {
+        for flow in self.flows.values_mut() {
+            flow.sides.iter_mut().flatten().for_each(|side| side.rest(step, &mut flow.pairing));
         }
     }
 

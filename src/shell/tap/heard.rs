@@ -3,6 +3,9 @@
 //! One contract: it never has a wish to the wire. Bytes that were not seen are said with [`Heard::gap`]; what was begun before
 //! one is kept as evidence, and reading goes on with the next frame.
 //!
+//! A batch of many messages is handed out in steps: whenever a step is full, the caller stores it and calls [`Heard::rest`] until
+//! one is not. (A frame of the smallest messages would otherwise be held thirty times over.)
+//!
 //! Limits: one unfinished frame of `frame_bytes_max`, all together `unfinished_bytes_max`; a frame that is not finished within
 //! `message_timeout_s` is given up.
 
@@ -12,7 +15,9 @@ use crate::mllp::{Decoder, Event, FrameFaults};
 use crate::observation::Source;
 use crate::shell::journal::{Evidence, Record};
 use crate::shell::listener::{Class, GRACE_MS, Step, WireFault, batch, class, fragment, next_connection};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -40,6 +45,17 @@ pub(in crate::shell) struct Heard {
     told: bool,
     junk_pieces: u32,
     unfinished: u64,
+    /// The batch whose messages did not all fit into the step, and what came behind it.
+    batch: Option<Messages>,
+    behind: VecDeque<Event>,
+    /// It is over as soon as they are handed out.
+    over: bool,
+}
+
+/// Messages of a batch that are still to be handed out.
+struct Messages {
+    payload: Vec<u8>,
+    left: std::vec::IntoIter<Range<usize>>,
 }
 
 impl Heard {
@@ -69,6 +85,9 @@ impl Heard {
             told: true,
             junk_pieces: 0,
             unfinished: 0,
+            batch: None,
+            behind: VecDeque::new(),
+            over: false,
         }
     }
 
@@ -172,7 +191,28 @@ impl Heard {
             };
             self.event(event, step, pairing);
         }
-        self.leave(step);
+        self.over = true;
+        if self.batch.is_none() {
+            self.leave(step);
+        }
+    }
+
+    /// Goes on with what did not fit into the step before. Something is left only behind a full step.
+    pub fn rest(&mut self, step: &mut Step, pairing: &mut Pairing) {
+        let Some(messages) = self.batch.take() else { return };
+        self.hand_out(messages, step, pairing);
+        while self.batch.is_none()
+            && let Some(event) = self.behind.pop_front()
+        {
+            self.event(event, step, pairing);
+        }
+        if self.over && self.batch.is_none() {
+            self.leave(step);
+        }
+    }
+    /// Whether something is left.
+    pub fn has_rest(&self) -> bool {
+        self.batch.is_some()
     }
 
     /// We stop listening; the conversation goes on without us, and what is unfinished is heard again by who comes after us.
@@ -227,6 +267,9 @@ impl Heard {
     }
 
     fn event(&mut self, event: Event, step: &mut Step, pairing: &mut Pairing) {
+        if self.batch.is_some() {
+            return self.behind.push_back(event);
+        }
         let fault = match event {
             Event::Frame { payload, faults } => {
                 self.resync = false;
@@ -277,11 +320,26 @@ impl Heard {
             if !batch.messages.is_empty() {
                 let record = Record::Fragment { source: self.source.clone(), what: "batch".into(), payload: batch.envelope };
                 self.push(record, step);
-                batch.messages.into_iter().for_each(|message| self.message(message.to_vec(), step, pairing));
-                return;
+                let start = payload.as_ptr() as usize;
+                let span = |message: &[u8]| {
+                    let at = message.as_ptr() as usize - start;
+                    at..at + message.len()
+                };
+                let left: Vec<Range<usize>> = batch.messages.into_iter().map(span).collect();
+                return self.hand_out(Messages { payload, left: left.into_iter() }, step, pairing);
             }
         }
         self.message(payload, step, pairing);
+    }
+
+    fn hand_out(&mut self, mut messages: Messages, step: &mut Step, pairing: &mut Pairing) {
+        while !step.is_full() {
+            let Some(span) = messages.left.next() else { return };
+            self.message(messages.payload[span].to_vec(), step, pairing);
+        }
+        if messages.left.len() > 0 {
+            self.batch = Some(messages);
+        }
     }
 
     fn message(&mut self, payload: Vec<u8>, step: &mut Step, pairing: &mut Pairing) {

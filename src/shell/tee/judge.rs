@@ -248,11 +248,10 @@ impl Follow {
                         return self.end(&journal, false).await;
                     }
                 }
-                if self.step.is_full() {
-                    self.watch.store(&journal, std::mem::take(&mut self.step)).await;
-                }
+                self.store_full(&journal).await;
             }
             buffer.drain(..at);
+            self.store_full(&journal).await;
             self.watch.store(&journal, std::mem::take(&mut self.step)).await;
             self.confirm();
             if !self.replies.is_empty() && stream.write_all(&std::mem::take(&mut self.replies)).await.is_err() {
@@ -260,6 +259,18 @@ impl Follow {
             }
         };
         self.end(&journal, stopped).await;
+    }
+
+    /// Stores as long as there is a full step, and goes on with the batches that did not fit into it.
+    async fn store_full(&mut self, journal: &JournalHandle) {
+        while self.step.is_full() {
+            self.watch.store(journal, std::mem::take(&mut self.step)).await;
+            let step = &mut self.step;
+            self.conversations.retain(|_, conversation| {
+                conversation.rest(step);
+                !conversation.over || conversation.has_rest()
+            });
+        }
     }
 
     /// Nothing more is heard: we stop (and who comes after us goes on), or the relay is gone (and so are its connections).
@@ -287,8 +298,11 @@ impl Follow {
                 }
             }
             What::End { to_receiver, to_sender, reset } => {
-                if let Some(mut conversation) = self.conversations.remove(&event.connection) {
-                    conversation.over([to_receiver, to_sender], reset, &watch, &mut self.step);
+                if let Some(conversation) = self.conversations.get_mut(&event.connection) {
+                    conversation.finish([to_receiver, to_sender], reset, &watch, &mut self.step);
+                    if !conversation.has_rest() {
+                        self.conversations.remove(&event.connection);
+                    }
                 }
             }
             What::Live(list) => {
@@ -364,6 +378,8 @@ struct Conversation {
     pairing: Pairing,
     opaque: bool,
     holes: bool,
+    /// Both ways have ended.
+    over: bool,
 }
 
 impl Conversation {
@@ -403,8 +419,16 @@ impl Conversation {
         }
     }
 
+    fn rest(&mut self, step: &mut Step) {
+        self.sides.iter_mut().flatten().for_each(|side| side.rest(step, &mut self.pairing));
+    }
+    fn has_rest(&self) -> bool {
+        self.sides.iter().flatten().any(Heard::has_rest)
+    }
+
     /// Both ways are over.
-    fn over(&mut self, ends: [u64; 2], reset: bool, watch: &Watch, step: &mut Step) {
+    fn finish(&mut self, ends: [u64; 2], reset: bool, watch: &Watch, step: &mut Step) {
+        self.over = true;
         for ((side, expected), end) in self.sides.iter_mut().zip(self.expected).zip(ends) {
             let Some(side) = side else { continue };
             if let Some(missed) = end.checked_sub(expected.unwrap_or(0)).filter(|missed| *missed > 0) {
