@@ -23,16 +23,13 @@ use std::collections::BTreeMap;
 pub const SENDERS_MAX: usize = 4096;
 /// Messages before a level counts as known. Lower: one slow start is a level. Higher: the first minutes go unwatched.
 const NEEDED: u32 = 10;
-/// A message is off its level by more than this, milliseconds, and by more than [`SPREADS`] MADs.
-const OFF_MS: i64 = 10_000;
+/// A message is off its level by more than [`Limits::off_ms`] and by more than so many MADs.
 const SPREADS: i64 = 6;
 /// A time from the future lies so far before the smallest latency, milliseconds.
 const FUTURE_MS: i64 = 5_000;
 /// An impossible latency lies so far below the smallest one, milliseconds, and by more than three MADs: twice the whole second
 /// to which many senders cut their times.
 const EARLY_MS: i64 = 2_000;
-/// Messages off their level in a row before anything is told.
-pub const HOLD: u32 = 3;
 /// And a sender's step takes so long at least on our clock, milliseconds: the backlogs of many beds begin together.
 const STEP_MS: i64 = 5_000;
 /// Messages that make a step of a sender of several beds while only one of them is heard.
@@ -52,6 +49,8 @@ const NEAR_MS: i64 = 30_000;
 /// A zone is told of once so many messages came over so long.
 const ZONE_MESSAGES: u32 = 20;
 const ZONE_AFTER_MS: i64 = 60_000;
+/// A sender that is silent for so long stands in no zone any more, seconds.
+const ZONE_SILENT_S: f64 = 3600.0;
 /// Summer time and nothing else moves a clock by this, milliseconds.
 const HOUR_MS: i64 = 3_600_000;
 /// A date of change lies so near, milliseconds: gateways are set by hand a day late.
@@ -62,6 +61,15 @@ const OTHER: u32 = 8;
 const HANDS_MAX: usize = 3;
 /// A step is news for so long, seconds.
 pub const NEWS_S: f64 = 300.0;
+
+/// What the site sets (thresholds of P05).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A message is off its level by more than this, milliseconds.
+    pub off_ms: i64,
+    /// Messages off their level in a row before anything is told.
+    pub messages: u32,
+}
 
 /// What a message's own time is to those before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,13 +214,13 @@ fn own_time(report: &Report) -> Option<Timestamp> {
 
 impl Hand {
     /// Takes a message's own time and says what it is.
-    fn hear(&mut self, own: Timestamp, received: Timestamp) -> Reading {
+    fn hear(&mut self, own: Timestamp, received: Timestamp, limits: Limits) -> Reading {
         let latency_ms = received.since_ms(own);
         let newest = self.newest;
         self.newest = newest.max(own);
         let level_ms = self.latency.median().unwrap_or(latency_ms);
         let (mad_ms, low_ms) = (self.latency.mad(), self.latency.low().unwrap_or(latency_ms));
-        let limit_ms = OFF_MS.max(SPREADS * mad_ms);
+        let limit_ms = limits.off_ms.max(SPREADS * mad_ms);
         let mut reading = Reading { latency_ms, level_ms, mad_ms, low_ms, limit_ms, alone: true, ..Reading::default() };
         if self.latency.count() < NEEDED {
             self.latency.push(latency_ms);
@@ -239,7 +247,7 @@ impl Hand {
             return reading;
         }
         if old && self.off == 0 {
-            if (latency_ms - self.other_ms).abs() > OFF_MS / 2 {
+            if (latency_ms - self.other_ms).abs() > limits.off_ms / 2 {
                 (self.other_ms, self.other) = (latency_ms, 0);
             }
             self.other = self.other.saturating_add(1);
@@ -270,7 +278,7 @@ impl Hand {
         (self.off, self.steady) = (self.off.saturating_add(1), self.steady.saturating_add(1));
         (reading.off, reading.off_since) = (self.off, self.off_since);
         reading.pace = match () {
-            () if self.off >= HOLD || future => Pace::Off,
+            () if self.off >= limits.messages || future => Pace::Off,
             () if own < newest && newest.since_ms(own) <= LATE_MS => Pace::Late,
             () => Pace::Undecided,
         };
@@ -301,13 +309,13 @@ struct Series {
 
 impl Series {
     /// Takes a latency; by how much the level moved and where it stands, if it did.
-    fn hear(&mut self, own: Timestamp, received: Timestamp, bed: u32, shared: bool) -> Option<(i64, i64)> {
+    fn hear(&mut self, own: Timestamp, received: Timestamp, bed: u32, shared: bool, limits: Limits) -> Option<(i64, i64)> {
         let latency_ms = received.since_ms(own);
         let Some(level_ms) = self.latency.median().filter(|_| self.latency.count() >= NEEDED) else {
             self.latency.push(latency_ms);
             return None;
         };
-        let limit_ms = OFF_MS.max(SPREADS * self.latency.mad());
+        let limit_ms = limits.off_ms.max(SPREADS * self.latency.mad());
         // A future is told from the minimum, as for a bed; the spread of a slow gateway says nothing there.
         let future = self.latency.low().is_some_and(|low| latency_ms < low - FUTURE_MS);
         if latency_ms - level_ms <= limit_ms && !future {
@@ -321,7 +329,7 @@ impl Series {
         self.off = self.off.saturating_add(1);
         self.beds |= bed != self.bed;
         let agreed = !shared || self.beds || self.off >= STEP_ALONE;
-        if self.off < HOLD || !agreed || received.since_ms(self.since) < STEP_MS {
+        if self.off < limits.messages || !agreed || received.since_ms(self.since) < STEP_MS {
             return None;
         }
         // What comes faster than it was measured is no clock that moved.
@@ -436,6 +444,7 @@ impl Clocks {
         hands: &mut Hands,
         report: &Report,
         received: Timestamp,
+        limits: Limits,
         changes: impl Fn(Timestamp) -> bool,
     ) -> (Reading, Option<News>) {
         if !matches!(report.kind, MessageKind::Vitals | MessageKind::Alarm) {
@@ -448,7 +457,7 @@ impl Clocks {
         clock.messages = clock.messages.wrapping_add(1);
         let own = own_time(report).filter(|_| vitals);
         let hand = hands.of(from.sender, received);
-        let mut reading = own.map_or_else(Reading::default, |own| hand.hear(own, received));
+        let mut reading = own.map_or_else(Reading::default, |own| hand.hear(own, received, limits));
         reading.alone = !clock.shared;
         if reading.pace == Pace::Backlog {
             return (reading, None);
@@ -458,7 +467,7 @@ impl Clocks {
         let mut step = None;
         for (series, time) in moved {
             if let Some(time) = time {
-                step = series.hear(time, received, from.bed, shared).or(step);
+                step = series.hear(time, received, from.bed, shared, limits).or(step);
             }
         }
         let news = step.and_then(|(by_ms, level_ms)| clock.stepped(by_ms, -level_ms, received, &changes));
@@ -486,6 +495,19 @@ impl Clocks {
             }
         }
         self.by_sender.entry(from.sender).or_insert_with(|| Clock::new(from.device, from.bed, at))
+    }
+
+    /// Whether some sender stands in another zone. Of one that was silent for [`ZONE_SILENT_S`] that is forgotten, and told again
+    /// if it comes back.
+    pub fn zones_stand(&mut self, now: Timestamp) -> bool {
+        let mut stand = false;
+        for clock in self.by_sender.values_mut() {
+            if now.since_s(clock.heard_at) > ZONE_SILENT_S {
+                clock.zone_ms = None;
+            }
+            stand |= clock.zone_ms.is_some();
+        }
+        stand
     }
 
     /// The clock of a sender.

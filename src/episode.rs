@@ -509,15 +509,33 @@ impl Episodes {
         false
     }
 
-    /// Everything of a bed whose patient left, or that is no more.
-    pub fn expire_all(&mut self, findings: &Findings, now: Timestamp, desk: &Desk<'_>, cause: Cause, out: &mut Vec<AlertEvent>) {
-        self.list.retain(Episode::open);
-        while !self.list.is_empty() {
-            self.end(0, EventKind::Expired, findings, now, desk, cause, out);
-            self.list.remove(0);
+    /// Ends what a bed's patient leaves behind: everything but what is led by a check that stays.
+    pub fn expire_but(
+        &mut self,
+        stays: impl Fn(CheckId) -> bool,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        cause: Cause,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        self.list.retain(|e| e.open() || stays(e.check));
+        let mut at = 0;
+        while at < self.list.len() {
+            if stays(self.list[at].check) {
+                self.list[at].evidence.retain(|check| stays(*check));
+                at += 1;
+                continue;
+            }
+            if self.list[at].open() {
+                self.end(at, EventKind::Expired, findings, now, desk, cause, out);
+            }
+            self.list.remove(at);
         }
         self.raises.clear();
-        self.tamper_raised = None;
+        if !self.list.iter().any(|e| e.assessment == Assessment::Tamper) {
+            self.tamper_raised = None;
+        }
     }
 
     /// A person takes note. Their words are published only where that is enabled.

@@ -136,6 +136,62 @@ fn live_replayed_and_recovered_are_the_same() {
     assert!(acknowledged.len() as u64 == sent);
 }
 
+/// An ADT of a patient; `prior` is where it lay.
+fn adt(trigger: &str, bed: &str, prior: &str, patient: &str, id: &str, more: &str) -> Vec<u8> {
+    let t = common::now_hl7();
+    format!(
+        "MSH|^~\\&|ADT|HOSP|||{t}||ADT^{trigger}|{id}|P|2.6\rEVN|{trigger}|{t}\rPID|||{patient}^^^HOSP^MR||Invented^{patient}||19500101\r\
+         PV1||I|ICU^^{bed}|||{prior}\r{more}"
+    )
+    .into_bytes()
+}
+
+#[test]
+fn a_ward_with_admissions_swaps_and_merges_is_the_same_live_replayed_and_recovered() {
+    let data = tempfile::tempdir().unwrap();
+    // The kill comes at another place of the round each time.
+    for (life, milliseconds) in [1300u64, 1700, 2100].into_iter().enumerate() {
+        let mut served = Served::start(data.path(), &[]);
+        let address = served.mllp;
+        let sender = std::thread::spawn(move || {
+            let mut client = Client::connect(address);
+            for n in 0..100_000u64 {
+                let id = format!("a{life}-{n}");
+                let message = match n % 60 {
+                    3 => adt("A01", "B0", "", "P-B0", &id, ""),
+                    7 => adt("A01", "B1", "", "P-B1", &id, ""),
+                    13 => adt("A02", "B2", "ICU^^B1", "P-B1", &id, ""),
+                    19 => adt("A12", "B1", "ICU^^B2", "P-B1", &id, ""),
+                    25 => adt("A17", "B0", "", "P-B1", &id, "PID|||P-B0^^^HOSP^MR\rPV1||I|ICU^^B1\r"),
+                    31 => adt("A40", "", "", "P-B2", &id, "MRG|OLD-B2^^^HOSP^MR\r"),
+                    37 => adt("A03", "B0", "", "P-B1", &id, ""),
+                    43 => adt("A13", "B0", "", "P-B1", &id, ""),
+                    49 => adt("A11", "B3", "", "P-B3", &id, ""),
+                    // A second device at this bed, and a reused id: something is open when a patient comes or goes.
+                    n60 if n60 % 10 == 5 => vitals("OTHER", "B0", &id, n),
+                    n60 if n60 % 20 == 8 => vitals("GW", &format!("B{}", n % 4), &format!("a{life}-{}", n - 4), n),
+                    _ => vitals("GW", &format!("B{}", n % 4), &id, n),
+                };
+                if client.ask(&message).is_err() {
+                    return n;
+                }
+            }
+            100_000
+        });
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        served.kill();
+        let sent = sender.join().unwrap();
+        assert!(sent > 60, "only {sent} messages in life {life}: not one round");
+    }
+    let mut served = Served::start(data.path(), &[]);
+    wait_for("readiness", || (served.get("/ready").0 == 200).then_some(()));
+    let live = events(&served);
+    assert!(served.terminate().success());
+    let text = format!("{live:?}");
+    assert!(text.contains("discharge"), "a patient left while something was open: {text}");
+    live_is_replay(data.path(), live);
+}
+
 #[test]
 fn a_thousand_connections_are_served() {
     let data = tempfile::tempdir().unwrap();

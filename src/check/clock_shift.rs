@@ -1,5 +1,5 @@
 use super::{Arg, Judge, Priority, Verdict, Verdicts, View, id};
-use crate::clockwork::{HOLD, Pace, StepKind};
+use crate::clockwork::{Limits, Pace, StepKind};
 use crate::vital::ParamSet;
 
 declare_check! {
@@ -22,10 +22,17 @@ declare_check! {
     /// Hampel 1974 (median and MAD); the limits are design choices.
     "P05" "clock_shift" class=Provenance evidence=true weights=(20, 0, 50) rest=Silence
     {
-        /// Shift of a clock that is told at least, s. Lower: buffering of a gateway is told. Fixed in the learning of clocks. Design choice.
+        /// Shift of a clock that is told at least, s. Lower: buffering of a gateway is told. Design choice.
         off_s: f64 = 10.0;
         /// Messages in a row, count. Lower: one held message is told. Design choice.
         messages: f64 = 3.0;
+    }
+}
+
+impl Check {
+    /// The same for the learning of clocks.
+    pub fn limits(&self) -> Limits {
+        Limits { off_ms: (self.off_s * 1000.0) as i64, messages: self.messages as u32 }
     }
 }
 
@@ -38,7 +45,7 @@ impl Judge for Check {
             return;
         }
         let step = clock.step.filter(|step| clock.alone && step.kind != StepKind::Zone);
-        let shifted = clock.pace == Pace::Off && f64::from(clock.off) >= self.messages.max(f64::from(HOLD));
+        let shifted = clock.pace == Pace::Off && f64::from(clock.off) >= self.messages;
         let (by_ms, since, text, log10_e) = match step {
             Some(step) if !shifted => (step.to_ms - step.from_ms, step.at, step.kind.as_str(), 0.5),
             _ if shifted => (clock.ahead_ms(), clock.off_since, "default", if clock.contradicted { 2.0 } else { 1.0 }),
@@ -54,7 +61,7 @@ impl Judge for Check {
             log10_e,
             priority: (text == "dst_step").then_some(Priority::Info),
             value: Some(by_s.abs()),
-            limit: Some((clock.limit_ms as f64 / 1000.0).max(self.off_s)),
+            limit: Some(clock.limit_ms as f64 / 1000.0),
             unit: "s",
             window_s: view.now.since_s(since),
             effective_at: Some(view.now.plus_ms(-clock.latency_ms)),

@@ -1,5 +1,5 @@
 use super::{Arg, Judge, Verdict, Verdicts, View, id};
-use crate::clockwork::{HOLD, Pace};
+use crate::clockwork::Pace;
 use crate::vital::ParamSet;
 
 declare_check! {
@@ -34,7 +34,7 @@ impl Judge for Check {
             out.pass(id::impossible_latency);
             return;
         }
-        if f64::from(clock.early) < self.messages.max(f64::from(HOLD)) {
+        if f64::from(clock.early) < self.messages {
             return;
         }
         let (latency_s, low_s) = (clock.latency_ms as f64 / 1000.0, clock.low_ms as f64 / 1000.0);

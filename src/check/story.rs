@@ -35,6 +35,11 @@ pub fn observation(parameter: Parameter, value: f64, effective_at: Timestamp) ->
     }
 }
 
+/// The thresholds of P05 as they come.
+fn clock_limits() -> crate::clockwork::Limits {
+    super::clock_shift::Check::default().limits()
+}
+
 /// The generic profile as if a person had reviewed it.
 pub fn reviewed() -> Profile {
     let mut profile = Profile::default();
@@ -254,11 +259,11 @@ impl<C: Judge + Default> Clocked<C> {
         if self.other_bed {
             let mut report = self.story.report(vec![observation(Parameter::Hr, 72.0, now)]);
             report.sent_at = Some(now);
-            self.clocks.hear(from(1), &mut self.other, &report, now, |_| false);
+            self.clocks.hear(from(1), &mut self.other, &report, now, clock_limits(), |_| false);
         }
         let mut report = self.story.report(rows);
         report.sent_at = Some(sent_at);
-        self.story.clock = self.clocks.hear(from(0), &mut self.hands, &report, now, |_| false).0;
+        self.story.clock = self.clocks.hear(from(0), &mut self.hands, &report, now, clock_limits(), |_| false).0;
         self.story.send(&report)
     }
 }

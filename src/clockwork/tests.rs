@@ -2,6 +2,7 @@ use super::*;
 use crate::check::story::observation;
 use crate::vital::Parameter;
 
+const LIMITS: Limits = Limits { off_ms: 10_000, messages: 3 };
 const T0: Timestamp = Timestamp(1_800_000_000_000);
 
 /// A gateway with beds, told in seconds.
@@ -31,7 +32,7 @@ impl Gateway {
         let from = From { sender: 7, device: "dev-0000000a", bed: bed as u32 };
         let zones = &self.zones;
         let changes = |at| changes_near(zones, at);
-        let (reading, news) = self.clocks.hear(from, &mut self.hands[bed], &report, self.now, changes);
+        let (reading, news) = self.clocks.hear(from, &mut self.hands[bed], &report, self.now, LIMITS, changes);
         self.news.extend(news);
         reading.pace
     }
@@ -156,7 +157,7 @@ fn thousands_of_senders_are_bounded() {
     let report = Report { kind: MessageKind::Vitals, sent_at: Some(T0), ..Report::default() };
     for sender in 0..10_000 {
         let from = From { sender, device: "dev", bed: 0 };
-        clocks.hear(from, &mut Hands::default(), &report, T0.plus_ms(sender as i64), |_| false);
+        clocks.hear(from, &mut Hands::default(), &report, T0.plus_ms(sender as i64), LIMITS, |_| false);
     }
     assert_eq!(clocks.iter().count(), SENDERS_MAX);
     assert!(clocks.of_sender(9_999).is_some() && clocks.of_sender(0).is_none());

@@ -4,6 +4,10 @@ use super::*;
 use crate::bed::Permit;
 use crate::hl7::dialect::hash32;
 
+/// P12 doubts who moved a limit, not the value beside it: that one still teaches. P11 does doubt its value, which may be one
+/// that no monitor alarmed about because none measured it.
+const LIMITS_MOVED: &str = "P12";
+
 impl Monitor {
     /// Fires every deadline up to and including `to`, each at its own time; the time never runs backwards.
     pub(super) fn advance(&mut self, to: Timestamp) -> Timestamp {
@@ -288,7 +292,9 @@ impl Monitor {
         let mut doubted = ParamSet::EMPTY;
         let mut whole = false;
         for verdict in &verdicts.list {
-            doubted = doubted.union(verdict.params);
+            if verdict.check.meta().id != LIMITS_MOVED {
+                doubted = doubted.union(verdict.params);
+            }
             let told = verdict.check.meta().rest != Assessment::Silence && verdict.priority != Some(Priority::Info);
             whole |= verdict.params.is_empty() && told;
         }

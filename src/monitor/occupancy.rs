@@ -12,6 +12,8 @@ use std::hash::Hasher;
 pub(super) const ADT_HEARD_S: f64 = 7.0 * 86_400.0;
 /// The ward's time is passed on to its beds when it is so much newer, seconds.
 const ADT_STEP_S: f64 = 60.0;
+/// What they say is of the sender, its device and its way to us: it does not end with a patient.
+const OF_SENDER: [&str; 4] = ["P03", "P16", "P17", "N01"];
 /// Wards that are looked through for a bed that is named without one.
 const WARDS_SEARCHED: usize = 64;
 
@@ -218,13 +220,14 @@ impl Monitor {
         self.take_up(number, pending.patient, at);
     }
 
-    /// What was open of the patient before is closed without proof.
+    /// What was open of the patient before is closed without proof. What is open of a sender stays.
     pub(super) fn end_epoch(&mut self, number: u32, at: Timestamp) {
         let before = self.events.len();
         let cell = &mut self.cells[number as usize];
         let desk = self.house.desk(&cell.bed, &cell.device, &cell.application, cell.rev, cell.reserved);
-        cell.episodes.expire_all(&cell.findings, at, &desk, Cause::Discharge, &mut self.events);
-        cell.findings.rows.clear();
+        let stays = |check: CheckId| OF_SENDER.contains(&check.meta().id);
+        cell.findings.rows.retain(|row| stays(row.check));
+        cell.episodes.expire_but(stays, &cell.findings, at, &desk, Cause::Discharge, &mut self.events);
         if self.events.len() > before {
             self.say(number, before);
         }

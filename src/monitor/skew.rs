@@ -32,8 +32,9 @@ impl Monitor {
         let device = Arc::clone(&self.device_name);
         let cell = &mut self.cells[number as usize];
         let from = From { sender, device: &device, bed: number };
-        let zones = &self.zones;
-        let (reading, news) = self.clocks.hear(from, &mut cell.hands, report, at, |at| clockwork::changes_near(zones, at));
+        let (zones, limits) = (&self.zones, self.house.settings.checks.clock_shift.limits());
+        let (reading, news) =
+            self.clocks.hear(from, &mut cell.hands, report, at, limits, |at| clockwork::changes_near(zones, at));
         match reading.pace {
             Pace::Late => self.feed(&source.feed).mark("late"),
             Pace::Backlog => self.feed(&source.feed).mark("store_and_forward"),
@@ -41,8 +42,6 @@ impl Monitor {
         }
         if let Some(news) = news {
             self.clock_news(news, source, sender, report, at);
-        } else if self.clock_notice.until.is_some_and(|until| at >= until) {
-            self.clock_notice_ends(at);
         }
         reading
     }
@@ -116,10 +115,17 @@ impl Monitor {
         self.inject(place, verdict, at);
     }
 
+    /// Whether a notice is over is asked with every moment of a bed, too: its sender may be silent.
+    pub(super) fn look_at_clock_notice(&mut self, at: Timestamp) {
+        if self.clock_notice.until.is_some_and(|until| at >= until) {
+            self.clock_notice_ends(at);
+        }
+    }
+
     /// Nothing of a clock is news any more, unless some sender still stands in another zone.
     fn clock_notice_ends(&mut self, at: Timestamp) {
         let news = self.clock_notice.until.is_some_and(|until| at < until);
-        if news || self.clocks.iter().any(|clock| clock.zone_ms.is_some()) {
+        if news || self.clocks.zones_stand(at) {
             self.clock_notice.until = self.clock_notice.until.map(|until| until.max(at.plus_s(NEWS_S)));
             return;
         }

@@ -8,6 +8,7 @@ const CAUSES_MAX: usize = 256;
 impl Monitor {
     /// Looks at the raises and ends since the last call, as the fleet sees them.
     pub(super) fn together(&mut self, at: Timestamp) {
+        self.look_at_clock_notice(at);
         // What is said here is heard here again (a folded alert that is updated or ends). It comes to an end: an alert ends
         // once, and is updated once in five seconds.
         while !self.events.is_empty() {

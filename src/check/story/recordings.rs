@@ -77,7 +77,7 @@ impl Ward {
         r.observations.extend_from_slice(rows);
         self.verdicts.clear();
         let from = From { sender: 1, device: "dev-00000001", bed: 0 };
-        let reading = self.clocks.hear(from, &mut self.hands, &self.report, now, |_| false).0;
+        let reading = self.clocks.hear(from, &mut self.hands, &self.report, now, super::clock_limits(), |_| false).0;
         let view =
             View::message(now, &self.report, &self.source, 1, &self.bed, &self.population, &self.profile).with_clock(reading);
         self.checks.judge(&mut self.states, &view, &mut self.verdicts);

@@ -160,3 +160,60 @@ fn limits_widened_on_three_beds_are_one_notice_of_the_ward() {
     let again = Monitor::restore(Settings { site: "hsp1".into(), ..Settings::default() }, &snapshot).unwrap();
     assert!(again.snapshot() == snapshot);
 }
+
+#[test]
+fn the_zone_of_a_sender_that_fell_silent_is_over_after_an_hour_and_told_again_when_it_comes_back() {
+    let mut w = Ward::new();
+    w.ahead(&BEDS, 2.0 * 3600.0, 120);
+    assert_eq!(w.raised_at("P05").len(), 1, "{:?}", w.told());
+    let cleared =
+        |w: &Ward| w.events.iter().filter(|e| e.event == EventKind::Cleared && e.alert.condition.starts_with("P05")).count();
+    for _ in 0..50 {
+        w.wait(60.0);
+    }
+    assert_eq!(cleared(&w), 0, "not yet an hour");
+    for _ in 0..20 {
+        w.wait(60.0);
+    }
+    assert_eq!(cleared(&w), 1, "nobody sends, and it is over: {:?}", w.told());
+    w.ahead(&BEDS, 2.0 * 3600.0, 120);
+    assert_eq!(w.raised_at("P05").len(), 2, "{:?}", w.told());
+}
+
+#[test]
+fn the_sites_own_limit_of_a_shift_is_the_one_that_counts() {
+    let told = |off_s: f64, messages: f64| {
+        let mut settings = Settings { site: "hsp1".into(), ..Settings::default() };
+        settings.checks.clock_shift.off_s = off_s;
+        settings.checks.clock_shift.messages = messages;
+        let mut w = Ward::with(settings);
+        w.ahead(&["A03"], 0.0, 60);
+        w.ahead(&["A03"], -20.0, 30);
+        w.raised_at("P05").len()
+    };
+    assert_eq!((told(10.0, 3.0), told(30.0, 3.0)), (1, 0));
+    assert_eq!((told(10.0, 3.0), told(10.0, 100.0)), (1, 0));
+}
+
+#[test]
+fn a_limit_that_is_moved_does_not_keep_its_value_from_teaching() {
+    let mut w = Ward::new();
+    let accepted = |w: &Ward| {
+        let id = w.monitor.bed_id("icu", "A01").unwrap();
+        w.monitor.cells[id.0 as usize].bed.stream(crate::vital::Parameter::Spo2).map_or(0, |s| s.accepted)
+    };
+    for n in 0..120 {
+        let mut rows = w.living();
+        rows[2].2 = 84.0 + f64::from(n % 3);
+        let text = String::from_utf8(frame("A01", &format!("L{n}"), GW, w.now, &rows)).unwrap();
+        let limits = if n < 60 { "90-100" } else { "70-100" };
+        let widen = |line: &str| {
+            if line.contains("|150456^") { line.replace("|||||F|", &format!("|{limits}||||F|")) } else { line.into() }
+        };
+        let lines: Vec<String> = text.split('\r').map(widen).collect();
+        w.send(lines.join("\r").as_bytes());
+        w.wait(1.0);
+    }
+    assert_eq!(w.raised_at("P12").len(), 1, "{:?}", w.told());
+    assert!(accepted(&w) >= 115, "{} of 120", accepted(&w));
+}

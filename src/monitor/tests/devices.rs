@@ -107,7 +107,9 @@ fn the_next_patient_does_not_take_the_device_away() {
     w.wait(120.0);
     w.from("B02", "CMS8000", "HOSP", 30);
     let raised: Vec<_> = w.told().into_iter().filter(|t| t.starts_with("raised B02 N01")).collect();
-    assert_eq!(raised, ["raised B02 N01 advisory_match Advisory Low", "raised B02 N01 advisory_match Advisory Info"]);
+    assert_eq!(raised, ["raised B02 N01 advisory_match Advisory Low"], "it stays open, with its acknowledgement");
+    let open = w.monitor.open_alerts();
+    assert!(open.iter().any(|a| a.id == id && a.acked.is_some()), "{open:?}");
 }
 
 #[test]

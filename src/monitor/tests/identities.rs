@@ -435,6 +435,29 @@ fn a_quarantined_device_is_high_with_its_first_message_of_any_kind() {
 }
 
 #[test]
+fn what_is_open_of_a_sender_outlives_the_patient() {
+    let entry = DeviceEntry { id: "00:12:21:00:00:00:00:01".into(), state: DeviceState::Quarantined, ..DeviceEntry::default() };
+    let devices = Devices { device: vec![entry], ..Devices::default() };
+    let mut w = Ward::with(Settings { site: "hsp1".into(), devices, ..Settings::default() });
+    w.name(&[("A03", "P-1")], 20);
+    let rows = w.living();
+    for _ in 0..40 {
+        let mut rows = rows.clone();
+        rows[2].2 = 104.0;
+        w.tell_of("A03", "P-1", &rows);
+        w.wait(1.0);
+    }
+    let before = w.monitor.open_alerts();
+    assert!(before.iter().any(|a| a.evidence.len() > 1), "the frozen values joined it: {before:?}");
+    w.say_adt("A03", "A03", "", "P-1");
+    let open: Vec<String> = w.monitor.open_alerts().iter().map(|a| a.condition.clone()).collect();
+    assert_eq!(open, ["P17 quarantined_device"], "{:?}", w.told());
+    assert_eq!(w.monitor.open_alerts()[0].evidence.len(), 1, "only the sender's own evidence is left");
+    w.name(&[("A03", "P-1")], 20);
+    assert_eq!(w.told().iter().filter(|t| t.starts_with("raised") && t.contains("P17")).count(), 1, "{:?}", w.told());
+}
+
+#[test]
 fn a_closed_list_tells_of_every_other_sender_and_its_adt_moves_nobody() {
     let rule = |app: &str| SenderRule { application: Some(app.into()), ..SenderRule::default() };
     let tls = SenderRule { encrypted: true, ..rule("ADT") };
