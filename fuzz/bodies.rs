@@ -364,7 +364,8 @@ pub fn advisories(data: &[u8]) {
     let words = ["CMS8000", "Contec Medical Systems", "MON^02AA00FFFE001234^EUI-64", "\u{202e}x\0", &text];
     for word in words {
         let word = normalised(&vitalguard::advisory::clean(word));
-        let inputs = [Input { field: Field::Device, text: &word, own: true }, Input { field: Field::Msh3, text: &word, own: false }];
+        let inputs =
+            [Input { field: Field::Device, text: &word, own: true }, Input { field: Field::Msh3, text: &word, own: false }];
         for found in read.matches(&inputs) {
             assert!(!found.words.is_empty() && read.of(&found).is_some());
             let _ = read.version_state(&found, &["1.0".to_owned(), word.clone()]);

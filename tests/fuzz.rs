@@ -187,25 +187,27 @@ fn captures() -> impl Strategy<Value = Shown> {
         }
         files.push(ng.bytes);
     }
-    let edited = (any::<u8>(), prop::sample::select(files), prop::collection::vec(edit(), 0..6)).prop_map(|(step, file, edits)| {
-        let mut bytes = file;
-        for edit in edits {
-            apply(&mut bytes, edit);
-        }
-        [&[step][..], &bytes].concat()
-    });
+    let edited =
+        (any::<u8>(), prop::sample::select(files), prop::collection::vec(edit(), 0..6)).prop_map(|(step, file, edits)| {
+            let mut bytes = file;
+            for edit in edits {
+                apply(&mut bytes, edit);
+            }
+            [&[step][..], &bytes].concat()
+        });
     // Packets of its own: the second half of the body.
-    let packets = (any::<u8>(), prop::collection::vec((prop::sample::select(talk.packets), edit()), 0..20)).prop_map(|(step, list)| {
-        let mut bytes = vec![step & 0xF8];
-        for (packet, edit) in list {
-            let mut packet = packet.bytes;
-            apply(&mut packet, edit);
-            packet.truncate(255);
-            bytes.extend([packet.len() as u8, 3]);
-            bytes.extend(packet);
-        }
-        bytes
-    });
+    let packets =
+        (any::<u8>(), prop::collection::vec((prop::sample::select(talk.packets), edit()), 0..20)).prop_map(|(step, list)| {
+            let mut bytes = vec![step & 0xF8];
+            for (packet, edit) in list {
+                let mut packet = packet.bytes;
+                apply(&mut packet, edit);
+                packet.truncate(255);
+                bytes.extend([packet.len() as u8, 3]);
+                bytes.extend(packet);
+            }
+            bytes
+        });
     prop_oneof![3 => edited, 2 => packets, 1 => prop::collection::vec(any::<u8>(), 0..300)].prop_map(Shown)
 }
 
@@ -276,10 +278,44 @@ encrypted = true
 /// A text with slips of the pen.
 fn slips(good: &'static str) -> impl Strategy<Value = Shown> {
     let words: Vec<&'static str> = vec![
-        "\"", "'", "[", "]", "[[", "]]", "=", "\n", "{", "}", ",", "#", "0", "-1", "nan", "1e999", "(", ")", "*", "{1000}", "\\", "(?i)", ".*",
-        "2026-02-30", "é", "\u{202e}", "\u{0}", "true", "/33", "::", "id", "regex", "Europe/Nowhere", "cve", "x = 1\n",
+        "\"",
+        "'",
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "=",
+        "\n",
+        "{",
+        "}",
+        ",",
+        "#",
+        "0",
+        "-1",
+        "nan",
+        "1e999",
+        "(",
+        ")",
+        "*",
+        "{1000}",
+        "\\",
+        "(?i)",
+        ".*",
+        "2026-02-30",
+        "é",
+        "\u{202e}",
+        "\u{0}",
+        "true",
+        "/33",
+        "::",
+        "id",
+        "regex",
+        "Europe/Nowhere",
+        "cve",
+        "x = 1\n",
     ];
-    let put = (any::<prop::sample::Index>(), prop::sample::select(words)).prop_map(|(i, word)| Edit::Put(i, word.as_bytes().to_vec()));
+    let put =
+        (any::<prop::sample::Index>(), prop::sample::select(words)).prop_map(|(i, word)| Edit::Put(i, word.as_bytes().to_vec()));
     prop::collection::vec(prop_oneof![2 => put, 1 => edit()], 0..4).prop_map(move |edits| {
         let mut bytes = good.as_bytes().to_vec();
         for edit in edits {
