@@ -3,7 +3,10 @@
 //! The fuzz targets and `tests/fuzz.rs` run these same functions. Whoever finds bytes for which one of them fails keeps them in
 //! `tests/regression.rs`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use vitalguard::advisory::{Advisories, Field, Input, normalised};
+use vitalguard::capture::{self, Linktype, Reader, Tap};
 use vitalguard::command::Via;
 use vitalguard::document::parse_command;
 use vitalguard::hl7::ack::{AckMode, Outcome, answer};
@@ -221,4 +224,196 @@ pub fn recording(data: &[u8]) {
         found += 1;
         assert!(found <= data.len(), "more messages than bytes");
     }
+}
+
+const CAPTURE: capture::Options = capture::Options { frame_bytes_max: FRAME_BYTES_MAX, data: true };
+
+/// Everything that a capture shows, and where reading stopped, as text.
+fn shown(chunks: &[&[u8]]) -> String {
+    let mut reader = Reader::new(CAPTURE);
+    let mut all = String::new();
+    let mut drain = |reader: &mut Reader| {
+        while let Some(event) = reader.poll() {
+            if let capture::Event::Frame { payload, .. } = &event {
+                assert!(payload.len() <= FRAME_BYTES_MAX);
+            }
+            all.push_str(&format!("{event:?}\n"));
+        }
+    };
+    for chunk in chunks {
+        reader.push(chunk);
+        drain(&mut reader);
+        let (flows, held) = reader.tap().held();
+        assert!(flows <= capture::FLOWS_MAX && held <= capture::HELD_BYTES_MAX + (1 << 20), "{flows} flows, {held} bytes");
+    }
+    reader.finish();
+    drain(&mut reader);
+    assert_eq!(reader.tap().held().0, 0, "a connection is left over");
+    format!("{all}{:?} {:?} {:?} {}", reader.counts(), reader.fault(), reader.records_unreadable(), reader.kind())
+}
+
+/// **Captures.** The first byte says how the rest is cut; what is read does not depend on it. The same bytes taken for packets
+/// instead (a length, a link layer, a step of time) are pushed one by one, and then as a file: the two say the same.
+pub fn capture(data: &[u8]) {
+    let Some((step, bytes)) = data.split_first() else { return };
+    let cut: Vec<&[u8]> = bytes.chunks(usize::from(*step).max(1)).collect();
+    assert_eq!(shown(&cut), shown(&[bytes]), "the same bytes in other pieces");
+
+    const LINKS: [u16; 8] = [1, 101, 113, 276, 0, 12, 108, 147];
+    let link = LINKS[usize::from(step % 8)];
+    let mut tap = Tap::new(CAPTURE);
+    let mut pushed = String::new();
+    let mut file = [&b"\xD4\xC3\xB2\xA1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0"[..], &u32::from(link).to_le_bytes()].concat();
+    let (mut rest, mut seconds) = (bytes, 1_767_268_800u32);
+    while let [len, later, after @ ..] = rest {
+        let (packet, behind) = after.split_at(usize::from(*len).min(after.len()));
+        rest = behind;
+        seconds += u32::from(*later) / 8;
+        tap.packet(Linktype(i32::from(link)), packet, Timestamp::from_ms(i64::from(seconds) * 1000));
+        pushed.extend(std::iter::from_fn(|| tap.poll()).map(|event| format!("{event:?}\n")));
+        for word in [seconds, 0, packet.len() as u32, packet.len() as u32] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(packet);
+    }
+    tap.finish();
+    pushed.extend(std::iter::from_fn(|| tap.poll()).map(|event| format!("{event:?}\n")));
+    let read = shown(&[&file]);
+    assert!(read.starts_with(&format!("{pushed}{:?}", tap.counts())), "{pushed}{:?}\n---\n{read}", tap.counts());
+}
+
+/// What one side of a conversation says: messages of different lengths, each with its own id.
+fn speech(who: u8, messages: &mut BTreeSet<Vec<u8>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for n in 0..24u32 {
+        let note = "a b c d e f g h ".repeat(n as usize % 7);
+        let message = format!("MSH|^~\\&|S{who}||||||ORU^R01|{who}-{n}|P|2.6\rNTE|1||{note}{n}\r").into_bytes();
+        bytes.push(0x0B);
+        bytes.extend(&message);
+        bytes.extend([0x1C, b'\r']);
+        messages.insert(message);
+    }
+    bytes
+}
+
+/// **Segments.** Conversations cut into any segments, lost, repeated, out of order, cut short: no message is put together of what
+/// does not belong together, none is told twice, and no copy differs.
+pub fn segments(data: &[u8]) {
+    const FIN: u8 = 1;
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+    let Some((isn, ops)) = data.split_first_chunk::<4>() else { return };
+    let isn = u32::from_le_bytes(*isn);
+    let mut messages = BTreeSet::new();
+    let said: Vec<Vec<u8>> = (0..4).map(|who| speech(who, &mut messages)).collect();
+    let mut tap = Tap::new(CAPTURE);
+    let (mut at, mut ended, mut begun) = (Timestamp::from_ms(1_767_268_800_000), false, [false; 4]);
+    let mut heard = BTreeSet::new();
+    let mut check = |tap: &mut Tap, ended: bool| {
+        while let Some(event) = tap.poll() {
+            if let capture::Event::Frame { payload, .. } = event {
+                assert!(messages.contains(&payload), "never said: {}", payload.escape_ascii());
+                assert!(heard.insert(payload) || ended, "told twice");
+            }
+        }
+    };
+    for op in ops.chunks_exact(6).take(2048) {
+        let [what, place_low, place_high, len, later, kept] = *op else { return };
+        let who = usize::from(what % 4);
+        let bytes = &said[who];
+        let place = usize::from(u16::from_le_bytes([place_low, place_high])) % (bytes.len() + 1);
+        let piece = &bytes[place..(place + usize::from(len) * 4).min(bytes.len())];
+        let sequence = isn.wrapping_add(1 + place as u32);
+        let (sequence, flags, piece) = match what >> 4 {
+            // Only what comes first may be the beginning.
+            0 | 1 if !begun[who] => (isn, SYN, &piece[..0]),
+            2 if place + piece.len() == bytes.len() => (sequence, ACK | FIN, piece),
+            3 => (sequence, RST, &piece[..0]),
+            _ => (sequence, ACK, piece),
+        };
+        begun[who] = true;
+        ended |= flags & (FIN | RST) != 0;
+        at = at.plus_ms(i64::from(later) * 40);
+        let packet = segment_packet(who as u8, sequence, isn.wrapping_add(1 + u32::from(kept) * 16), flags, piece);
+        // Every second kind is cut short in capturing.
+        let cut = if what & 8 != 0 { usize::from(kept).min(piece.len()) } else { 0 };
+        tap.packet(Linktype(101), &packet[..packet.len() - cut], at);
+        check(&mut tap, ended);
+    }
+    tap.finish();
+    check(&mut tap, ended);
+    assert_eq!((tap.counts().conflicts, tap.counts().unreadable), (0, 0), "a copy differs");
+}
+
+/// IPv4 and TCP around a piece; `who`: connection (bit 1) and side (bit 0).
+fn segment_packet(who: u8, sequence: u32, acknowledged: u32, flags: u8, data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x45, 0];
+    out.extend((data.len() as u16 + 40).to_be_bytes());
+    out.extend([0, 7, 0, 0, 64, 6, 0, 0]);
+    let ends = [[192, 0, 2, 7], [192, 0, 2, 1]];
+    let ports = [40_000 + u16::from(who / 2), 2575];
+    let (from, to) = (usize::from(who % 2), usize::from(1 - who % 2));
+    out.extend(ends[from]);
+    out.extend(ends[to]);
+    out.extend(ports[from].to_be_bytes());
+    out.extend(ports[to].to_be_bytes());
+    out.extend(sequence.to_be_bytes());
+    out.extend(if flags & 16 != 0 { acknowledged } else { 0 }.to_be_bytes());
+    out.extend([0x50, flags, 0xFF, 0xFF, 0, 0, 0, 0]);
+    out.extend(data);
+    out
+}
+
+/// **Advisory data of a site.** Refused with the file's name and a reason, or understood: then patterns are bounded, the same
+/// text is the same data, and anything may be held against it.
+pub fn advisories(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let read = match Advisories::read(&text, "site.toml") {
+        Ok(read) => read,
+        Err(error) => {
+            let said = error.to_string();
+            assert!(said.starts_with("site.toml: ") && said.len() > 12, "{said}");
+            return;
+        }
+    };
+    assert_eq!(read.hash(), Advisories::read(&text, "site.toml").expect("it was read just now").hash());
+    let words = ["CMS8000", "Contec Medical Systems", "MON^02AA00FFFE001234^EUI-64", "\u{202e}x\0", &text];
+    for word in words {
+        let word = normalised(&vitalguard::advisory::clean(word));
+        let inputs =
+            [Input { field: Field::Device, text: &word, own: true }, Input { field: Field::Msh3, text: &word, own: false }];
+        for found in read.matches(&inputs) {
+            assert!(!found.words.is_empty() && read.of(&found).is_some());
+            let _ = read.version_state(&found, &["1.0".to_owned(), word.clone()]);
+        }
+    }
+    let _ = (read.age_days(start()), read.old_at(read.warn_after_days()), read.none_known());
+}
+
+/// **Configuration.** Refused line by line, every line with its place, or sound: then it can be judged with, and every sender can
+/// be held against its rules.
+pub fn config(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let loaded = match vitalguard::cli::load::read(&text, "v.toml") {
+        Ok(loaded) => loaded,
+        Err(refused) => {
+            assert!(!refused.0.is_empty() && refused.0.iter().all(|line| !line.is_empty()));
+            return;
+        }
+    };
+    let settings = Settings::new(&loaded.config, &[7; 32]);
+    for peer in ["192.0.2.1", "::ffff:10.0.0.1", "", "no address"] {
+        let source = Source { peer: peer.into(), ..source(1) };
+        for application in ["", "MON", "MON^02AA00FFFE001234^EUI-64", &text] {
+            if let Some(at) = settings.senders.position(&source, application, "ICU") {
+                assert!(settings.senders.rule(&source, application, "ICU") == settings.senders.sender.get(at));
+            }
+        }
+    }
+    let mut monitor = Monitor::new(settings);
+    let message = b"MSH|^~\\&|MON|ICU|||20260302090000||ORU^R01|1|P|2.6\rPV1||I|ICU^^B1\rOBX|1|NM|8867-4^HR^LN||70|/min|||||F\r";
+    monitor.handle_frame(&source(1), 1, message, start());
+    monitor.handle_timeout(start().plus_s(600.0));
+    let _ = said(&mut monitor);
 }

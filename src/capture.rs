@@ -16,7 +16,7 @@
 use crate::mllp::{FRAME_BYTES_MAX, FrameFaults};
 use crate::time::Timestamp;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 mod answers;
 mod defrag;
@@ -238,6 +238,11 @@ impl Tap {
         }
     }
 
+    /// Hosts that the site has declared quarantined: whatever they send is a sighting.
+    pub fn watch(&mut self, hosts: impl IntoIterator<Item = IpAddr>) {
+        self.watch.quarantined = hosts.into_iter().map(|host| host.to_canonical()).collect();
+    }
+
     /// One packet as it was captured.
     pub fn packet(&mut self, link: Linktype, data: &[u8], at: Timestamp) {
         self.now = at;
@@ -301,7 +306,7 @@ impl Tap {
     fn telemetry_of(&mut self, found: &flows::FramesSeen, at: Timestamp) {
         let (host, other) = (found.from.ip(), found.to.ip());
         let address = match other {
-            std::net::IpAddr::V4(v4) if indicators::in_block(other) => Some(v4),
+            IpAddr::V4(v4) if indicators::in_block(other) => Some(v4),
             _ => None,
         };
         let port = found.to.port();
@@ -355,6 +360,11 @@ pub struct Reader {
 impl Reader {
     pub fn new(options: Options) -> Reader {
         Reader { file: file::File::new(), tap: Tap::new(options) }
+    }
+
+    /// As [`Tap::watch`].
+    pub fn watch(&mut self, hosts: impl IntoIterator<Item = IpAddr>) {
+        self.tap.watch(hosts);
     }
 
     /// Takes bytes as they come.

@@ -106,9 +106,44 @@ fn a_device_declared_quarantined_that_shows_an_indicator_is_a_high_identity_aler
         vitalguard(&["replay", path.to_str().unwrap(), "--alerts", "-", "--quiet", "--config", config.to_str().unwrap()]);
     assert!(output.status.success(), "{}", said(&output));
     let alerts = String::from_utf8(output.stdout).unwrap();
-    let first = raised(&alerts).remove(0);
-    assert_eq!((first.0.as_str(), first.1.as_str(), first.2.as_str()), ("N02 indicator_address", "identity", "high"));
+    let high: Vec<String> = raised(&alerts).into_iter().filter(|(_, a, p)| a == "identity" && p == "high").map(|r| r.0).collect();
+    assert_eq!(high, ["P17 quarantined_device", "N02 indicator_address", "N03 indicator_frame", "N04 identity_in_clear"]);
     assert!(alerts.contains("declared off the network"), "{alerts}");
+}
+
+/// It need not show an indicator of the advisory: it is not to be heard at all.
+#[test]
+fn whatever_a_quarantined_host_sends_in_a_capture_is_a_high_identity_alert() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = written(folder.path(), "vitalguard.toml", b"[[devices.device]]\nid = \"192.0.2.7\"\nstate = \"quarantined\"\n");
+    let judged = |name: &str, packets: &[Packet]| {
+        let path = written(folder.path(), name, &pcap(1, packets));
+        let output =
+            vitalguard(&["replay", path.to_str().unwrap(), "--alerts", "-", "--quiet", "--config", config.to_str().unwrap()]);
+        let (alerts, summary) = (String::from_utf8(output.stdout.clone()).unwrap(), said(&output));
+        assert!(output.status.success() && !alerts.contains("192.0.2.7") && !summary.contains("192.0.2.7"), "{summary}{alerts}");
+        (alerts, summary)
+    };
+    // A question for a name, which is no TCP and no feed.
+    let ask = |from: [u8; 4], to: [u8; 4]| {
+        let ip = build::ip(from.into(), to.into(), 17, &build::udp([40000, 53], b"who"));
+        Packet::new(AT_US, Under::Ethernet.wrap(&ip))
+    };
+    let high = ("P17 quarantined_device".to_owned(), "identity".to_owned(), "high".to_owned());
+    let (alerts, summary) = judged("udp.pcap", &[ask([192, 0, 2, 7], [192, 0, 2, 1])]);
+    assert_eq!(raised(&alerts), [high.clone()], "{summary}");
+    assert!(
+        summary.contains("is declared quarantined and is heard: 1 packets") && summary.contains("no indicator of"),
+        "{summary}"
+    );
+    let (alerts, _) = judged("asked.pcap", &[ask([192, 0, 2, 1], [192, 0, 2, 7])]);
+    assert!(alerts.is_empty(), "a packet to it is none of it: {alerts}");
+    // Its messages: of the host and of the bed that they name.
+    let mut talk = Talk::new("192.0.2.7:40000", "192.0.2.1:6661", AT_US);
+    talk.open().exchange("1", 70).close();
+    let (alerts, summary) = judged("feed.pcap", &talk.packets);
+    assert_eq!(raised(&alerts), [high.clone(), high], "{summary}");
+    assert!(alerts.contains("\"A1\"") && alerts.contains("\"_unassigned-p-"), "{alerts}");
 }
 
 #[test]

@@ -302,3 +302,24 @@ fn a_batch_of_the_smallest_messages_is_stored_and_answered_in_steps() {
     println!("{grown} KiB more for a frame of 6 MiB");
     assert!(grown < 60 << 10, "{grown} KiB more for a frame of 6 MiB");
 }
+
+/// An IPv6 packet that was cut within its extension headers once had the packet reader look behind its end: the first header says
+/// that another one follows, and that one is not in the capture.
+#[test]
+fn an_ipv6_packet_cut_within_its_extension_headers_is_read_to_its_end() {
+    use vitalguard::capture::{Linktype, Options, Tap};
+    let mut packet = vec![0x60, 0, 0, 0, 0, 100, 0, 64];
+    packet.extend([0x20; 32]);
+    // Hop-by-hop; each of the others is announced and not there.
+    for announced in [0, 43, 44, 51, 60] {
+        for (kind, header) in [(0u8, [announced, 0, 1, 4, 0, 0, 0, 0]), (60, [announced, 0, 1, 4, 0, 0, 0, 0])] {
+            packet[6] = kind;
+            let whole = [&packet[..], &header[..]].concat();
+            for cut in 0..=whole.len() {
+                let mut tap = Tap::new(Options::default());
+                tap.packet(Linktype(101), &whole[..cut], vitalguard::time::Timestamp::from_ms(0));
+                assert_eq!((tap.counts().packets, tap.counts().tcp), (1, 0));
+            }
+        }
+    }
+}

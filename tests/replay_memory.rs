@@ -14,7 +14,7 @@ fn a_log_of_any_size_is_read_in_little_memory() {
     let (status, size) = (peak_kib(), std::fs::metadata(&file).unwrap().len());
     use vitalguard::shell::replay::{input, merge::Merged};
     let inputs = input::gather(&[file]).unwrap();
-    let mut merged = Merged::new(&inputs, jiff::tz::TimeZone::UTC, 1 << 20, Default::default());
+    let mut merged = Merged::new(&inputs, jiff::tz::TimeZone::UTC, 1 << 20, Default::default(), Vec::new());
     let mut count = 0;
     while merged.next_due().is_some() {
         count += 1;

@@ -91,6 +91,12 @@ impl Advisories {
         if list.len() > ENTRIES_MAX {
             return Err(fault(format!("{} advisories, at most {ENTRIES_MAX} are meant", list.len())));
         }
+        // The bound of all together first: one by one they would be built before anybody adds them up.
+        let texts = list.iter().flat_map(|entry| &entry.patterns).map(|pattern| pattern.regex.as_str());
+        let set: RegexSet = RegexSetBuilder::new(texts)
+            .size_limit(PATTERNS_BYTES_MAX)
+            .build()
+            .map_err(|error| fault(format!("the patterns together: {error}")))?;
         let mut patterns = Vec::new();
         for (at, entry) in list.iter().enumerate() {
             for pattern in &entry.patterns {
@@ -104,10 +110,6 @@ impl Advisories {
                 });
             }
         }
-        let set: RegexSet = RegexSetBuilder::new(patterns.iter().map(|p| p.regex.as_str()))
-            .size_limit(PATTERNS_BYTES_MAX)
-            .build()
-            .map_err(|error| fault(format!("the patterns together: {error}")))?;
         let text = serde_json::to_string(&list).map_err(|error| fault(error.to_string()))?;
         let mut hash = Sha256::new();
         hash.update(format!("{data_date}\0{warn_after_days}\0{coverage}\0{text}"));

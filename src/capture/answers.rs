@@ -33,6 +33,8 @@ pub(super) struct Answers {
     open: VecDeque<(usize, Box<[u8]>, Timestamp)>,
     /// Answers to what was not seen yet.
     early: VecDeque<(usize, Box<[u8]>)>,
+    /// Memory of both, bytes.
+    held: usize,
     /// Requests and answers that were given up.
     unanswered: u64,
     unasked: u64,
@@ -45,7 +47,17 @@ pub(super) enum Word {
     Answer(Answer),
 }
 
+/// Memory of one that waits, bytes: its place and its id.
+fn weight(id: &[u8]) -> usize {
+    size_of::<(usize, Box<[u8]>, Timestamp)>() + id.len()
+}
+
 impl Answers {
+    /// Memory that it holds, bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.held
+    }
+
     pub fn take(&mut self, from: usize, payload: &[u8], at: Timestamp) -> Word {
         let bytes = front(payload);
         let header = Header::read(bytes);
@@ -56,9 +68,16 @@ impl Answers {
             let asked = id(header.field(if bytes.starts_with(b"MSH") { 10 } else { 11 }));
             if let Some(place) = self.early.iter().position(|(side, known)| *side != from && *known == asked) {
                 self.early.remove(place);
+                self.held -= weight(&asked);
                 return Word::Request;
             }
-            self.unanswered += u64::from(self.open.len() >= OPEN_MAX && self.open.pop_front().is_some());
+            if self.open.len() >= OPEN_MAX
+                && let Some((_, given_up, _)) = self.open.pop_front()
+            {
+                self.held -= weight(&given_up);
+                self.unanswered += 1;
+            }
+            self.held += weight(&asked);
             self.open.push_back((from, asked, at));
             return Word::Request;
         }
@@ -69,9 +88,18 @@ impl Answers {
         let answered = id(fields.next().unwrap_or_default());
         let place = self.open.iter().position(|(asked, known, _)| *asked != from && *known == answered);
         let asked = place.and_then(|place| self.open.remove(place));
-        if asked.is_none() {
-            self.unasked += u64::from(self.early.len() >= OPEN_MAX && self.early.pop_front().is_some());
-            self.early.push_back((from, answered));
+        match &asked {
+            Some((_, id, _)) => self.held -= weight(id),
+            None => {
+                if self.early.len() >= OPEN_MAX
+                    && let Some((_, given_up)) = self.early.pop_front()
+                {
+                    self.held -= weight(&given_up);
+                    self.unasked += 1;
+                }
+                self.held += weight(&answered);
+                self.early.push_back((from, answered));
+            }
         }
         Word::Answer(Answer { code, waited_ms: asked.map(|(_, _, asked_at)| at.since_ms(asked_at)) })
     }

@@ -433,7 +433,8 @@ impl Flows {
         let flow = &mut self.slots[place as usize];
         let held = size_of::<Flow>()
             + flow.streams.iter().map(Stream::held_bytes).sum::<usize>()
-            + flow.feeds.iter().map(Feed::held_bytes).sum::<usize>();
+            + flow.feeds.iter().map(Feed::held_bytes).sum::<usize>()
+            + flow.answers.held_bytes();
         self.held = self.held - flow.held + held;
         flow.held = held;
     }

@@ -9,7 +9,7 @@
 
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The advisory that names them.
@@ -35,10 +35,13 @@ pub enum Indicator {
     Identity,
     /// The file server at the block's address: NI-5.
     Nfs,
+    /// A packet of a host that the site has declared quarantined ([`super::Tap::watch`]): NI-11.
+    Quarantined,
 }
 
 impl Indicator {
-    pub const ALL: [Indicator; 4] = [Indicator::Address, Indicator::Frame, Indicator::Identity, Indicator::Nfs];
+    /// Those of the advisory.
+    pub const OF_ADVISORY: [Indicator; 4] = [Indicator::Address, Indicator::Frame, Indicator::Identity, Indicator::Nfs];
 
     /// The check that tells it.
     pub const fn check(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Indicator {
             Indicator::Frame => "N03",
             Indicator::Identity => "N04",
             Indicator::Nfs => "N05",
+            Indicator::Quarantined => "P17",
         }
     }
     pub const fn as_str(self) -> &'static str {
@@ -55,6 +59,7 @@ impl Indicator {
             Indicator::Frame => "indicator_frame",
             Indicator::Identity => "identity_in_clear",
             Indicator::Nfs => "indicator_nfs",
+            Indicator::Quarantined => "quarantined_device",
         }
     }
 }
@@ -104,6 +109,8 @@ struct Hit {
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     hits: BTreeMap<(Indicator, IpAddr), Hit>,
+    /// Hosts that should not be heard.
+    pub quarantined: BTreeSet<IpAddr>,
     pub weak: Weak,
     /// Sightings of hosts beyond the bound.
     pub refused: u64,
@@ -118,12 +125,19 @@ impl Watch {
         ports: Option<[u16; 2]>,
         tcp: bool,
         at: Timestamp,
-    ) -> [Option<Sighting>; 2] {
+    ) -> [Option<Sighting>; 3] {
+        // What it sends: a packet to it does not say that it is there.
+        let heard = if self.quarantined.contains(&from.to_canonical()) {
+            let address = if let (true, IpAddr::V4(v4)) = (in_block(to), to.to_canonical()) { Some(v4) } else { None };
+            self.note(Indicator::Quarantined, from, address, ports.map_or(0, |ports| ports[1]), 1, at)
+        } else {
+            None
+        };
         let nfs = |port: u16| matches!(port, 111 | 2049);
         let (out, back) = (in_block(to), in_block(from));
         if !out && !back {
             self.weak.nfs_ports += u64::from(ports.is_some_and(|ports| ports.into_iter().any(nfs)));
-            return [None, None];
+            return [heard, None, None];
         }
         let (host, other) = if out { (from, to) } else { (to, from) };
         let port = ports.map_or(0, |[source, destination]| if out { destination } else { source });
@@ -135,7 +149,7 @@ impl Watch {
         self.weak.export_port += u64::from(tcp && address == Some(HL7) && port == 511);
         let named = self.note(Indicator::Address, host, address, port, 1, at);
         let mounted = nfs(port).then(|| self.note(Indicator::Nfs, host, address, port, 1, at)).flatten();
-        [named, mounted]
+        [heard, named, mounted]
     }
 
     /// Something was seen; what is to be told now.
@@ -336,7 +350,7 @@ mod tests {
         let mut watch = Watch::default();
         let (host, other) = ("192.0.2.7".parse().unwrap(), "202.114.4.119".parse().unwrap());
         let told = |watch: &mut Watch, ms| {
-            watch.packet(host, other, Some([40000, 515]), true, Timestamp::from_ms(ms))[0].as_ref().map(|s| s.count)
+            watch.packet(host, other, Some([40000, 515]), true, Timestamp::from_ms(ms))[1].as_ref().map(|s| s.count)
         };
         assert_eq!(told(&mut watch, 0), Some(1));
         assert_eq!(told(&mut watch, 1000), None);
@@ -352,10 +366,10 @@ mod tests {
         let mut watch = Watch::default();
         let (a, b, hl7) = ("192.0.2.7".parse().unwrap(), "192.0.2.8".parse().unwrap(), "202.114.4.120".parse().unwrap());
         let at = Timestamp::from_ms(0);
-        assert_eq!(watch.packet(a, b, Some([900, 2049]), true, at), [None, None]);
+        assert_eq!(watch.packet(a, b, Some([900, 2049]), true, at), [None, None, None]);
         let told = watch.packet(a, hl7, Some([900, 511]), true, at);
-        assert_eq!((told[0].as_ref().unwrap().indicator, &told[1]), (Indicator::Address, &None));
-        assert_eq!(watch.packet(a, hl7, Some([900, 2049]), true, at)[1].as_ref().unwrap().indicator, Indicator::Nfs);
+        assert_eq!((told[1].as_ref().unwrap().indicator, &told[2]), (Indicator::Address, &None));
+        assert_eq!(watch.packet(a, hl7, Some([900, 2049]), true, at)[2].as_ref().unwrap().indicator, Indicator::Nfs);
         assert_eq!(watch.weak, Weak { nfs_ports: 1, management_ports: 0, export_port: 1 });
     }
 
@@ -367,5 +381,17 @@ mod tests {
             watch.packet(IpAddr::V4(Ipv4Addr::from(n)), other, None, false, Timestamp::from_ms(0));
         }
         assert_eq!((watch.hits.len(), watch.refused), (HOSTS_MAX, 5000 - HOSTS_MAX as u64));
+    }
+
+    #[test]
+    fn a_quarantined_host_is_seen_by_what_it_sends() {
+        let host: IpAddr = "192.0.2.7".parse().unwrap();
+        let other = "192.0.2.8".parse().unwrap();
+        let mut watch = Watch { quarantined: [host].into(), ..Watch::default() };
+        let at = Timestamp::from_ms(0);
+        assert_eq!(watch.packet(other, host, Some([1, 2]), true, at), [None, None, None], "somebody asks for it");
+        let told = watch.packet("::ffff:192.0.2.7".parse().unwrap(), other, Some([1, 2]), true, at);
+        let told = told[0].as_ref().unwrap();
+        assert_eq!((told.indicator.check(), told.port, told.address), ("P17", 2, None));
     }
 }

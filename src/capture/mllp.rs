@@ -36,7 +36,7 @@ impl Feed {
     pub fn held_bytes(&self) -> usize {
         match &self.state {
             State::Looking => self.tail.capacity(),
-            State::Framing(decoder) => decoder.pending(),
+            State::Framing(decoder) => decoder.held_bytes(),
         }
     }
 

@@ -113,12 +113,8 @@ fn seen<'a>(sliced: &LaxSlicedPacket<'a>) -> Result<Seen<'a>, Blind> {
         }
         LaxNetSlice::Ipv6(v6) => {
             let header = v6.header();
-            let fragment = v6.extensions().clone().into_iter().find_map(|extension| match extension {
-                etherparse::Ipv6ExtensionSlice::Fragment(f) if f.is_fragmenting_payload() => {
-                    Some((f.identification(), f.fragment_offset(), f.more_fragments()))
-                }
-                _ => None,
-            });
+            let extensions = v6.extensions();
+            let fragment = extensions.first_header().and_then(|first| fragment_of(first, extensions.slice()));
             let start = header.slice().as_ptr() as usize;
             let declared = header.slice().len() + usize::from(header.payload_length());
             (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()), fragment, start, declared)
@@ -139,6 +135,33 @@ fn seen<'a>(sliced: &LaxSlicedPacket<'a>) -> Result<Seen<'a>, Blind> {
         _ => Body::Other,
     };
     Ok(Seen { from, to, body })
+}
+
+/// The fragment header among the extension headers of an IPv6 packet: identification, offset, whether more follow.
+///
+/// The crate's own iterator trusts the number of a header that was cut away and reads behind the packet: it is not used.
+fn fragment_of(first: IpNumber, extensions: &[u8]) -> Option<(u32, etherparse::IpFragOffset, bool)> {
+    let (mut kind, mut rest) = (first, extensions);
+    loop {
+        let len = match kind {
+            IpNumber::IPV6_FRAGMENTATION_HEADER => {
+                let header = etherparse::Ipv6FragmentHeaderSlice::from_slice(rest).ok()?;
+                if header.is_fragmenting_payload() {
+                    return Some((header.identification(), header.fragment_offset(), header.more_fragments()));
+                }
+                8
+            }
+            // RFC 8200 4.3: the length is in units of eight bytes, without the first.
+            IpNumber::IPV6_HEADER_HOP_BY_HOP | IpNumber::IPV6_ROUTE_HEADER | IpNumber::IPV6_DESTINATION_OPTIONS => {
+                (usize::from(*rest.get(1)?) + 1) * 8
+            }
+            // RFC 4302 2.2: in units of four, without the first two.
+            IpNumber::AUTHENTICATION_HEADER => (usize::from(*rest.get(1)?) + 2) * 4,
+            _ => return None,
+        };
+        kind = IpNumber(*rest.first()?);
+        rest = rest.get(len..)?;
+    }
 }
 
 fn segment<'a>(tcp: &TcpSlice<'a>, missing: usize) -> Segment<'a> {

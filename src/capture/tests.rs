@@ -504,3 +504,26 @@ fn a_syn_behind_its_data_is_the_same_connection() {
     talk.packets.insert(8, again);
     assert_eq!(read(&pcap(1, &talk.packets)).1.counts().flows, 1);
 }
+
+#[test]
+fn ids_that_wait_for_an_answer_and_room_for_frames_count_as_memory() {
+    let mut talk = talk();
+    talk.packets.clear();
+    let mut tap = Tap::new(Options::default());
+    talk.open();
+    let mut packets = std::mem::take(&mut talk.packets);
+    for n in 0..200 {
+        let id = format!("{n:0>200}");
+        let at_us = talk.at_us;
+        talk.say(0, &framed(&message(&id, "A1", 70, at_us)));
+    }
+    packets.append(&mut talk.packets);
+    for packet in &packets {
+        tap.packet(Linktype(1), &packet.bytes, Timestamp::from_ms(0));
+        while tap.poll().is_some() {}
+    }
+    assert!(tap.held().1 > 200 * 200, "{} bytes told for 200 ids of 200", tap.held().1);
+    tap.finish();
+    assert_eq!(tap.counts().unanswered, 200);
+    assert_eq!(tap.held(), (0, 0));
+}

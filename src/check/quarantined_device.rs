@@ -10,7 +10,8 @@ declare_check! {
     /// It was taken off the network for a reason, and it is on it again: by mistake, or without anybody's knowledge.
     /// ## How it decides
     /// `[[devices.device]]` with `state = "quarantined"`, and the message names the device by its id or is of its sender: each
-    /// such message, of any kind, test messages and ADT too. Over when the device was silent for a minute.
+    /// such message, of any kind, test messages and ADT too. Over when the device was silent for a minute. An entry may be an
+    /// address: then each message from there, and in a capture each packet of whatever kind; that one ends by acknowledgement.
     /// ## Known false alerts
     /// A forgotten entry; an id that two devices share.
     /// ## References

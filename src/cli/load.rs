@@ -4,7 +4,7 @@
 //! refused, also in the environment, and the nearest known key is named.
 
 use super::Usage;
-use crate::config::Config;
+use crate::config::{Config, Problem};
 use figment::Figment;
 use figment::providers::Serialized;
 use figment::value::{Dict, Value};
@@ -126,6 +126,17 @@ pub fn load(overrides: &Overrides) -> Result<Loaded, Usage> {
     let loaded = merge(file.as_ref().map(|(p, t)| (p.as_str(), t.as_str())), variables, overrides)?;
     let mut problems = loaded.config.problems();
     problems.extend(file_problems(&loaded.config));
+    sound(loaded, problems)
+}
+
+/// A file's text alone: no environment, no flag, and no other file is opened. `path` is its name in complaints.
+pub fn read(text: &str, path: &str) -> Result<Loaded, Usage> {
+    let loaded = merge(Some((path, text)), std::iter::empty(), &Overrides::default())?;
+    let problems = loaded.config.problems();
+    sound(loaded, problems)
+}
+
+fn sound(loaded: Loaded, problems: Vec<Problem>) -> Result<Loaded, Usage> {
     if problems.is_empty() {
         return Ok(loaded);
     }

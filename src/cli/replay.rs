@@ -2,6 +2,8 @@
 
 use super::load::{Overrides, load};
 use super::{Global, Usage, start_logging};
+use crate::capture::Indicator;
+use crate::monitor::HostSeen;
 use crate::shell::key;
 use crate::shell::replay::input::{Progress, gather, run_id};
 use crate::shell::replay::mllp::{Answers, Sender};
@@ -270,10 +272,23 @@ fn tell(
     Ok(())
 }
 
+fn of_advisory(seen: &HostSeen) -> bool {
+    Indicator::OF_ADVISORY.iter().any(|indicator| indicator.check() == seen.check)
+}
+
 /// Hosts that match an indicator. Their addresses are hashed; that of the advisory is public.
 fn hosts(summary: &Summary, out: &mut impl std::io::Write) -> std::io::Result<()> {
     for seen in &summary.hosts {
         let name = crate::check::CheckId::from_id(&seen.check).map_or("", |check| check.meta().name);
+        if seen.check == Indicator::Quarantined.check() {
+            let (first, last) = (seen.first, seen.last);
+            writeln!(
+                out,
+                "  host {} is declared quarantined and is heard: {} packets, {first} to {last}",
+                seen.host, seen.count
+            )?;
+            continue;
+        }
         let address = seen.address.map(|address| format!(" {address}")).unwrap_or_default();
         writeln!(
             out,
@@ -288,7 +303,7 @@ fn hosts(summary: &Summary, out: &mut impl std::io::Write) -> std::io::Result<()
         )?;
     }
     let captures = summary.outcomes.iter().any(|outcome| outcome.seen.is_some());
-    if captures && summary.hosts.is_empty() {
+    if captures && !summary.hosts.iter().any(of_advisory) {
         writeln!(
             out,
             "  no indicator of {} seen; what was not captured was not looked at",

@@ -2,6 +2,7 @@
 
 use super::Found;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// `[devices]`.
@@ -45,6 +46,12 @@ impl Devices {
             let id = entry.id.trim();
             !id.is_empty() && (id.eq_ignore_ascii_case(dev_hash) || same_device(id, key.trim()))
         })
+    }
+
+    /// Addresses that are declared quarantined: whoever sends from one should not be heard.
+    pub fn quarantined_hosts(&self) -> impl Iterator<Item = IpAddr> {
+        let entries = self.device.iter().filter(|device| device.state == DeviceState::Quarantined);
+        entries.filter_map(|device| device.id.trim().parse::<IpAddr>().ok()).map(|host| host.to_canonical())
     }
 
     /// What cannot be.

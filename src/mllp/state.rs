@@ -116,6 +116,11 @@ impl Decoder {
         self.buffer.len() - self.taken
     }
 
+    /// Memory that it holds, bytes; room that is kept for the next frames counts.
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Decoder>() + self.buffer.capacity() + self.junk_head.capacity()
+    }
+
     /// Whether a frame was begun and is not complete: the message timeout runs.
     pub fn in_frame(&self) -> bool {
         matches!(self.state, State::Inside { .. } | State::Skipping)

@@ -140,7 +140,7 @@ impl Monitor {
         }
         let permit = self.gate.permit(source, &report.application, &report.facility);
         let keyed = &self.keyed;
-        let quarantined = self.gate.quarantined(&report.devices, &device_known, |key| keyed.short("dev", &[key]));
+        let quarantined = self.gate.quarantined(&source.peer, &report.devices, &device_known, |key| keyed.short("dev", &[key]));
         let doubted = permit != Permit::Fits || quarantined;
         if doubted && (!judged || test) {
             // Whoever may not speak changes nothing either.

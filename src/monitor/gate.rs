@@ -4,6 +4,8 @@ use crate::bed::Permit;
 use crate::config::{DeviceState, Devices, SenderBook, SenderRule, Senders};
 use crate::observation::{Device, Source};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Devices whose state is remembered at most; when full, all are looked up anew.
 const KNOWN_MAX: usize = 16_384;
@@ -18,6 +20,8 @@ pub(super) struct Gate {
     demands: Vec<bool>,
     /// Quarantined entries alone.
     devices: Devices,
+    /// Their addresses, as far as they are entered by one.
+    hosts: BTreeSet<IpAddr>,
     known: FxHashMap<String, bool>,
 }
 
@@ -32,6 +36,7 @@ impl Gate {
             list: SenderBook::new(senders.clone()),
             loose: SenderBook::new(loose),
             devices: Devices { device: quarantined, ..Devices::default() },
+            hosts: devices.quarantined_hosts().collect(),
             known: FxHashMap::default(),
         }
     }
@@ -49,11 +54,14 @@ impl Gate {
         }
     }
 
-    /// Whether one of these devices was declared quarantined. `published` makes the hash of a key; of a device that names none,
-    /// `own` is the sender's.
-    pub fn quarantined(&mut self, devices: &[Device], own: &str, published: impl Fn(&str) -> String) -> bool {
+    /// Whether one of these devices, or the host that has sent them, was declared quarantined. `published` makes the hash of a
+    /// key; of a device that names none, `own` is the sender's.
+    pub fn quarantined(&mut self, peer: &str, devices: &[Device], own: &str, published: impl Fn(&str) -> String) -> bool {
         if self.devices.device.is_empty() {
             return false;
+        }
+        if !self.hosts.is_empty() && peer.parse::<IpAddr>().is_ok_and(|peer| self.hosts.contains(&peer.to_canonical())) {
+            return true;
         }
         devices.iter().any(|device| {
             let name = if device.key.is_empty() { own } else { device.key.as_str() };
@@ -111,12 +119,12 @@ mod tests {
         let mut gate = Gate::new(&Senders::default(), &devices);
         let named = |key: &str| vec![Device::default(), Device { key: key.into(), ..Device::default() }];
         let hash = |key: &str| if key == "X" { "dev-aa".to_owned() } else { "dev-bb".to_owned() };
-        assert!(gate.quarantined(&named("00A037000001"), "dev-cc", hash));
-        assert!(gate.quarantined(&named("X"), "dev-cc", hash));
-        assert!(gate.quarantined(&[Device::default()], "dev-aa", hash), "a sender without a device id");
-        assert!(!gate.quarantined(&named("SN1"), "dev-cc", hash));
+        assert!(gate.quarantined("192.0.2.1", &named("00A037000001"), "dev-cc", hash));
+        assert!(gate.quarantined("192.0.2.1", &named("X"), "dev-cc", hash));
+        assert!(gate.quarantined("192.0.2.1", &[Device::default()], "dev-aa", hash), "a sender without a device id");
+        assert!(!gate.quarantined("192.0.2.1", &named("SN1"), "dev-cc", hash));
         for n in 0..40_000 {
-            gate.quarantined(&named(&n.to_string()), "dev-cc", hash);
+            gate.quarantined("192.0.2.1", &named(&n.to_string()), "dev-cc", hash);
         }
         assert!(gate.known.len() <= KNOWN_MAX);
     }

@@ -6,7 +6,7 @@
 //! with the newest host in its sentence.
 
 use super::*;
-use crate::capture::Sighting;
+use crate::capture::{Indicator, Sighting};
 use crate::config::DeviceState;
 
 /// Hosts with an alert of their own at most: each is a retained document of a broker.
@@ -15,7 +15,7 @@ const HOSTS_MAX: usize = 256;
 /// A host that matches an indicator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostSeen {
-    /// `N02` ….
+    /// `N02` …, or `P17`.
     pub check: String,
     /// `p-…`; `_more`: all hosts beyond the bound.
     pub host: String,
@@ -62,9 +62,11 @@ impl Monitor {
         seen.address = sighting.address.or(seen.address);
         seen.port = sighting.port;
         let (own, seen) = (seen.host == host, seen.clone());
-        let quarantined = self.house.settings.devices.device.iter().any(|device| {
-            device.state == DeviceState::Quarantined && (device.id.eq_ignore_ascii_case(&address) || device.id == host)
-        });
+        let itself = sighting.indicator == Indicator::Quarantined;
+        let quarantined = itself
+            || self.house.settings.devices.device.iter().any(|device| {
+                device.state == DeviceState::Quarantined && (device.id.eq_ignore_ascii_case(&address) || device.id == host)
+            });
         let number = own.then(|| self.unassigned(&host, at)).flatten();
         let number = number.unwrap_or_else(|| self.reserved(SITE, SITE, at));
         let mut args: crate::check::Args = [
@@ -83,7 +85,13 @@ impl Monitor {
             priority: quarantined.then_some(Priority::High),
             value: Some(seen.count as f64),
             window_s: seen.last.since_s(seen.first),
-            text: if quarantined { "quarantined" } else { "default" },
+            text: if itself {
+                "host"
+            } else if quarantined {
+                "quarantined"
+            } else {
+                "default"
+            },
             args,
             ..Verdict::new(check, ParamSet::EMPTY, seen.first)
         };

@@ -159,6 +159,8 @@ pub struct Summary {
 
 /// Drives one monitor over recorded input.
 pub struct Driver<'a, W> {
+    /// Hosts that should not be heard.
+    watched: Vec<std::net::IpAddr>,
     monitor: Monitor,
     envelope: Envelope,
     pace: Pace<W>,
@@ -191,6 +193,7 @@ impl<'a, W: Wall> Driver<'a, W> {
         });
         let settings = Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY)).with_advisories(advisories);
         Driver {
+            watched: config.devices.quarantined_hosts().collect(),
             monitor: Monitor::new(settings),
             envelope,
             pace,
@@ -233,7 +236,7 @@ impl<'a, W: Wall> Driver<'a, W> {
                 ..Source::default()
             })
             .collect();
-        let mut merged = Merged::new(inputs, zone, bytes_max, progress);
+        let mut merged = Merged::new(inputs, zone, bytes_max, progress, self.watched.clone());
         while let Some(due) = merged.next_due() {
             self.take(due)?;
         }

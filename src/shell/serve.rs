@@ -141,7 +141,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let mut bound = Vec::new();
     let mut packets = Vec::new();
     for mllp in config.mllp.iter().filter(|mllp| mllp.placement != Placement::Tee) {
-        if let Some(tap) = Packets::of(mllp)? {
+        if let Some(tap) = Packets::of(mllp, &config.devices)? {
             packets.push(tap);
             continue;
         }

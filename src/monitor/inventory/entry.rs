@@ -94,6 +94,12 @@ impl SiteWord {
     }
 }
 
+/// Whether a device's key may be the name of its product, as some senders have it: three letters in a row that no hexadecimal
+/// number has all of. A serial number or a hardware address is not looked at.
+fn may_name_a_product(key: &str) -> bool {
+    key.split(|c: char| !c.is_ascii_alphabetic()).any(|run| run.len() >= 3 && run.bytes().any(|b| !b.is_ascii_hexdigit()))
+}
+
 impl Entry {
     pub fn new(id: &str, key: &str, sender: bool, devices: &Devices, at: Timestamp) -> Entry {
         let mut end = key.len().min(KEY_BYTES_MAX);
@@ -241,7 +247,8 @@ impl Entry {
     }
 
     fn keep(&mut self, field: Field, text: &str, own: bool) {
-        if text.trim().is_empty() || (!self.key.is_empty() && text.trim().eq_ignore_ascii_case(&self.key)) {
+        let is_key = !self.key.is_empty() && text.trim().eq_ignore_ascii_case(&self.key);
+        if text.trim().is_empty() || (is_key && !may_name_a_product(&self.key)) {
             return;
         }
         let text = clean(text);
@@ -362,4 +369,17 @@ pub fn print(report: &Report, index: usize) -> u64 {
         hasher.write_u8(0);
     }
     hasher.finish().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_key_may_be_a_products_name_and_a_serial_number_is_none() {
+        for key in ["CMS8000", "sn-CMS8000-1", "IntelliVue"] {
+            assert!(super::may_name_a_product(key), "{key}");
+        }
+        for key in ["00A037FFFE123456", "SN1234567", "FACE0ADD", "", "12-34", "AB12CD"] {
+            assert!(!super::may_name_a_product(key), "{key}");
+        }
+    }
 }

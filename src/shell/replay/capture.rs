@@ -10,7 +10,7 @@ use crate::capture::{Counts, Event, Options, Reader, Side, Sighting};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufRead};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What a capture adds to a message, or has in place of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,10 @@ impl Capture {
     pub fn new(input: Box<dyn BufRead + Send>, frame_bytes_max: usize) -> Capture {
         let reader = Reader::new(Options { frame_bytes_max, data: false });
         Capture { input, reader, ends: BTreeMap::new(), queue: VecDeque::new(), offset: 0, ended: false }
+    }
+
+    pub fn watch(&mut self, hosts: &[IpAddr]) {
+        self.reader.watch(hosts.iter().copied());
     }
 
     pub fn next_piece(&mut self, faults: &mut Faults) -> io::Result<Option<Piece>> {

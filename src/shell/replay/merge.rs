@@ -42,6 +42,8 @@ pub struct Merged<'a> {
     zone: jiff::tz::TimeZone,
     bytes_max: usize,
     progress: Progress,
+    /// Hosts that should not be heard.
+    watched: Vec<std::net::IpAddr>,
     open: Vec<Option<Open>>,
     queue: BinaryHeap<Reverse<(Option<Timestamp>, usize)>>,
     /// Recordings that are read to their end, or could not be opened.
@@ -49,12 +51,19 @@ pub struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    pub fn new(inputs: &'a [Input], zone: jiff::tz::TimeZone, bytes_max: usize, progress: Progress) -> Merged<'a> {
+    pub fn new(
+        inputs: &'a [Input],
+        zone: jiff::tz::TimeZone,
+        bytes_max: usize,
+        progress: Progress,
+        watched: Vec<std::net::IpAddr>,
+    ) -> Merged<'a> {
         let mut merged = Merged {
             inputs,
             zone,
             bytes_max,
             progress,
+            watched,
             open: inputs.iter().map(|_| None).collect(),
             queue: BinaryHeap::new(),
             outcomes: vec![None; inputs.len()],
@@ -80,7 +89,8 @@ impl<'a> Merged<'a> {
     /// Opens a recording and reads its first message; what has none is done.
     fn start(&mut self, at: usize) {
         match Reader::open(&self.inputs[at], self.bytes_max, self.progress.clone()) {
-            Ok(reader) => {
+            Ok(mut reader) => {
+                reader.watch(&self.watched);
                 let mut open = Open { reader, clock: RecordedClock::new(self.zone.clone()), head: None };
                 open.advance();
                 if open.head.is_none() {

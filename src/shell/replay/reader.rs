@@ -78,6 +78,13 @@ struct Framed {
 }
 
 impl Reader {
+    /// Hosts that should not be heard: their packets in a capture are sightings.
+    pub fn watch(&mut self, hosts: &[std::net::IpAddr]) {
+        if let Scanner::Capture(capture) = &mut self.scanner {
+            capture.watch(hosts);
+        }
+    }
+
     /// Opens a recording; messages larger than `bytes_max` are skipped.
     pub fn open(input: &Input, bytes_max: usize, progress: Progress) -> io::Result<Reader> {
         let (source, packing) = input.open(progress)?;

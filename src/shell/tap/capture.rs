@@ -9,14 +9,14 @@
 
 use super::{Heard, Pairing, Watch};
 use crate::capture::{Event, Options, Reader, Side, Sighting};
-use crate::config::Mllp;
+use crate::config::{Devices, Mllp};
 use crate::mllp::FrameFaults;
 use crate::shell::journal::JournalHandle;
 use crate::shell::listener::{FeedStats, ListenError, Step};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,15 +48,18 @@ pub(in crate::shell) struct Packets {
     pub stats: Arc<FeedStats>,
     watch: Arc<Watch>,
     path: PathBuf,
+    /// Hosts that should not be heard.
+    watched: Vec<IpAddr>,
 }
 
 impl Packets {
     /// The tap of a configuration that names a capture.
-    pub fn of(config: &Mllp) -> Result<Option<Packets>, ListenError> {
+    pub fn of(config: &Mllp, devices: &Devices) -> Result<Option<Packets>, ListenError> {
         let Some(path) = &config.capture else { return Ok(None) };
         let stats = Arc::new(FeedStats::placed(config));
         let watch = Arc::new(Watch::new(Arc::new(config.clone()), Arc::clone(&stats))?);
-        Ok(Some(Packets { stats, watch, path: path.clone() }))
+        let watched = devices.quarantined_hosts().collect();
+        Ok(Some(Packets { stats, watch, path: path.clone(), watched }))
     }
 
     /// Reads until `stop`.
@@ -69,7 +72,8 @@ impl Packets {
             while !stop.is_cancelled() {
                 match self.open() {
                     Ok(file) => {
-                        let stream = Stream::new(&self.watch, file, first);
+                        let mut stream = Stream::new(&self.watch, file, first);
+                        stream.reader.watch(self.watched.iter().copied());
                         first = false;
                         stream.run(&self.path, &stop, &store);
                     }
