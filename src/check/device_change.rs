@@ -15,7 +15,7 @@ declare_check! {
     /// ## How it decides
     /// A device id (OBX-18, PRT-10, EUI-64, MAC) reports a parameter that another one reported less than 60 s before, both are
     /// not in one message, and no ADT of the bed came within ten minutes. Of another sender (address, MSH-3/4, header device) it takes a
-    /// second message with none of the first sender's between: senders that take turns are P02's. After a gap of 60 s: information, a new device. Devices
+    /// second message with none of the first sender's between, and a device that was not here within ten minutes: senders that take turns are P02's. After a gap of 60 s: information, a new device. Devices
     /// that share no parameter (monitor and ventilator) are no change. A message without a device id is not looked at.
     /// ## Known false alerts
     /// A module that is swapped between two values; a gateway that numbers its ports anew.
@@ -52,6 +52,9 @@ struct Waiting {
     since: Timestamp,
 }
 
+/// Two senders that were both heard within this time take turns, seconds (as P02 has it).
+const TURNS_S: f64 = 600.0;
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     devices: Vec<Known>,
@@ -74,6 +77,8 @@ impl Check {
             known.sender = sender;
             return None;
         }
+        // Who was here a moment ago and comes back takes turns with another sender: that is P02's.
+        let returns = position.is_some_and(|at| now.since_s(state.devices[at].last_at) <= TURNS_S);
         let mut taken: Option<(f64, bool)> = None;
         for rival in state.devices.iter_mut().filter(|d| d.key != key && !d.replaced && d.params.intersects(params)) {
             // Two devices in one message measure the same side by side.
@@ -96,7 +101,7 @@ impl Check {
                 }
             }
         }
-        taken
+        taken.filter(|(_, own)| *own || !returns)
     }
 }
 
@@ -194,13 +199,16 @@ mod tests {
 
     #[test]
     fn a_device_of_another_sender_that_takes_over_is_told_and_one_that_takes_turns_is_a_second_sender() {
-        let mut s = Story::<Check>::of(&[]);
-        let mut told = String::new();
-        for (sender, device) in [(1, "a"), (1, "a"), (2, "b"), (1, "a"), (2, "b"), (2, "b"), (2, "b")] {
-            s.sender = sender;
-            told += &from(&mut s, device, 1.0, &[Hr]);
-        }
-        assert_eq!(told, "PP...FP");
+        let told = |messages: &[(u64, &str)]| -> String {
+            let mut s = Story::<Check>::of(&[]);
+            let tell = |(sender, device): &(u64, &str)| {
+                s.sender = *sender;
+                from(&mut s, device, 1.0, &[Hr])
+            };
+            messages.iter().map(tell).collect()
+        };
+        assert_eq!(told(&[(1, "a"), (1, "a"), (2, "b"), (2, "b"), (2, "b")]), "PP.FP");
+        assert_eq!(told(&[(1, "a"), (1, "a"), (2, "b"), (1, "a"), (2, "b"), (2, "b"), (1, "a"), (1, "a")]), "PP.PPPPP");
     }
 
     #[test]
