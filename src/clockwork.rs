@@ -497,7 +497,7 @@ impl Clocks {
         self.by_sender.entry(from.sender).or_insert_with(|| Clock::new(from.device, from.bed, at))
     }
 
-    /// Whether some sender stands in another zone. Of one that was silent for [`ZONE_SILENT_S`] that is forgotten, and told again
+    /// Whether some sender stands in another zone. Of one that was silent for an hour that is forgotten, and told again
     /// if it comes back.
     pub fn zones_stand(&mut self, now: Timestamp) -> bool {
         let mut stand = false;
