@@ -323,3 +323,15 @@ fn an_ipv6_packet_cut_within_its_extension_headers_is_read_to_its_end() {
         }
     }
 }
+
+#[test]
+fn a_pattern_that_may_be_empty_somewhere_names_no_device() {
+    let shipped = include_str!("../data/advisories.toml");
+    assert!(vitalguard::advisory::Advisories::read(shipped, "advisories.toml").is_ok());
+    let first = shipped.lines().find(|line| line.contains("regex = '")).expect("the file has patterns");
+    let at = first.find("regex = '").expect("found just now") + 9;
+    let broken = format!("{}|\\b{}", &first[..at], &first[at..]);
+    let error =
+        vitalguard::advisory::Advisories::read(&shipped.replacen(first, &broken, 1), "site.toml").unwrap_err().to_string();
+    assert!(error.contains("matches the empty text"), "{error}");
+}

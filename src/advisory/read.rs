@@ -269,7 +269,9 @@ fn compile(text: &str) -> Result<Regex, String> {
         regex::Error::CompiledTooBig(_) => format!("{text:?}: grows beyond {PATTERN_BYTES_MAX} bytes"),
         other => format!("{text:?}: {other}"),
     })?;
-    if regex.is_match("") {
+    // Also one that is empty only somewhere, such as a word boundary.
+    let empty = regex_syntax::parse(text).is_ok_and(|hir| hir.properties().minimum_len().is_none_or(|bytes| bytes == 0));
+    if empty {
         return Err(format!("{text:?}: matches the empty text, and so every device"));
     }
     Ok(regex)
