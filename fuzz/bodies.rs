@@ -407,7 +407,7 @@ pub fn config(data: &[u8]) {
         let source = Source { peer: peer.into(), ..source(1) };
         for application in ["", "MON", "MON^02AA00FFFE001234^EUI-64", &text] {
             if let Some(at) = settings.senders.position(&source, application, "ICU") {
-                assert!(settings.senders.rule(&source, application, "ICU") == settings.senders.sender.get(at));
+                assert!(at < settings.senders.sender.len(), "a rule that is not in the list");
             }
         }
     }

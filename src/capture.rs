@@ -305,10 +305,7 @@ impl Tap {
 
     fn telemetry_of(&mut self, found: &flows::FramesSeen, at: Timestamp) {
         let (host, other) = (found.from.ip(), found.to.ip());
-        let address = match other {
-            IpAddr::V4(v4) if indicators::in_block(other) => Some(v4),
-            _ => None,
-        };
+        let address = indicators::block_address(other);
         let port = found.to.port();
         for (indicator, count) in [(Indicator::Frame, found.frames.frames), (Indicator::Identity, found.frames.identities)] {
             if count > 0

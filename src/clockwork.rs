@@ -128,11 +128,12 @@ pub struct Reading {
     pub pace: Pace,
     /// `received_at` − own time, milliseconds.
     pub latency_ms: i64,
-    /// Learned level, spread and minimum of the bed, milliseconds; the limit for being off it.
+    /// Learned level and minimum of the bed, milliseconds; the limit for being off it.
     pub level_ms: i64,
-    pub mad_ms: i64,
     pub low_ms: i64,
     pub limit_ms: i64,
+    /// Latency below which a message cannot have taken its way, milliseconds.
+    pub early_ms: i64,
     /// Messages off the level in a row, and since when.
     pub off: u32,
     pub off_since: Timestamp,
@@ -221,14 +222,15 @@ impl Hand {
         let level_ms = self.latency.median().unwrap_or(latency_ms);
         let (mad_ms, low_ms) = (self.latency.mad(), self.latency.low().unwrap_or(latency_ms));
         let limit_ms = limits.off_ms.max(SPREADS * mad_ms);
-        let mut reading = Reading { latency_ms, level_ms, mad_ms, low_ms, limit_ms, alone: true, ..Reading::default() };
+        let early_ms = low_ms - EARLY_MS.max(3 * mad_ms);
+        let mut reading = Reading { latency_ms, level_ms, low_ms, limit_ms, early_ms, alone: true, ..Reading::default() };
         if self.latency.count() < NEEDED {
             self.latency.push(latency_ms);
             return reading;
         }
         let old = latency_ms - level_ms > limit_ms;
         let future = latency_ms < low_ms - FUTURE_MS;
-        if latency_ms < low_ms - EARLY_MS.max(3 * mad_ms) {
+        if latency_ms < early_ms {
             if self.early == 0 {
                 self.early_since = received;
             }

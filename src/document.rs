@@ -404,6 +404,11 @@ pub fn is_slug(text: &str, max: usize) -> bool {
     !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+/// What a person may write: up to 500 characters, no control character but the line end.
+pub fn is_comment(text: &str) -> bool {
+    text.chars().count() <= COMMENT_CHARS_MAX && !text.chars().any(|c| c.is_control() && c != '\n')
+}
+
 /// `A-` + 12 hex digits + `-` + `YYYYMMDDThhmmssmmmZ`.
 pub fn is_alert_id(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -463,9 +468,7 @@ pub fn parse_command(user: &str, verb: &str, payload: &[u8], retained: bool, via
         return Err(bad());
     }
     let alert = body.alert.filter(|a| is_alert_id(a)).ok_or_else(bad)?;
-    if let Some(comment) = &body.comment
-        && (comment.chars().count() > COMMENT_CHARS_MAX || comment.chars().any(|c| c.is_control() && c != '\n'))
-    {
+    if body.comment.as_ref().is_some_and(|comment| !is_comment(comment)) {
         return Err(bad());
     }
     let expires = match body.expires {

@@ -66,6 +66,22 @@ pub enum MessageKind {
     Other,
 }
 
+impl MessageKind {
+    /// The word by which summaries name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            MessageKind::Vitals => "vitals",
+            MessageKind::Waveform => "waveform",
+            MessageKind::Alarm => "alarm",
+            MessageKind::Adt => "adt",
+            MessageKind::KeepAlive => "keep_alive",
+            MessageKind::Query => "query",
+            MessageKind::Ack => "ack",
+            MessageKind::Other => "other",
+        }
+    }
+}
+
 /// Why a value may or may not be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,6 +103,19 @@ pub enum Validity {
 }
 
 impl Validity {
+    /// The word by which rows and summaries name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Validity::Valid => "valid",
+            Validity::ValidFlagged => "valid_flagged",
+            Validity::Invalid => "invalid",
+            Validity::Absent => "absent",
+            Validity::SwitchedOff => "switched_off",
+            Validity::Test => "test",
+            Validity::OffScale => "off_scale",
+            Validity::Sentinel => "sentinel",
+        }
+    }
     /// Whether checks may use the value.
     pub const fn usable(self) -> bool {
         matches!(self, Validity::Valid | Validity::ValidFlagged)
@@ -463,7 +492,7 @@ pub struct Device {
     pub key: String,
     /// What it calls itself; declared, never proof.
     pub declared: String,
-    /// Every component of OBX-18 and PRT-10 that names it, one a line, bounded: what advisories are looked up by.
+    /// Every component of MSH-3 and MSH-4 (of the sender's own device), OBX-18 and PRT-10 that names it, one a line, bounded: what advisories are looked up by.
     pub names: String,
 }
 

@@ -51,6 +51,25 @@ fn raised(alerts: &str) -> Vec<(String, String, String)> {
 }
 
 #[test]
+fn decode_reads_the_messages_of_a_capture_and_nothing_else_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut talk = Talk::new("192.0.2.7:40000", "192.0.2.9:2575", AT_US);
+    talk.open();
+    for n in 1..=3 {
+        talk.exchange(&n.to_string(), 70 + n);
+    }
+    talk.close();
+    let path = written(folder.path(), "talk.pcap", &pcap(1, &talk.packets));
+    let output = vitalguard(&["decode", path.to_str().unwrap()]);
+    let told = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success(), "{told}{}", said(&output));
+    assert!(
+        told.contains("1 files, 3 messages, ") && told.contains("0 unexplained rows") && !told.contains("unreadable"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_beacon_raises_its_indicators_and_names_no_product_for_an_address() {
     let folder = tempfile::tempdir().unwrap();
     let talk = beacon_talk("192.0.2.7:40000", "202.114.4.119:515", AT_US);

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::files_below;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -25,21 +26,6 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
 
-/// Every `.hl7` file below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("readable").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|ending| ending == "hl7") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
 /// The number in front of a line of the summary that ends so.
 fn counted(text: &str, line: &str) -> u64 {
     let found = text.lines().find(|l| l.trim_end().ends_with(line)).unwrap_or_else(|| panic!("no line {line:?} in\n{text}"));
@@ -48,7 +34,7 @@ fn counted(text: &str, line: &str) -> u64 {
 
 #[test]
 fn own_samples_end_with_no_unexplained_row() {
-    let samples = files(&root().join("data/messages"));
+    let samples = files_below(&root().join("data/messages"), "hl7");
     let output = decode(&["--summary"], &samples);
     assert!(output.status.success(), "{}", err(&output));
     let text = out(&output);
@@ -67,7 +53,7 @@ fn own_samples_end_with_no_unexplained_row() {
 #[test]
 fn the_development_set_ends_with_no_unexplained_row() {
     let Some(shared) = common::shared("hl7") else { return };
-    let all = files(&shared);
+    let all = files_below(&shared, "hl7");
     let output = decode(&[], &all);
     let text = out(&output);
     assert!(text.ends_with("\n0 unexplained rows\n"), "{}", text.lines().rev().take(40).collect::<Vec<_>>().join("\n"));

@@ -6,8 +6,11 @@
 //!
 //! The folder is `VG_TEST_SHARED/hl7`, or `../shared/hl7` beside this package; without it the test says so and passes.
 
+mod common;
+
+use common::files_below;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use vitalguard::cli::decode::pieces;
 use vitalguard::hl7::decode::Decoder;
 use vitalguard::hl7::dialect::Tables;
@@ -21,30 +24,6 @@ const ROWS_MAX: usize = 200;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn shared() -> Option<PathBuf> {
-    let shared = std::env::var_os("VG_TEST_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from).join("hl7");
-    if shared.is_dir() {
-        return Some(shared);
-    }
-    println!("skipped: no development set at {} (set VG_TEST_SHARED)", shared.display());
-    None
-}
-
-/// Every file below, in the order of its name.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("readable").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|ending| ending == "hl7") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 fn word(value: impl serde::Serialize) -> String {
@@ -92,7 +71,7 @@ fn table(shared: &Path) -> String {
     let mut decoder = Decoder::new("Europe/Rome", Tables::embedded()).expect("an IANA name");
     let received_at = Timestamp::from_civil(2026, 3, 2, 9, 0, 30, 0).expect("a date");
     let (mut scratch, mut report) = (Scratch::default(), Report::default());
-    for (connection, path) in files(shared).iter().enumerate() {
+    for (connection, path) in files_below(shared, "hl7").iter().enumerate() {
         let source = Source { feed: "test".into(), connection: connection as u64, ward: "main".into(), ..Source::default() };
         let name = path.strip_prefix(shared).expect("inside").display().to_string();
         let bytes = std::fs::read(path).expect("readable");
@@ -158,7 +137,7 @@ fn table(shared: &Path) -> String {
 
 #[test]
 fn every_message_of_the_development_set_is_understood_as_reviewed() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = common::shared("hl7") else { return };
     let found = table(&shared);
     let expect = root().join("tests/expect/shared_hl7.tsv");
     if std::env::var_os("VG_TEST_BLESS").is_some() {

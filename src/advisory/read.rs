@@ -202,23 +202,29 @@ fn check(entry: &Advisory) -> Result<(), (String, String)> {
     if entry.patterns.is_empty() {
         return fault("patterns", "is empty: nothing could ever match".into());
     }
-    let mut compiled = Vec::new();
+    // One pattern is built at a time: the bound of all of them together is held behind this.
+    let tried = |texts: &[String]| texts.iter().map(|text| (normalised(text), false)).collect::<Vec<_>>();
+    let (mut matched, mut exact) = (tried(&entry.pattern_tests.r#match), tried(&entry.pattern_tests.no_exact_match));
     for (at, pattern) in entry.patterns.iter().enumerate() {
-        match compile(&pattern.regex) {
-            Ok(regex) => compiled.push((pattern.confidence, regex)),
+        let regex = match compile(&pattern.regex) {
+            Ok(regex) => regex,
             Err(message) => return fault(&format!("patterns.{at}.regex"), message),
+        };
+        matched.iter_mut().for_each(|(text, found)| *found |= regex.is_match(text));
+        if pattern.confidence == Level::Exact {
+            exact.iter_mut().for_each(|(text, found)| *found |= regex.is_match(text));
         }
         if pattern.needs_vendor && !entry.patterns.iter().any(|p| p.confidence != Level::Exact) {
             return fault(&format!("patterns.{at}.needs_vendor"), "the entry has no vendor or family pattern".into());
         }
     }
-    for text in &entry.pattern_tests.r#match {
-        if !compiled.iter().any(|(_, regex)| regex.is_match(&normalised(text))) {
+    for (text, (_, found)) in entry.pattern_tests.r#match.iter().zip(&matched) {
+        if !found {
             return fault("pattern_tests.match", format!("no pattern matches {text:?}"));
         }
     }
-    for text in &entry.pattern_tests.no_exact_match {
-        if compiled.iter().any(|(level, regex)| *level == Level::Exact && regex.is_match(&normalised(text))) {
+    for (text, (_, found)) in entry.pattern_tests.no_exact_match.iter().zip(&exact) {
+        if *found {
             return fault("pattern_tests.no_exact_match", format!("an exact pattern matches {text:?}"));
         }
     }

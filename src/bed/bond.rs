@@ -32,7 +32,7 @@ pub enum Misplaced {
 }
 
 /// What is known of one message's identity.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Bond {
     /// Keyed hash of the patient that the message names, aliases resolved; 0: none.
     pub patient: u64,
@@ -67,6 +67,12 @@ pub struct Bond {
 
 /// Of a message of which nothing is known.
 pub static UNBOUND: Bond = Bond::NONE;
+
+impl Default for Bond {
+    fn default() -> Bond {
+        Bond::NONE
+    }
+}
 
 impl Bond {
     /// Nothing is known.

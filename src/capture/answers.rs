@@ -21,13 +21,6 @@ pub struct Answer {
     pub waited_ms: Option<i64>,
 }
 
-impl Answer {
-    /// AA and CA.
-    pub fn is_positive(&self) -> bool {
-        matches!(&self.code, b"AA" | b"CA")
-    }
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     open: VecDeque<(usize, Box<[u8]>, Timestamp)>,

@@ -91,12 +91,15 @@ pub struct Weak {
     pub export_port: u64,
 }
 
+/// The address, if it lies in the block; also one that is wrapped into an IPv6 address.
+pub fn block_address(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V4(v4) = address.to_canonical() else { return None };
+    (u32::from(v4) >> (32 - BLOCK.1) == u32::from(BLOCK.0) >> (32 - BLOCK.1)).then_some(v4)
+}
+
 /// Whether an address lies in the block.
 pub fn in_block(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => u32::from(v4) >> (32 - BLOCK.1) == u32::from(BLOCK.0) >> (32 - BLOCK.1),
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some_and(|v4| in_block(IpAddr::V4(v4))),
-    }
+    block_address(address).is_some()
 }
 
 #[derive(Debug)]
@@ -128,8 +131,7 @@ impl Watch {
     ) -> [Option<Sighting>; 3] {
         // What it sends: a packet to it does not say that it is there.
         let heard = if self.quarantined.contains(&from.to_canonical()) {
-            let address = if let (true, IpAddr::V4(v4)) = (in_block(to), to.to_canonical()) { Some(v4) } else { None };
-            self.note(Indicator::Quarantined, from, address, ports.map_or(0, |ports| ports[1]), 1, at)
+            self.note(Indicator::Quarantined, from, block_address(to), ports.map_or(0, |ports| ports[1]), 1, at)
         } else {
             None
         };
@@ -141,10 +143,7 @@ impl Watch {
         }
         let (host, other) = if out { (from, to) } else { (to, from) };
         let port = ports.map_or(0, |[source, destination]| if out { destination } else { source });
-        let address = match other {
-            IpAddr::V4(v4) => Some(v4),
-            IpAddr::V6(v6) => v6.to_ipv4_mapped(),
-        };
+        let address = block_address(other);
         self.weak.management_ports += u64::from(tcp && address == Some(TELEMETRY) && (516..=520).contains(&port));
         self.weak.export_port += u64::from(tcp && address == Some(HL7) && port == 511);
         let named = self.note(Indicator::Address, host, address, port, 1, at);

@@ -85,30 +85,17 @@ mod tests {
     use crate::check::story::{Clocked, observation};
     use crate::vital::Parameter::Hr;
 
-    /// One message a second whose own time lies this far before receipt, seconds.
-    fn late_by(c: &mut Clocked<Check>, latencies_s: &[f64], times: usize) -> String {
-        let mut flags = String::new();
-        for _ in 0..times {
-            for latency in latencies_s {
-                c.story.now = c.story.now.plus_s(1.0);
-                let own = c.story.now.plus_s(-latency);
-                flags.push(c.send(vec![observation(Hr, 72.0, own)], own));
-            }
-        }
-        flags
-    }
-
     fn learned() -> Clocked<Check> {
-        let mut c = Clocked::of(&[Hr]);
-        assert_eq!(late_by(&mut c, &[0.3, 0.6, 0.4], 10), ".".repeat(10) + &"P".repeat(20));
+        let mut c = Clocked::<Check>::of(&[Hr]);
+        assert_eq!(c.late_by(&[0.3, 0.6, 0.4], 10), ".".repeat(10) + &"P".repeat(20));
         c
     }
 
     #[test]
     fn ten_seconds_are_no_shift_and_a_little_more_is_one_at_the_third_message() {
-        assert_eq!(late_by(&mut learned(), &[10.4], 9), "PPPPPPPPP");
+        assert_eq!(learned().late_by(&[10.4], 9), "PPPPPPPPP");
         let mut c = learned();
-        assert_eq!(late_by(&mut c, &[10.5], 4), "PPFF", "two might be late");
+        assert_eq!(c.late_by(&[10.5], 4), "PPFF", "two might be late");
         let found = c.story.found.clone().unwrap();
         assert_eq!((found.text, found.limit), ("default", Some(10.0)));
         assert!((found.value.unwrap() - 10.1).abs() < 0.11 && found.log10_e < 2.0);
@@ -116,17 +103,17 @@ mod tests {
 
     #[test]
     fn a_future_is_told_at_five_seconds() {
-        assert_eq!(late_by(&mut learned(), &[-4.7], 4), "PPPP");
-        assert_eq!(late_by(&mut learned(), &[-4.8], 4), "..FF");
+        assert_eq!(learned().late_by(&[-4.7], 4), "PPPP");
+        assert_eq!(learned().late_by(&[-4.8], 4), "..FF");
     }
 
     #[test]
     fn a_clock_that_was_set_is_a_step_and_learned() {
         let mut c = learned();
-        assert_eq!(late_by(&mut c, &[-120.0], 8), "..FFFFFF");
+        assert_eq!(c.late_by(&[-120.0], 8), "..FFFFFF");
         assert_eq!(c.story.found.clone().unwrap().text, "clock_step");
         assert!(c.story.found.clone().unwrap().log10_e < 1.0);
-        assert_eq!(late_by(&mut c, &[-120.0], 310).trim_start_matches('F'), "P".repeat(12), "five minutes of news");
+        assert_eq!(c.late_by(&[-120.0], 310).trim_start_matches('F'), "P".repeat(12), "five minutes of news");
     }
 
     #[test]
@@ -143,19 +130,19 @@ mod tests {
         }
         assert!(!flags.contains('F') && flags[1..].starts_with("PPPP"), "{flags}");
         let mut c = learned();
-        assert!(!late_by(&mut c, &[0.4, 0.4, 0.4, 60.0], 50).contains('F'));
-        assert!(!late_by(&mut c, &[0.4, 0.4, 900.0, 900.0], 2).contains('F'));
+        assert!(!c.late_by(&[0.4, 0.4, 0.4, 60.0], 50).contains('F'));
+        assert!(!c.late_by(&[0.4, 0.4, 900.0, 900.0], 2).contains('F'));
     }
 
     #[test]
     fn a_gateway_that_holds_messages_up_to_a_minute_is_none() {
-        let mut c = Clocked::of(&[Hr]);
+        let mut c = Clocked::<Check>::of(&[Hr]);
         let mut noise = 7u64;
         let mut flags = String::new();
         for _ in 0..5000 {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let held = (noise >> 33) as f64 / f64::from(1u32 << 31) * 60.0;
-            flags += &late_by(&mut c, &[held], 1);
+            flags += &c.late_by(&[held], 1);
         }
         assert!(!flags.contains('F'));
     }
@@ -164,9 +151,9 @@ mod tests {
     fn a_bed_that_moves_alone_is_evidence() {
         let mut c = learned();
         c.other_bed = true;
-        late_by(&mut c, &[0.4], 12);
-        assert_eq!(late_by(&mut c, &[300.0], 5), "..FFF");
+        c.late_by(&[0.4], 12);
+        assert_eq!(c.late_by(&[300.0], 5), "..FFF");
         assert_eq!(c.story.found.clone().unwrap().log10_e, 2.0);
-        assert!(late_by(&mut c, &[300.0], 620).ends_with("PPP"), "after ten minutes it is its clock");
+        assert!(c.late_by(&[300.0], 620).ends_with("PPP"), "after ten minutes it is its clock");
     }
 }

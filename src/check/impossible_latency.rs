@@ -41,7 +41,7 @@ impl Judge for Check {
         out.push(Verdict {
             log10_e: if clock.contradicted { 2.0 } else { 1.0 },
             value: Some(latency_s),
-            limit: Some(low_s - 2.0f64.max(3.0 * clock.mad_ms as f64 / 1000.0)),
+            limit: Some(clock.early_ms as f64 / 1000.0),
             unit: "s",
             window_s: view.now.since_s(clock.early_since),
             effective_at: Some(view.now.plus_ms(-clock.latency_ms)),
@@ -54,39 +54,27 @@ impl Judge for Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::story::{Clocked, observation};
+    use crate::check::story::Clocked;
     use crate::vital::Parameter::Hr;
-
-    fn late_by(c: &mut Clocked<Check>, latencies_s: &[f64], times: usize) -> String {
-        let mut flags = String::new();
-        for _ in 0..times {
-            for latency in latencies_s {
-                c.story.now = c.story.now.plus_s(1.0);
-                let own = c.story.now.plus_s(-latency);
-                flags.push(c.send(vec![observation(Hr, 72.0, own)], own));
-            }
-        }
-        flags
-    }
 
     #[test]
     fn two_seconds_below_the_minimum_are_possible_and_more_is_not() {
-        let mut c = Clocked::of(&[Hr]);
-        assert!(late_by(&mut c, &[4.0, 4.5, 4.2, 4.1], 20).ends_with("PPPP"));
-        assert_eq!(late_by(&mut c, &[2.0], 5), "PPPPP");
-        let mut c = Clocked::of(&[Hr]);
-        late_by(&mut c, &[4.0, 4.5, 4.2, 4.1], 20);
-        assert_eq!(late_by(&mut c, &[1.9], 4), "..FF");
+        let mut c = Clocked::<Check>::of(&[Hr]);
+        assert!(c.late_by(&[4.0, 4.5, 4.2, 4.1], 20).ends_with("PPPP"));
+        assert_eq!(c.late_by(&[2.0], 5), "PPPPP");
+        let mut c = Clocked::<Check>::of(&[Hr]);
+        c.late_by(&[4.0, 4.5, 4.2, 4.1], 20);
+        assert_eq!(c.late_by(&[1.9], 4), "..FF");
         let found = c.story.found.clone().unwrap();
         assert_eq!((found.value, found.limit), (Some(1.9), Some(2.0)));
-        assert!(late_by(&mut c, &[1.9], 12).ends_with("PPPPP"), "then it is the feed's own");
+        assert!(c.late_by(&[1.9], 12).ends_with("PPPPP"), "then it is the feed's own");
     }
 
     #[test]
     fn whole_seconds_and_wide_jitter_are_possible() {
-        let mut c = Clocked::of(&[Hr]);
-        assert!(!late_by(&mut c, &[0.999, 0.0, 0.5, 0.25], 200).contains('F'));
-        let mut c = Clocked::of(&[Hr]);
-        assert!(!late_by(&mut c, &[20.0, 45.0, 60.0, 33.0, 8.0, 51.0, 3.0, 27.0, 0.4], 60).contains('F'));
+        let mut c = Clocked::<Check>::of(&[Hr]);
+        assert!(!c.late_by(&[0.999, 0.0, 0.5, 0.25], 200).contains('F'));
+        let mut c = Clocked::<Check>::of(&[Hr]);
+        assert!(!c.late_by(&[20.0, 45.0, 60.0, 33.0, 8.0, 51.0, 3.0, 27.0, 0.4], 60).contains('F'));
     }
 }

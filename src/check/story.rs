@@ -252,6 +252,19 @@ impl<C: Judge + Default> Clocked<C> {
         Clocked { story: Story::of(params), clocks: Clocks::default(), hands, other_bed: false, other }
     }
 
+    /// One message a second whose own time lies this far before receipt, seconds; all of them so many times.
+    pub fn late_by(&mut self, latencies_s: &[f64], times: usize) -> String {
+        let mut flags = String::new();
+        for _ in 0..times {
+            for latency in latencies_s {
+                self.story.now = self.story.now.plus_s(1.0);
+                let own = self.story.now.plus_s(-latency);
+                flags.push(self.send(vec![observation(Parameter::Hr, 72.0, own)], own));
+            }
+        }
+        flags
+    }
+
     /// Judges a message with these rows and this MSH-7.
     pub fn send(&mut self, rows: Vec<Observation>, sent_at: Timestamp) -> char {
         let now = self.story.now;

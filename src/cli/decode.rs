@@ -211,7 +211,7 @@ impl Reading {
             "{name} message {number}: {}^{} {} as {}, {} observed, {} rejected",
             report.message_type,
             report.trigger,
-            rows::kind(report.kind),
+            report.kind.as_str(),
             report.dialect,
             report.observations.len(),
             report.rejects.len()

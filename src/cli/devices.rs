@@ -61,12 +61,8 @@ pub struct Args {
 }
 
 fn status(text: &str) -> Result<Status, String> {
-    match text {
-        "open" => Ok(Status::Open),
-        "mitigated" => Ok(Status::Mitigated),
-        "accepted" => Ok(Status::Accepted),
-        _ => Err("open, mitigated or accepted is meant".into()),
-    }
+    let known = [Status::Open, Status::Mitigated, Status::Accepted];
+    known.into_iter().find(|status| status.as_str() == text).ok_or_else(|| "open, mitigated or accepted is meant".to_owned())
 }
 
 pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {

@@ -5,6 +5,7 @@
 
 use super::load::{Overrides, load};
 use crate::advisory::{Advisories, Advisory, Indicator};
+use crate::config::Network;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::IpAddr;
@@ -114,12 +115,14 @@ fn table(data: &Advisories, out: &mut impl Write) -> std::io::Result<()> {
 
 /// The strong networks and addresses, without those that lie in one of the networks.
 fn blocked(data: &Advisories) -> Vec<(&Advisory, &Indicator, String)> {
-    let nets: Vec<(IpAddr, u8)> = all(data).filter_map(|(_, indicator)| parsed(indicator.net.as_deref()?)).collect();
-    let covered = |address: IpAddr| nets.iter().any(|(net, bits)| contains(*net, *bits, address));
+    let network = |indicator: &Indicator| Network::parse(indicator.net.as_deref()?).ok();
+    let nets: Vec<Network> =
+        all(data).filter(|(_, indicator)| is_strong(indicator)).filter_map(|(_, indicator)| network(indicator)).collect();
+    let covered = |address: IpAddr| nets.iter().any(|net| net.contains(address));
     let mut list: Vec<(&Advisory, &Indicator, String)> = Vec::new();
     for (advisory, indicator) in all(data).filter(|(_, indicator)| is_strong(indicator)) {
         let value = match (&indicator.net, &indicator.ip) {
-            (Some(net), _) => parsed(net).map(|_| net.clone()),
+            (Some(net), _) => network(indicator).map(|_| net.clone()),
             (None, Some(ip)) => ip.parse().ok().filter(|address| !covered(*address)).map(|address: IpAddr| address.to_string()),
             (None, None) => None,
         };
@@ -130,22 +133,6 @@ fn blocked(data: &Advisories) -> Vec<(&Advisory, &Indicator, String)> {
         }
     }
     list
-}
-
-/// A network in the form `address/bits`.
-fn parsed(net: &str) -> Option<(IpAddr, u8)> {
-    let (address, bits) = net.split_once('/')?;
-    let (address, bits) = (address.parse::<IpAddr>().ok()?, bits.parse::<u8>().ok()?);
-    (bits <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, bits))
-}
-
-fn contains(net: IpAddr, bits: u8, address: IpAddr) -> bool {
-    let same = |a: u128, b: u128, width: u8| bits == 0 || a >> (width - bits) == b >> (width - bits);
-    match (net, address) {
-        (IpAddr::V4(net), IpAddr::V4(address)) => same(u32::from(net).into(), u32::from(address).into(), 32),
-        (IpAddr::V6(net), IpAddr::V6(address)) => same(net.into(), address.into(), 128),
-        _ => false,
-    }
 }
 
 /// The telemetry frame as Suricata looks for it; `None` for a payload that is described in words only.

@@ -390,7 +390,8 @@ fn remove(dict: &mut Dict, key: &str) -> bool {
     dict.get_mut(first).is_some_and(|value| inside(value, rest))
 }
 
-/// What only the disk can tell: certificates and keys that cannot be read, zones that nobody knows.
+/// What only the disk can tell: certificates, keys and advisories that cannot be read; and the filter of the log, whose reader the
+/// core does not know.
 fn file_problems(config: &Config) -> Vec<crate::config::Problem> {
     use crate::config::Problem;
     let mut problems = Vec::new();
@@ -426,27 +427,10 @@ fn file_problems(config: &Config) -> Vec<crate::config::Problem> {
             readable(key.into(), path);
         }
     }
-    if let Err(error) = crate::shell::advisories::load(config) {
+    if config.devices.advisories.is_some()
+        && let Err(error) = crate::shell::advisories::load(config)
+    {
         problems.push(Problem { key: "devices.advisories".into(), message: error.to_string() });
-    }
-    let mut zone = |key: String, name: &str| {
-        if jiff::tz::TimeZone::get(name).is_err() {
-            problems.push(Problem { key, message: format!("no such time zone: {name} (an IANA name is meant, as Europe/Rome)") });
-        }
-    };
-    zone("zone".into(), &config.zone);
-    for (at, mllp) in config.mllp.iter().enumerate() {
-        if let Some(name) = &mllp.zone {
-            zone(format!("mllp.{at}.zone"), name);
-        }
-    }
-    let dialects = crate::hl7::dialect::Tables::embedded();
-    for (at, mllp) in config.mllp.iter().enumerate() {
-        if let Some(name) = mllp.dialect.as_ref().filter(|name| dialects.position(name).is_none()) {
-            let names: Vec<&str> = dialects.iter().map(|table| table.name).collect();
-            let message = format!("no dialect {name:?}; there are {}", names.join(", "));
-            problems.push(Problem { key: format!("mllp.{at}.dialect"), message });
-        }
     }
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.filter) {
         problems.push(Problem { key: "log.filter".into(), message: error.to_string() });

@@ -1,6 +1,6 @@
 //! What the site knows of its senders: which ones may speak, and how to read one that needs it said.
 //!
-//! [`Senders::rule`] is the one place where a sender is held against the list. [`SenderBook`] remembers what was found, so that
+//! [`Senders::position`] is the one place where a sender is held against the list. [`SenderBook`] remembers what was found, so that
 //! a message of a known sender costs one look-up; without a list it costs nothing.
 
 use super::Found;
@@ -53,12 +53,8 @@ pub struct SenderRule {
 }
 
 impl Senders {
-    /// The first rule that fits. `application` and `facility` are MSH-3 and MSH-4, whole or their first component.
-    pub fn rule(&self, source: &Source, application: &str, facility: &str) -> Option<&SenderRule> {
-        self.position(source, application, facility).and_then(|at| self.sender.get(at))
-    }
-
-    /// Where that rule stands in the list.
+    /// Where the first rule that fits stands in the list. `application` and `facility` are MSH-3 and MSH-4, whole or their first
+    /// component.
     pub fn position(&self, source: &Source, application: &str, facility: &str) -> Option<usize> {
         if self.sender.is_empty() {
             return None;
@@ -328,13 +324,13 @@ mod tests {
         let wide = SenderRule { feed: some("icu"), dialect: some("b"), ..SenderRule::default() };
         let senders = list([narrow, wide]);
         let dialect = |peer: &str, application: &str, facility: &str| {
-            senders.rule(&from(peer), application, facility).and_then(|rule| rule.dialect.clone())
+            senders.position(&from(peer), application, facility).and_then(|at| senders.sender[at].dialect.clone())
         };
         assert_eq!(dialect("10.20.1.1", "GATEWAY^0002A5FFFE000001^EUI-64", "North"), some("a"));
         assert_eq!(dialect("10.21.1.1", "GATEWAY", "North"), some("b"), "another network");
         assert_eq!(dialect("10.20.1.1", "GATEWAY2", "North"), some("b"), "another application");
         assert_eq!(dialect("yesterday.hl7", "GATEWAY", "North"), some("b"), "a file has no address");
-        assert_eq!(senders.rule(&Source { feed: "or".into(), ..from("10.20.1.1") }, "X", "").map(|_| ()), None);
+        assert_eq!(senders.position(&Source { feed: "or".into(), ..from("10.20.1.1") }, "X", ""), None);
     }
 
     #[test]
@@ -343,7 +339,7 @@ mod tests {
         let shown = |text: &str| Source { certificate: some(text), encrypted: true, ..from("192.0.2.1") };
         let fits = |rule: &str, text: &str| {
             let senders = list([SenderRule { certificate: some(rule), encrypted: true, ..SenderRule::default() }]);
-            senders.rule(&shown(text), "", "").is_some()
+            senders.position(&shown(text), "", "").is_some()
         };
         assert!(fits("gateway 1", &format!("CN=gateway 1 sha256:{hex}")));
         assert!(!fits("gateway", &format!("CN=gateway 1 sha256:{hex}")));
@@ -356,7 +352,7 @@ mod tests {
         assert!(!fits(&format!("sha256:{hex}"), &format!("CN=x sha256:{hex} sha256:{other}")));
         let plain = Source { encrypted: false, certificate: None, ..from("192.0.2.1") };
         let senders = list([SenderRule { encrypted: true, ..SenderRule::default() }]);
-        assert!(senders.rule(&plain, "", "").is_none());
+        assert!(senders.position(&plain, "", "").is_none());
     }
 
     #[test]

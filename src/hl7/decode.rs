@@ -223,13 +223,12 @@ impl Decoder {
         }
         report.body_hash = body_hash(message, &header, self.body_key);
 
-        let by_id = table.kinds.iter().find(|row| row.control_id == report.control_id);
-        let alarm_kind = by_id.map(|row| row.alarm).unwrap_or_default();
-        if let (Some(row), Some(hits)) = (by_id, &mut self.hits)
-            && let Some(n) = table.kinds.iter().position(|known| std::ptr::eq(known, row))
-        {
+        let by_id = table.kinds.iter().enumerate().find(|(_, row)| row.control_id == report.control_id);
+        if let (Some((n, _)), Some(hits)) = (by_id, &mut self.hits) {
             hits.insert(RowRef::kind(chosen, n));
         }
+        let by_id = by_id.map(|(_, row)| row);
+        let alarm_kind = by_id.map(|row| row.alarm).unwrap_or_default();
         let base = match (base(report, message), by_id.map(|row| row.kind)) {
             (Base::Observed | Base::Kind(MessageKind::Adt), Some(MessageKind::Vitals)) => Base::Observed,
             (Base::Observed | Base::Kind(MessageKind::Adt), Some(kind)) => Base::Kind(kind),
@@ -656,6 +655,7 @@ impl<'m> Walk<'_, 'm> {
                         table,
                         code,
                         unit: self.memory.unit(obx.field(6)),
+                        marks,
                         test: self.test,
                         charted: self.report.flags.has(MessageFlags::CHARTED),
                         laboratory: group.laboratory,

@@ -42,7 +42,7 @@ pub fn row_object(row: Row<'_>, message: usize) -> Map<String, Value> {
             object.insert("value".into(), number(observation.value));
             object.insert("unit".into(), json!(observation.parameter.unit().ucum()));
             object.insert("effective_at".into(), json!(observation.effective_at.to_string()));
-            object.insert("validity".into(), serde_json::to_value(observation.validity).unwrap_or(Value::Null));
+            object.insert("validity".into(), observation.validity.as_str().into());
         }
         Row::Reject(reject) => {
             if let Some(parameter) = reject.parameter {

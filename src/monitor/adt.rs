@@ -60,12 +60,13 @@ impl Monitor {
         }
         let lies = stay.filter(|s| s.here).map(|s| s.spot);
         match trigger {
-            // Admit, register, cancel discharge.
+            // Admit, register.
             "A01" | "A04" => {
                 if let Some(spot) = spot {
                     self.go(patient, lies, spot, &report.subject, event);
                 }
             }
+            // Cancel discharge: back to where it was.
             "A13" => {
                 if let Some(spot) = spot.or(stay.map(|s| s.spot)) {
                     self.go(patient, lies, spot, &report.subject, event);
@@ -131,11 +132,11 @@ impl Monitor {
         }
     }
 
-    /// Whether it is a copy of an ADT that was taken.
+    /// Whether it is a copy of an ADT that was taken. Without an id and a time of its own nothing tells a copy from the same
+    /// event again: a patient who is admitted, discharged and admitted once more.
     fn is_repeated_adt(&mut self, report: &Report, sender: u64, at: Timestamp) -> bool {
-        let body = report.body_hash.iter().fold(0u64, |h, b| h.rotate_left(8) ^ u64::from(*b)) ^ sender;
-        let id = if report.control_id_is_id { crate::hl7::dialect::hash32(&[report.control_id.as_bytes()]).max(1) } else { 0 };
-        self.registry.repeats.seen(body, id, at)
+        let telling = report.control_id_is_id || report.adt.recorded_at.is_some();
+        telling && self.registry.repeats.heard(report, sender, at)
     }
 
     /// The update of a patient.

@@ -8,7 +8,6 @@ use crate::observation::TimeSource;
 
 /// A device has moved when its bed has not heard it for so long, seconds, or for five of the bed's periods.
 const HOME_S: f64 = 60.0;
-/// A clock that has moved by so much since it was said last is said again, ms: half of the smallest error of a time zone is far
 /// Advisories that one sentence names.
 const NAMED_MAX: usize = 3;
 /// Our own test message: no device of the site.
@@ -56,7 +55,7 @@ impl Monitor {
             Some(place) => (place, false),
             None => {
                 let key = report.devices.get(index).map_or("", |d| d.key.as_str());
-                let entry = Entry::new(id, key, index == 0, &self.house.settings.devices, at);
+                let entry = Entry::new(id, key, &self.house.settings.devices, at);
                 let (data, site) = (Arc::clone(&self.house.settings.advisories), self.site_bed());
                 let (place, lost) = self.inventory.add(entry, &data, site);
                 for bed in lost {

@@ -73,11 +73,6 @@ impl FeedCounts {
         self.skews.median()
     }
 
-    /// The median distance of those messages from it, ms.
-    pub fn skew_mad_ms(&self) -> i64 {
-        self.skews.mad()
-    }
-
     pub(super) fn skew(&mut self, sent_minus_received_ms: i64) {
         self.skews.push(sent_minus_received_ms);
     }

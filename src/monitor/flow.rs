@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::bed::Permit;
-use crate::hl7::dialect::hash32;
 
 /// P12 doubts who moved a limit, not the value beside it: that one still teaches. P11 does doubt its value, which may be one
 /// that no monitor alarmed about because none measured it.
@@ -113,7 +112,7 @@ impl Monitor {
                 let rule = self.book.of(source, &message);
                 self.decoder.decode_by(rule, &message, source, at, &mut report);
                 let text = message.text();
-                self.report(source, sequence, &mut report, text, at);
+                self.report(source, sequence, rule.is_some(), &mut report, text, at);
             }
             Err(_) => {
                 let feed = self.feed(&source.feed);
@@ -127,8 +126,9 @@ impl Monitor {
         self.together(at);
     }
 
-    /// A decoded message: counted, then judged with the bed it belongs to.
-    fn report(&mut self, source: &Source, sequence: u64, report: &mut Report, text: &[u8], at: Timestamp) {
+    /// A decoded message: counted, then judged with the bed it belongs to. `listed`: a rule of the site's list of senders
+    /// fits it.
+    fn report(&mut self, source: &Source, sequence: u64, listed: bool, report: &mut Report, text: &[u8], at: Timestamp) {
         let device = report.devices.first().map_or("", |d| d.key.as_str());
         let sender = self.keyed.sender(&source.peer, &report.application, &report.facility, device);
         let (sender_hash, device_known, peer) = (sender.hash, Arc::clone(&sender.device), Arc::clone(&sender.peer));
@@ -138,7 +138,7 @@ impl Monitor {
         if test || !(judged || report.kind == MessageKind::Ack) {
             self.heard(None, report, &device_known, &peer, at);
         }
-        let permit = self.gate.permit(source, &report.application, &report.facility);
+        let permit = if listed { Permit::Fits } else { self.gate.permit(source, &report.application, &report.facility) };
         let keyed = &self.keyed;
         let quarantined = self.gate.quarantined(&source.peer, &report.devices, &device_known, |key| keyed.short("dev", &[key]));
         let doubted = permit != Permit::Fits || quarantined;
@@ -217,9 +217,7 @@ impl Monitor {
         if !report.body_is_unique {
             return by_id && report.control_id_is_id;
         }
-        let body = report.body_hash.iter().fold(0u64, |h, b| h.rotate_left(8) ^ u64::from(*b)) ^ sender;
-        let id = if report.control_id_is_id { hash32(&[report.control_id.as_bytes()]).max(1) } else { 0 };
-        cell.resent.seen(body, id, at) || by_id
+        cell.resent.heard(report, sender, at) || by_id
     }
 
     fn count(&mut self, source: &Source, report: &Report, text: &[u8], peer: &str, device: &str, at: Timestamp) {

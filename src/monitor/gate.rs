@@ -14,8 +14,7 @@ const KNOWN_MAX: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Gate {
     closed: bool,
-    list: SenderBook,
-    /// The same rules without what they demand of the transport, and what that was.
+    /// The list's rules without what they demand of the transport, and what that was.
     loose: SenderBook,
     demands: Vec<bool>,
     /// Quarantined entries alone.
@@ -33,7 +32,6 @@ impl Gate {
         Gate {
             closed: senders.closed,
             demands: senders.sender.iter().map(|rule| rule.encrypted).collect(),
-            list: SenderBook::new(senders.clone()),
             loose: SenderBook::new(loose),
             devices: Devices { device: quarantined, ..Devices::default() },
             hosts: devices.quarantined_hosts().collect(),
@@ -41,9 +39,9 @@ impl Gate {
         }
     }
 
-    /// How a sender stands to the list.
+    /// How a sender stands to the list that no rule of it fits whole.
     pub fn permit(&mut self, source: &Source, application: &str, facility: &str) -> Permit {
-        if self.list.senders().sender.is_empty() || self.list.position(source, application, facility).is_some() {
+        if self.loose.senders().sender.is_empty() {
             return Permit::Fits;
         }
         match self.loose.position(source, application, facility) {
@@ -79,6 +77,13 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Whether a host that a capture shows was declared quarantined, by its address or by its published hash.
+    pub fn is_quarantined_host(&self, host: IpAddr, published: &str) -> bool {
+        self.hosts.contains(&host.to_canonical()) || self.devices.device.iter().any(|device| device.id.trim() == published)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,16 +96,17 @@ mod tests {
         let cert = SenderRule { certificate: Some("gw".into()), ..rule("CERT") };
         let list = Senders { closed: true, sender: vec![rule("A"), tls, cert] };
         let mut gate = Gate::new(&list, &Devices::default());
+        let whole = |source: &Source, application: &str| list.position(source, application, "").is_some();
         let plain = Source::default();
         let shown = |cn: &str| Source { encrypted: true, certificate: Some(format!("CN={cn} sha256:00")), ..Source::default() };
-        assert_eq!(gate.permit(&plain, "A", ""), Permit::Fits);
+        assert!(whole(&plain, "A"));
         assert_eq!(gate.permit(&plain, "B", ""), Permit::Unlisted);
         assert_eq!(gate.permit(&plain, "TLS", ""), Permit::Plain);
-        assert_eq!(gate.permit(&shown("x"), "TLS", ""), Permit::Fits);
+        assert!(whole(&shown("x"), "TLS") && !whole(&plain, "TLS"));
         assert_eq!(gate.permit(&plain, "CERT", ""), Permit::Certificate);
         assert_eq!(gate.permit(&shown("other"), "CERT", ""), Permit::Certificate);
-        assert_eq!(gate.permit(&shown("gw"), "CERT", ""), Permit::Fits);
-        let mut open = Gate::new(&Senders { closed: false, ..list }, &Devices::default());
+        assert!(whole(&shown("gw"), "CERT") && !whole(&shown("other"), "CERT"));
+        let mut open = Gate::new(&Senders { closed: false, ..list.clone() }, &Devices::default());
         assert_eq!(open.permit(&plain, "B", ""), Permit::Fits, "an open list only says how to read them");
         assert_eq!(open.permit(&plain, "TLS", ""), Permit::Plain);
     }

@@ -7,7 +7,6 @@
 
 use super::*;
 use crate::capture::{Indicator, Sighting};
-use crate::config::DeviceState;
 
 /// Hosts with an alert of their own at most: each is a retained document of a broker.
 const HOSTS_MAX: usize = 256;
@@ -63,10 +62,7 @@ impl Monitor {
         seen.port = sighting.port;
         let (own, seen) = (seen.host == host, seen.clone());
         let itself = sighting.indicator == Indicator::Quarantined;
-        let quarantined = itself
-            || self.house.settings.devices.device.iter().any(|device| {
-                device.state == DeviceState::Quarantined && (device.id.eq_ignore_ascii_case(&address) || device.id == host)
-            });
+        let quarantined = itself || self.gate.is_quarantined_host(sighting.host, &host);
         let number = own.then(|| self.unassigned(&host, at)).flatten();
         let number = number.unwrap_or_else(|| self.reserved(SITE, SITE, at));
         let mut args: crate::check::Args = [

@@ -1,5 +1,7 @@
 //! Resent messages: the last bodies of one bed. A ring of 512; an older copy is told by its own times.
 
+use crate::hl7::dialect::hash32;
+use crate::observation::Report;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +22,15 @@ pub(super) struct Resent {
 }
 
 impl Resent {
+    /// Whether this message of a sender was heard before; remembers it if not.
+    pub fn heard(&mut self, report: &Report, sender: u64, now: Timestamp) -> bool {
+        let body = report.body_hash.iter().fold(0u64, |h, b| h.rotate_left(8) ^ u64::from(*b)) ^ sender;
+        let id = if report.control_id_is_id { hash32(&[report.control_id.as_bytes()]).max(1) } else { 0 };
+        self.seen(body, id, now)
+    }
+
     /// Whether this body was heard before as the same message; remembers it if not. `id` is 0 where MSH-10 is no id.
-    pub fn seen(&mut self, body: u64, id: u32, now: Timestamp) -> bool {
+    fn seen(&mut self, body: u64, id: u32, now: Timestamp) -> bool {
         let now_s = (now.ms() / 1000) as u32;
         for (at, known) in self.bodies.iter().enumerate() {
             if *known != body {

@@ -1,6 +1,6 @@
 //! Starting and stopping: every part in its order, and back.
 //!
-//! Up: key, store, journal, recovery, state documents, broker, publisher, HTTP, judging thread, and only then the listeners, so
+//! Up: the relays of tees (the clinical path needs nothing of what follows), key, store, journal, recovery, state documents, broker, publisher, HTTP, judging thread, and only then the listeners, so
 //! that nothing is acknowledged that could not be judged. Down: listeners first (what is in flight is acknowledged), then the
 //! journal, the judging thread (commit, snapshot), the publisher (what the broker takes), broker and HTTP.
 

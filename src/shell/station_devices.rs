@@ -2,7 +2,7 @@
 
 use crate::advisory::Status;
 use crate::command::{Command, Verb, Via};
-use crate::document::is_slug;
+use crate::document::{is_comment, is_slug};
 use crate::shell::devices::Listing;
 use crate::shell::journal::Record;
 use crate::shell::station::Shared;
@@ -17,8 +17,6 @@ use std::time::Instant;
 /// Devices a page, without and with a wish.
 const PAGE: usize = 200;
 const PAGE_MAX: usize = 1_000;
-/// Characters of a note.
-const NOTE_CHARS_MAX: usize = 500;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,8 +95,7 @@ pub(crate) async fn decide(
         return problem(StatusCode::BAD_REQUEST, "a JSON object is meant: status (open, mitigated, accepted), note");
     };
     let note = decision.note.filter(|note| !note.trim().is_empty());
-    let bad = |c: char| c.is_control() && c != '\n';
-    if note.as_ref().is_some_and(|note| note.chars().count() > NOTE_CHARS_MAX || note.chars().any(bad)) {
+    if note.as_ref().is_some_and(|note| !is_comment(note)) {
         return problem(StatusCode::BAD_REQUEST, "note: at most 500 characters, no control characters");
     }
     let Some(journal) = shared.state.journal.clone() else {

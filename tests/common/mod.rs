@@ -23,6 +23,21 @@ pub fn shared(folder: &str) -> Option<PathBuf> {
     None
 }
 
+/// Every file below a folder whose name ends so, in order.
+pub fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("readable").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_below(&path, ending));
+        } else if path.extension().is_some_and(|e| e == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
 /// `vitalguard serve` as a child process.
 pub struct Served {
     pub child: Child,

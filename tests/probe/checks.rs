@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const fn must(id: &'static str, name: &'static str, sent: &'static str, ours: &'static str, run: fn(&Target) -> String) -> Check {
     Check { id, name, sent, ours, kind: Kind::Must(|answer, ours| answer == ours), run }
 }
-const fn tells(
+pub const fn tells(
     id: &'static str,
     name: &'static str,
     sent: &'static str,

@@ -2,8 +2,9 @@
 //! checks hold already are not repeated: W1 (4, 5), W2 (6, 7), W3 (8, 9), W5 (14), W23 (19), W30 (15). W26, a peer that is gone
 //! without a word, is the system's keep-alive and takes minutes.
 
+use super::Check;
+use super::checks::tells;
 use super::talk::{Target, changed, frame, framed, noted, plain};
-use super::{Check, Kind};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -43,77 +44,67 @@ pub const CHARSETS: &[&str] = &[
     "KLINGON",
 ];
 
-const fn fault(
-    id: &'static str,
-    name: &'static str,
-    sent: &'static str,
-    ours: &'static str,
-    run: fn(&Target) -> String,
-) -> Check {
-    Check { id, name, sent, ours, kind: Kind::Tells, run }
-}
-
 pub const ALL: &[Check] = &[
-    fault("W4", "NUL padding", "40 NUL before FS, 90 NUL between two frames", "AA P1, AA P2", |t| {
+    tells("W4", "NUL padding", "40 NUL before FS, 90 NUL between two frames", "AA P1, AA P2", |t| {
         t.ask(&[open("P1"), vec![0; 40], b"\x1c\r".to_vec(), vec![0; 90], frame("P2")].concat(), 2)
     }),
-    fault("W6", "FS without CR before more", "FS VT; FS LF; FS CR", "AA F61, AA F62, AA F63", |t| {
+    tells("W6", "FS without CR before more", "FS VT; FS LF; FS CR", "AA F61, AA F62, AA F63", |t| {
         t.ask(&[open("F61"), b"\x1c".to_vec(), open("F62"), b"\x1c\n".to_vec(), frame("F63")].concat(), 3)
     }),
-    fault("W7", "last segment without CR", "FS follows the last field", "AA F7", |t| {
+    tells("W7", "last segment without CR", "FS follows the last field", "AA F7", |t| {
         let payload = plain("F7");
         t.ask(&framed(&payload[..payload.len() - 1]), 1)
     }),
-    fault("W8", "no VT", "MSH first, FS CR at the end", "AA V8", |t| t.ask(&[plain("V8"), b"\x1c\r".to_vec()].concat(), 1)),
-    fault("W9", "no framing", "a message, then the sender's side is closed", "AA V9, closed", |t| {
+    tells("W8", "no VT", "MSH first, FS CR at the end", "AA V8", |t| t.ask(&[plain("V8"), b"\x1c\r".to_vec()].concat(), 1)),
+    tells("W9", "no framing", "a message, then the sender's side is closed", "AA V9, closed", |t| {
         let mut talk = t.connect();
         talk.send(&plain("V9"));
         let _ = talk.stream.shutdown(std::net::Shutdown::Write);
         talk.said(1)
     }),
-    fault("W10", "byte order mark", "before VT; after VT", "AA M1; AA M2", |t| {
+    tells("W10", "byte order mark", "before VT; after VT", "AA M1; AA M2", |t| {
         let mark = b"\xef\xbb\xbf".to_vec();
         let before = t.ask(&[mark.clone(), frame("M1")].concat(), 1);
         format!("{before}; {}", t.ask(&framed(&[mark, plain("M2")].concat()), 1))
     }),
-    fault("W11", "FS inside a field", "FS followed by a letter", "AA I1", |t| t.ask(&framed(&noted("I1", "", b"a\x1cb")), 1)),
-    fault("W12", "VT inside a frame", "a cut frame and a whole one; VT VT; VT as data", "AA U2; AA U3; AA U4", |t| {
+    tells("W11", "FS inside a field", "FS followed by a letter", "AA I1", |t| t.ask(&framed(&noted("I1", "", b"a\x1cb")), 1)),
+    tells("W12", "VT inside a frame", "a cut frame and a whole one; VT VT; VT as data", "AA U2; AA U3; AA U4", |t| {
         let cut = t.ask(&[open("U1")[..80].to_vec(), frame("U2")].concat(), 1);
         let twice = t.ask(&[b"\x0b".to_vec(), frame("U3")].concat(), 1);
         format!("{cut}; {twice}; {}", t.ask(&framed(&noted("U4", "", b"a\x0bb")), 1))
     }),
-    fault("W13", "frame over the cap", "a frame of more than 8 MiB, then a small one", "AR H1, AA H2", |t| {
+    tells("W13", "frame over the cap", "a frame of more than 8 MiB, then a small one", "AR H1, AA H2", |t| {
         let huge = framed(&noted("H1", "", &vec![b'x'; t.frame_bytes_max + 1]));
         let mut talk = t.connect();
         talk.send(&huge);
         talk.send(&frame("H2"));
         talk.said_within(2, t.patience + Duration::from_secs(8).min(t.patience * 4))
     }),
-    fault("W14", "second MSH inside a frame", "J1 and J2 in one frame", "AA J1", |t| {
+    tells("W14", "second MSH inside a frame", "J1 and J2 in one frame", "AA J1", |t| {
         t.ask(&framed(&[plain("J1"), plain("J2")].concat()), 1)
     }),
-    fault("W15", "batch", "FHS, BHS, two messages, a trailer that counts three", "AA Y1, AA Y2", |t| {
+    tells("W15", "batch", "FHS, BHS, two messages, a trailer that counts three", "AA Y1, AA Y2", |t| {
         let head = b"FHS|^~\\&|X\rBHS|^~\\&|X\r".to_vec();
         t.ask(&framed(&[head, plain("Y1"), plain("Y2"), b"BTS|3\rFTS|1\r".to_vec()].concat()), 2)
     }),
-    fault("W16", "CRLF segments", "segments ended by CR LF; by CR, with LF in a note", "AA L1; AA L2", |t| {
+    tells("W16", "CRLF segments", "segments ended by CR LF; by CR, with LF in a note", "AA L1; AA L2", |t| {
         let both = t.ask(&framed(&changed("L1", "\r", "\r\n")), 1);
         format!("{both}; {}", t.ask(&framed(&noted("L2", "", b"first line\nsecond line")), 1))
     }),
-    fault("W17", "odd lines", "blank line, leading blanks, bare name, unknown segment", "AA O1", |t| {
+    tells("W17", "odd lines", "blank line, leading blanks, bare name, unknown segment", "AA O1", |t| {
         t.ask(&framed(&changed("O1", "PID|", "\r  NTE|1\rZZZ\rUNKNOWN|1\rPID|")), 1)
     }),
-    fault("W18", "broken lines", "text goes on after CR without a segment's name", "AA O2", |t| {
+    tells("W18", "broken lines", "text goes on after CR without a segment's name", "AA O2", |t| {
         t.ask(&framed(&noted("O2", "", b"first line\rand a second one\rNTE|2||third")), 1)
     }),
-    fault(
+    tells(
         "W19",
         "character sets",
         "each name in MSH-18, with bytes of it and with bytes that it has not",
         "AA for all 32 names",
         charsets,
     ),
-    fault("W20", "UTF-16", "little and big endian, with and without byte order mark", "4 x AA in UTF-16", |t| {
+    tells("W20", "UTF-16", "little and big endian, with and without byte order mark", "4 x AA in UTF-16", |t| {
         let mut said = Vec::new();
         for (n, (big, mark)) in [(false, true), (true, true), (false, false), (true, false)].into_iter().enumerate() {
             let id = format!("X{n}");
@@ -128,7 +119,7 @@ pub const ALL: &[Check] = &[
         }
         alike(&said, "AA in UTF-16")
     }),
-    fault("W21", "odd MSH-2", "2, 3 and 5 characters; backslash twice; three empty fields after it", "5 x AA", |t| {
+    tells("W21", "odd MSH-2", "2, 3 and 5 characters; backslash twice; three empty fields after it", "5 x AA", |t| {
         let mut said = Vec::new();
         for (n, odd) in ["|^~|", "|^~\\|", "|^~\\&#|", "|^~\\\\&|", "|^~\\&|||"].into_iter().enumerate() {
             let id = format!("N{n}");
@@ -137,10 +128,10 @@ pub const ALL: &[Check] = &[
         }
         alike(&said, "AA")
     }),
-    fault("W22", "escapes", "\\X0D\\, an unknown one, one that never ends", "AA O3", |t| {
+    tells("W22", "escapes", "\\X0D\\, an unknown one, one that never ends", "AA O3", |t| {
         t.ask(&framed(&noted("O3", "", b"\\X0D\\MSH|^~\\&|X \\Zodd\\ \\")), 1)
     }),
-    fault("W24", "other protocols", "HTTP, TLS and SSH on the plain port", "no answer, closed (all three)", |t| {
+    tells("W24", "other protocols", "HTTP, TLS and SSH on the plain port", "no answer, closed (all three)", |t| {
         let mut said = Vec::new();
         for hello in [
             &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
@@ -152,14 +143,14 @@ pub const ALL: &[Check] = &[
         said.dedup();
         if said.len() == 1 { format!("{} (all three)", said[0]) } else { said.join("; ") }
     }),
-    fault("W25", "connect and close", "20 connections without a byte, then a frame", "AA O4", |t| {
+    tells("W25", "connect and close", "20 connections without a byte, then a frame", "AA O4", |t| {
         for _ in 0..20 {
             drop(t.connect());
         }
         t.ask(&frame("O4"), 1)
     }),
-    fault("W27", "dribbling sender", "a byte now and then and no end; a frame on another connection", "closed; AA O5", slow),
-    fault("W28", "cut in the middle", "20 connections closed or reset inside a frame, then a frame", "AA O6", |t| {
+    tells("W27", "dribbling sender", "a byte now and then and no end; a frame on another connection", "closed; AA O5", slow),
+    tells("W28", "cut in the middle", "20 connections closed or reset inside a frame, then a frame", "AA O6", |t| {
         for n in 0..20 {
             let mut talk = t.connect();
             talk.send(&open("R28")[..100]);
@@ -170,18 +161,18 @@ pub const ALL: &[Check] = &[
         }
         t.ask(&frame("O6"), 1)
     }),
-    fault(
+    tells(
         "W29",
         "answers are not read",
         "frames without end and never a read; a frame on another connection",
         "not read on; AA O7",
         deaf,
     ),
-    fault("W31", "resent", "the same frame twice, and again on a new connection", "AA D1, AA D1; AA D1", |t| {
+    tells("W31", "resent", "the same frame twice, and again on a new connection", "AA D1, AA D1; AA D1", |t| {
         let twice = t.ask(&[frame("D1"), frame("D1")].concat(), 2);
         format!("{twice}; {}", t.ask(&frame("D1"), 1))
     }),
-    fault("W32", "answers sent to us", "commit bytes ACK and NAK, an ACK message, then a frame", "AA O8", |t| {
+    tells("W32", "answers sent to us", "commit bytes ACK and NAK, an ACK message, then a frame", "AA O8", |t| {
         let ack = b"MSH|^~\\&|A|B|C|D|20260101||ACK^R01|77|P|2.6\rMSA|AA|1\r";
         t.ask(&[framed(b"\x06"), framed(b"\x15"), framed(ack), frame("O8")].concat(), 1)
     }),

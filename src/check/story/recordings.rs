@@ -4,7 +4,7 @@ use super::{observation, reviewed};
 use crate::bed::Bed;
 use crate::check::{Assessment, Checks, Flag, States, Verdicts, View};
 use crate::clockwork::{Clocks, From, Hands};
-use crate::observation::{AgeBand, Device, MessageKind, Observation, Report, Source, Validity};
+use crate::observation::{AgeBand, Device, MessageKind, ObsFlags, Observation, Report, Source, Validity};
 use crate::population::Population;
 use crate::profile::Profile;
 use crate::time::Timestamp;
@@ -238,6 +238,15 @@ fn read(path: &Path) -> Vec<Moment> {
     moments
 }
 
+/// Alarm limits of an adult as monitors come with them.
+fn limits(parameter: Parameter) -> Option<(f64, f64)> {
+    match parameter {
+        Parameter::Hr | Parameter::Pr => Some((50.0, 120.0)),
+        Parameter::Spo2 => Some((90.0, 100.0)),
+        _ => None,
+    }
+}
+
 /// Runs one record. Hours of monitoring.
 fn run(ward: &mut Ward, path: &Path, encoding: Encoding) -> f64 {
     let mut rows: Vec<Observation> = Vec::new();
@@ -262,9 +271,17 @@ fn run(ward: &mut Ward, path: &Path, encoding: Encoding) -> f64 {
             if value.is_none() && encoding == Encoding::Number && matches!(parameter, Parameter::Awrr | Parameter::Etco2) {
                 o.validity = Validity::Absent;
             }
+            // As a bedside monitor sends it: with its limits, and in alarm where the value is outside.
+            if let Some((low, high)) = limits(parameter) {
+                o.limits = (low, high);
+                if o.validity.usable() && o.value != 0.0 && !(low..=high).contains(&o.value) {
+                    o.flags.set(ObsFlags::IN_ALARM);
+                }
+            }
             rows.push(o);
         }
-        ward.send(now, &rows);
+        // The way through a gateway takes a moment, not always the same.
+        ward.send(now.plus_ms(200 + (t as i64).wrapping_mul(7919).rem_euclid(600)), &rows);
         hours += now.since_s(before).clamp(0.0, 60.0) / 3600.0;
         before = now;
     }

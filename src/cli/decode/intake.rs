@@ -10,6 +10,7 @@ use crate::mllp::{self, FrameFaults};
 use crate::observation::MessageFlags;
 use crate::shell::replay::input::{Input, Progress};
 use crate::shell::replay::reader::Reader;
+use crate::shell::replay::text::LITERALS;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read as _;
 use std::path::Path;
@@ -55,14 +56,17 @@ pub fn pieces(bytes: &[u8]) -> Vec<(Vec<u8>, FrameFaults)> {
     pieces.into_iter().map(|piece| (piece.payload, piece.faults)).collect()
 }
 
+/// Counts rows that are in no readable message.
+fn lose(outside: &mut BTreeMap<String, usize>, reason: &str, rows: usize) {
+    if rows > 0 {
+        *outside.entry(reason.to_owned()).or_default() += rows;
+    }
+}
+
 /// The same with framing faults; rows that are in none of them are counted by reason, everything else by name.
 fn split(bytes: &[u8], outside: &mut BTreeMap<String, usize>, wire: &mut BTreeMap<&'static str, u64>) -> VecDeque<Piece> {
     let mut count = |name, number: usize| *wire.entry(name).or_default() += number as u64;
-    let mut lose = |reason: &str, rows: usize| {
-        if rows > 0 {
-            *outside.entry(reason.to_owned()).or_default() += rows;
-        }
-    };
+    let mut lose = |reason, rows| lose(outside, reason, rows);
     let mut frames = Vec::new();
     let framed = memchr::memchr(mllp::VT, bytes).is_some() || memchr::memchr(mllp::FS, bytes).is_some();
     if framed {
@@ -124,7 +128,7 @@ fn behind_lf(message: &Message<'_>) -> usize {
 /// Whether a file's first line holds segments behind a literal separator (`\r`, `<CR>`), as log writers print them.
 fn literal(bytes: &[u8]) -> bool {
     let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
-    [&b"\\r"[..], b"\\n", b"\\x0d", b"<CR>", b"<cr>", b"[CR]", b"{CR}", b"&#13;", b"&#xD;"].iter().any(|separator| {
+    LITERALS.iter().any(|separator| {
         memchr::memmem::find_iter(&bytes[..end], separator).any(|at| {
             let name = bytes[at + separator.len()..end].get(..4).unwrap_or_default();
             name.len() == 4 && name[..3].iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()) && name[3] == b'|'
@@ -189,20 +193,20 @@ impl Intake {
     pub fn next_piece(&mut self) -> Option<Piece> {
         match &mut self.source {
             Source::Whole(pieces) => pieces.pop_front(),
-            Source::Recording(reader) => {
-                reader.next_piece().map(|piece| Piece { payload: piece.payload, faults: FrameFaults::default() })
-            }
+            // What else a capture holds (closed connections, sightings) has no payload.
+            Source::Recording(reader) => loop {
+                let piece = reader.next_piece()?;
+                if piece.wire.is_none() || !piece.payload.is_empty() {
+                    return Some(Piece { payload: piece.payload, ..Piece::default() });
+                }
+            },
         }
     }
 
     /// A payload was read as this message.
     pub fn read(&mut self, piece: &Piece, message: &Message<'_>) {
         self.found += message.segments().filter(|segment| segment.is(b"OBX")).count();
-        let mut lose = |reason: &str, rows: usize| {
-            if rows > 0 {
-                *self.outside.entry(reason.to_owned()).or_default() += rows;
-            }
-        };
+        let mut lose = |reason, rows| lose(&mut self.outside, reason, rows);
         let reason = if message.flags().has(MessageFlags::SECOND_MSH) {
             "behind a second MSH in one frame (segment_injection)"
         } else {
@@ -216,10 +220,7 @@ impl Intake {
 
     /// A payload is no message.
     pub fn unreadable(&mut self, piece: &Piece, reason: &str) {
-        let rows = obx_lines(&piece.payload);
-        if rows > 0 {
-            *self.outside.entry(format!("message that cannot be read: {reason}")).or_default() += rows;
-        }
+        lose(&mut self.outside, &format!("message that cannot be read: {reason}"), obx_lines(&piece.payload));
     }
 
     /// OBX lines of the file that nothing accounts for. Call it at the end. Of a frame that was too large, or of bytes of which

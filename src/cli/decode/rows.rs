@@ -2,25 +2,11 @@
 
 use crate::hl7::Message;
 use crate::hl7::show::{self, Row};
-use crate::observation::{MessageKind, RejectReason, Report};
+use crate::observation::{RejectReason, Report};
 use serde_json::{Map, Value, json};
 
 /// Longest code that is shown, characters.
 const CODE_CHARS_MAX: usize = 60;
-
-/// The name of a kind.
-pub(super) fn kind(kind: MessageKind) -> &'static str {
-    match kind {
-        MessageKind::Vitals => "vitals",
-        MessageKind::Waveform => "waveform",
-        MessageKind::Alarm => "alarm",
-        MessageKind::Adt => "adt",
-        MessageKind::KeepAlive => "keep_alive",
-        MessageKind::Query => "query",
-        MessageKind::Ack => "ack",
-        MessageKind::Other => "other",
-    }
-}
 
 /// A reason in words, and the field of the OBX that decided.
 pub(super) fn reason(reason: RejectReason) -> (&'static str, usize) {
@@ -55,7 +41,6 @@ pub(super) fn line(row: Row<'_>, message: &Message<'_>) -> String {
     match row {
         Row::Observation(o) => {
             let marks = show::flag_names(o.flags);
-            let validity = serde_json::to_value(o.validity).unwrap_or_default();
             format!(
                 "{:<12} {:<12} {:>10} {:<10} {} {}{}",
                 format!("OBX[{number}]-5"),
@@ -63,7 +48,7 @@ pub(super) fn line(row: Row<'_>, message: &Message<'_>) -> String {
                 show::number(o.value).as_f64().map_or("-".to_owned(), |value| value.to_string()),
                 o.parameter.unit().ucum(),
                 o.effective_at,
-                validity.as_str().unwrap_or_default(),
+                o.validity.as_str(),
                 if marks.is_empty() { String::new() } else { format!(" [{}]", marks.join(", ")) },
             )
         }

@@ -3,7 +3,7 @@
 use super::intake::Intake;
 use super::rows;
 use crate::hl7::{Message, show, tree};
-use crate::observation::{MessageKind, RejectReason, Report, Validity};
+use crate::observation::{MessageKind, RejectReason, Report};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
@@ -56,7 +56,7 @@ pub struct Summary {
     pub files: u64,
     by_dialect: BTreeMap<&'static str, Counts>,
     by_reason: BTreeMap<RejectReason, u64>,
-    by_validity: BTreeMap<String, u64>,
+    by_validity: BTreeMap<&'static str, u64>,
     alarms: u64,
     unreadable: BTreeMap<String, u64>,
     /// OBX lines outside of readable messages, by reason.
@@ -79,10 +79,6 @@ impl Summary {
     pub fn messages(&self) -> u64 {
         self.by_dialect.values().map(Counts::messages).sum()
     }
-    /// Rows that are neither observation nor reject, and differences between our count and others'.
-    pub fn unexplained(&self) -> u64 {
-        self.unexplained
-    }
     /// Every file was read, every row explained.
     pub fn is_clean(&self) -> bool {
         self.failed_count == 0 && self.unexplained == 0
@@ -98,17 +94,7 @@ impl Summary {
         counts.rejected += report.rejects.len() as u64;
         self.alarms += report.alarms.len() as u64;
         for observation in &report.observations {
-            let word = match observation.validity {
-                Validity::Valid => "valid",
-                Validity::ValidFlagged => "valid_flagged",
-                Validity::Invalid => "invalid",
-                Validity::Absent => "absent",
-                Validity::SwitchedOff => "switched_off",
-                Validity::Test => "test",
-                Validity::OffScale => "off_scale",
-                Validity::Sentinel => "sentinel",
-            };
-            *self.by_validity.entry(word.to_owned()).or_default() += 1;
+            *self.by_validity.entry(observation.validity.as_str()).or_default() += 1;
         }
         for reject in &report.rejects {
             *self.by_reason.entry(reject.reason).or_default() += 1;
@@ -247,7 +233,7 @@ impl Summary {
         if self.by_dialect.is_empty() {
             return Ok(());
         }
-        let names = KINDS.map(rows::kind);
+        let names = KINDS.map(MessageKind::as_str);
         write!(out, "{:<18}", "dialect")?;
         for name in names {
             write!(out, " {name:>10}")?;

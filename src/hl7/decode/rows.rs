@@ -75,6 +75,8 @@ pub struct Reading<'t> {
     pub table: &'t Table,
     pub code: Code,
     pub unit: UnitRead,
+    /// OBX-8.
+    pub marks: Marks,
     /// The whole message is test data.
     pub test: bool,
     /// The message is a clinical system's.
@@ -179,8 +181,7 @@ pub fn read(obx: &Obx<'_>, reading: &Reading<'_>, status: Status, when: &When) -
         return Err(obx.reject(RejectReason::UnknownCode, known));
     };
     let parameter = reading.moved.unwrap_or(parameter);
-    let marks = Marks::read(obx.field(8));
-    let Some(mut judged) = judge(reading.table, obx.field(2).trimmed(), obx.field(5), marks, status, reading.test) else {
+    let Some(mut judged) = judge(reading.table, obx.field(2).trimmed(), obx.field(5), reading.marks, status, reading.test) else {
         let text = obx.field(2).trimmed() == b"ST";
         let reason = if text { RejectReason::NotNumeric } else { RejectReason::ValueNotNumeric };
         return Err(obx.reject(reason, known));

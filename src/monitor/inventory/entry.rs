@@ -50,8 +50,6 @@ pub struct Entry {
     pub id: String,
     /// EUI-64, MAC or address as its messages name it; never published.
     pub key: String,
-    /// It speaks for itself or for others: device 0 of its messages.
-    pub sender: bool,
     pub texts: Vec<Text>,
     pub texts_more: u32,
     declared: String,
@@ -101,7 +99,7 @@ fn may_name_a_product(key: &str) -> bool {
 }
 
 impl Entry {
-    pub fn new(id: &str, key: &str, sender: bool, devices: &Devices, at: Timestamp) -> Entry {
+    pub fn new(id: &str, key: &str, devices: &Devices, at: Timestamp) -> Entry {
         let mut end = key.len().min(KEY_BYTES_MAX);
         while !key.is_char_boundary(end) {
             end -= 1;
@@ -109,7 +107,6 @@ impl Entry {
         let mut entry = Entry {
             id: id.to_owned(),
             key: key[..end].to_owned(),
-            sender,
             texts: Vec::new(),
             texts_more: 0,
             declared: String::new(),

@@ -394,7 +394,7 @@ fn at_the_bound_what_matters_least_is_forgotten() {
     let mut inventory = crate::monitor::inventory::Inventory::new(&devices, &data);
     let entry = |n: usize| {
         let at = Timestamp::from_ms(START + n as i64);
-        crate::monitor::inventory::Entry::new(&format!("dev-{n:08x}"), "", true, &devices, at)
+        crate::monitor::inventory::Entry::new(&format!("dev-{n:08x}"), "", &devices, at)
     };
     let max = crate::monitor::inventory::DEVICES_MAX;
     for n in 0..max {

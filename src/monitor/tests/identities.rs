@@ -292,6 +292,25 @@ fn late_repeated_and_unknown_adt_have_no_effect_and_are_counted() {
 }
 
 #[test]
+fn an_admission_without_id_and_time_of_its_own_counts_each_time() {
+    let mut w = Ward::new();
+    w.name(&[("A01", "P-0")], 10);
+    let say = |w: &mut Ward, event: &str| {
+        let t = w.now.hl7();
+        let text = format!("MSH|^~\\&|ADT|HOSP|||{t}||ADT^{event}||P|2.6\rEVN|{event}\rPID|||P-1^^^HOSP^MR\rPV1||I|ICU^^A01\r");
+        w.send(text.as_bytes());
+        w.wait(120.0);
+    };
+    say(&mut w, "A01");
+    let lay = w.cell("A01").bound;
+    assert_ne!(lay, 0);
+    say(&mut w, "A03");
+    assert_eq!(w.cell("A01").bound, 0);
+    say(&mut w, "A01");
+    assert_eq!(w.cell("A01").bound, lay, "admitted once more");
+}
+
+#[test]
 fn adt_opens_no_bed_and_is_remembered_until_the_bed_is_heard() {
     let mut w = Ward::new();
     w.name(&[("A01", "P-1")], LONG);

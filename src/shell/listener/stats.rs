@@ -236,6 +236,11 @@ impl FeedStats {
     pub fn last_peer(&self) -> Option<String> {
         self.last_peer.lock().clone()
     }
+    /// Connections of a tap or tee, counter and gauge.
+    pub(in crate::shell) fn set_connections(&self, connections: u64) {
+        self.connections.store(connections, Ordering::Relaxed);
+        self.meters.connections.set(connections as f64);
+    }
     pub(in crate::shell) fn set_last_peer(&self, peer: &str) {
         let mut last = self.last_peer.lock();
         if last.as_deref() != Some(peer) {

@@ -63,17 +63,18 @@ impl Capture {
         self.reader.watch(hosts.iter().copied());
     }
 
-    pub fn next_piece(&mut self, faults: &mut Faults) -> io::Result<Option<Piece>> {
+    /// The next piece. A read error ends the capture: what was read is used, and `faults` tells of it.
+    pub fn next_piece(&mut self, faults: &mut Faults) -> Option<Piece> {
         loop {
             if let Some(piece) = self.queue.pop_front() {
-                return Ok(Some(piece));
+                return Some(piece);
             }
             if let Some(event) = self.reader.poll() {
                 self.take(event);
                 continue;
             }
             if self.ended {
-                return Ok(None);
+                return None;
             }
             match self.input.fill_buf() {
                 Ok([]) => self.end(faults),
@@ -85,13 +86,8 @@ impl Capture {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.end(faults);
-                    while let Some(event) = self.reader.poll() {
-                        self.take(event);
-                    }
-                    // What was read is used, then the error is told.
-                    self.input = Box::new(io::empty());
                     faults.broken = Some(super::reader::said(&error));
+                    self.end(faults);
                 }
             }
         }

@@ -69,6 +69,17 @@ enum Scanner {
     Done(Form, Habits),
 }
 
+impl Scanner {
+    fn form(&self) -> (Form, Habits) {
+        match self {
+            Scanner::Framed(_) => (Form::Framed, Habits::default()),
+            Scanner::Text(text) => (Form::Text, text.habits),
+            Scanner::Capture(capture) => (Form::Capture(capture.kind()), Habits::default()),
+            Scanner::Done(form, habits) => (*form, *habits),
+        }
+    }
+}
+
 struct Framed {
     input: Box<dyn BufRead + Send>,
     decoder: Decoder,
@@ -130,15 +141,14 @@ impl Reader {
                     Err(error) => self.end(Some(error)),
                 },
                 Scanner::Capture(capture) => match capture.next_piece(&mut self.faults) {
-                    Ok(Some(piece)) => {
+                    Some(piece) => {
                         self.faults.messages += u64::from(!piece.payload.is_empty());
                         return Some(piece);
                     }
-                    Ok(None) => {
+                    None => {
                         self.seen = Some(Box::new(capture.seen()));
                         self.end(None);
                     }
-                    Err(error) => self.end(Some(error)),
                 },
                 Scanner::Framed(framed) => match framed.next_piece(&mut self.faults) {
                     Ok(Some(piece)) => {
@@ -153,12 +163,7 @@ impl Reader {
     }
 
     fn end(&mut self, error: Option<io::Error>) {
-        let (form, habits) = match &self.scanner {
-            Scanner::Framed(_) => (Form::Framed, Habits::default()),
-            Scanner::Text(text) => (Form::Text, text.habits),
-            Scanner::Capture(capture) => (Form::Capture(capture.kind()), Habits::default()),
-            Scanner::Done(form, habits) => (*form, *habits),
-        };
+        let (form, habits) = self.scanner.form();
         self.faults.noise += habits.noise;
         self.faults.count_mismatches += habits.count_mismatches;
         self.faults.broken = error.map(|error| said(&error)).or(self.faults.broken.take());
@@ -167,12 +172,7 @@ impl Reader {
 
     /// What was found, for a person. Complete once the recording is read.
     pub fn description(&self) -> String {
-        let (form, habits) = match &self.scanner {
-            Scanner::Framed(_) => (Form::Framed, Habits::default()),
-            Scanner::Text(text) => (Form::Text, text.habits),
-            Scanner::Capture(capture) => (Form::Capture(capture.kind()), Habits::default()),
-            Scanner::Done(form, habits) => (*form, *habits),
-        };
+        let (form, habits) = self.scanner.form();
         let what = match form {
             Form::Framed => "MLLP frames".to_owned(),
             Form::Capture(kind) => format!("packets ({kind})"),

@@ -57,7 +57,7 @@ pub struct Habits {
 }
 
 /// Separators of segments that log writers print instead of a CR.
-const LITERALS: &[&[u8]] = &[
+pub(crate) const LITERALS: &[&[u8]] = &[
     b"\\r\\n", b"\\r", b"\\n", b"\\x0d", b"\\x0D", b"\\u000d", b"\\u000D", b"\\015", b"<CR>", b"<cr>", b"[CR]", b"{CR}",
     b"&#13;", b"&#xD;", b"&#x0D;",
 ];

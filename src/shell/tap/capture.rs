@@ -80,7 +80,7 @@ impl Packets {
                     Err(error) => tracing::debug!(feed = self.watch.config.feed, %error, "no packets"),
                 }
                 self.watch.path.packets(false, 0, 0);
-                self.watch.stats.connections.store(0, Ordering::Relaxed);
+                self.watch.stats.set_connections(0);
                 pause(&stop, ABSENT_MS);
             }
         })
@@ -212,8 +212,7 @@ impl<'a> Stream<'a> {
         let now = (counts.packets, counts.unreadable);
         self.watch.path.packets(true, now.0 - self.counted.0, now.1 - self.counted.1);
         self.counted = now;
-        self.watch.stats.connections.store(self.flows.len() as u64, Ordering::Relaxed);
-        self.watch.stats.meters.connections.set(self.flows.len() as f64);
+        self.watch.stats.set_connections(self.flows.len() as u64);
     }
 
     fn drain(&mut self, judged: bool, step: &mut Step, store: &dyn Fn(Step)) {

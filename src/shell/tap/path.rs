@@ -180,10 +180,6 @@ impl PathStats {
     pub fn is_cut(&self) -> bool {
         (self.placement == Placement::Tee || self.captures) && !self.up.load(Ordering::Relaxed)
     }
-    /// Whether packets are read in place of a socket.
-    pub fn captures(&self) -> bool {
-        self.captures
-    }
 
     /// Things that should not happen, in sum: what makes a feed degraded while it grows.
     pub fn troubles(&self) -> u64 {

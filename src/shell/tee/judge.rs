@@ -328,9 +328,8 @@ impl Follow {
                     watch.path.draining(std::mem::replace(&mut self.counted, stats.connections), stats.connections);
                     return;
                 }
-                watch.stats.connections.store(stats.connections, Ordering::Relaxed);
+                watch.stats.set_connections(stats.connections);
                 watch.stats.connections_total.store(stats.connections_total, Ordering::Relaxed);
-                watch.stats.meters.connections.set(stats.connections as f64);
                 watch.path.relay(*stats, std::mem::take(&mut self.fresh));
             }
         }
