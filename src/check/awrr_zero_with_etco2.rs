@@ -14,7 +14,7 @@ declare_check! {
     /// ## Known false alerts
     /// A device that holds the CO2 of the last breath; purging.
     /// ## References
-    /// 197 records at 1 Hz, 4.99 bed-days: 1.80 a bed-day for 30 s, 0.40 for 60 s, none for 120 s.
+    /// 197 records at 1 Hz, 4.99 bed-days: 1.80 a bed-day for 30 s, 0.40 for 60 s, none for 120 s, nor at one value a minute.
     "A13" "awrr_zero_with_etco2" class=Coherence evidence=true weights=(70, 10, 15) rest=Unverified
     {
         /// CO2 from, mmHg. Lower: a number that fades out alerts.
