@@ -110,6 +110,13 @@ impl Recent {
         self.iter().take_while(move |(_, at)| *at >= from)
     }
 
+    /// Mean of the values from `from` to `to`, both included.
+    pub fn mean(&self, from: Timestamp, to: Timestamp) -> Option<f64> {
+        let (sum, count) =
+            self.since(from).filter(|(_, at)| *at <= to).fold((0.0, 0u32), |(sum, count), (v, _)| (sum + v, count + 1));
+        (count > 0).then(|| sum / f64::from(count))
+    }
+
     /// Smallest and largest value not older than `from`.
     pub fn envelope(&self, from: Timestamp) -> Option<(f64, f64)> {
         self.since(from)
@@ -709,6 +716,8 @@ mod tests {
         assert_eq!(recent.iter().next(), Some((199.0, T0.plus_s(199.0))));
         assert_eq!(recent.iter().last(), Some((72.0, T0.plus_s(72.0))));
         assert_eq!(recent.envelope(T0.plus_s(190.0)), Some((190.0, 199.0)));
+        assert_eq!(recent.mean(T0.plus_s(150.0), T0.plus_s(160.0)), Some(155.0));
+        assert_eq!(recent.mean(T0.plus_s(10.0), T0.plus_s(20.0)), None, "no longer kept");
     }
 
     #[test]

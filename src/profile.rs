@@ -20,6 +20,17 @@ pub enum ProfileError {
     Field { name: String, reason: String },
 }
 
+/// What a number of zero is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zero {
+    /// A measurement: the profile says so.
+    Measured,
+    /// No measurement: the profile says so.
+    Sentinel,
+    /// Taken for no measurement, because nobody has said what it is.
+    Assumed,
+}
+
 /// One device model's habits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
@@ -115,6 +126,17 @@ impl Profile {
             || (!self.sentinels.is_empty() && self.sentinels.get(&parameter).is_some_and(|s| s.contains(&value)))
     }
 
+    /// What a zero of this parameter is on this device, as far as the profile says so.
+    pub fn zero(&self, parameter: Parameter) -> Zero {
+        if self.sentinels.get(&parameter).is_some_and(|s| s.contains(&0.0)) {
+            Zero::Sentinel
+        } else if self.zero_is_measured.contains(parameter) {
+            Zero::Measured
+        } else {
+            Zero::Assumed
+        }
+    }
+
     /// Resolution of a parameter, canonical unit, where it is known.
     pub fn quantum(&self, parameter: Parameter) -> Option<f64> {
         self.quantum.get(&parameter).copied()
@@ -184,6 +206,9 @@ mod tests {
         assert!(p.is_sentinel(Parameter::AbpSys, 0.0));
         assert!(!p.is_sentinel(Parameter::Awrr, 0.0));
         assert!(!p.is_sentinel(Parameter::Pr, 1.0));
+        assert_eq!((p.zero(Parameter::Pr), p.zero(Parameter::Awrr)), (Zero::Assumed, Zero::Measured));
+        let text = "schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = false\n[sentinels]\npr = [0.0]\n";
+        assert_eq!(Profile::from_toml(text).unwrap().zero(Parameter::Pr), Zero::Sentinel);
     }
 
     #[test]

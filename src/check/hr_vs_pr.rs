@@ -70,7 +70,7 @@ pub struct State {
 }
 
 /// How far a value lies outside what the other rate showed within the lag (0 inside), with its sign.
-fn outside(value: f64, now_value: f64, seen: Option<(f64, f64)>) -> f64 {
+pub(super) fn outside(value: f64, now_value: f64, seen: Option<(f64, f64)>) -> f64 {
     let (low, high) = seen.map_or((now_value, now_value), |(low, high)| (low.min(now_value), high.max(now_value)));
     if value > high {
         value - high

@@ -10,7 +10,7 @@
 
 use crate::bed::{Bed, Bond, UNBOUND};
 use crate::clockwork::Reading;
-use crate::observation::{Observation, Report, Source};
+use crate::observation::{ObsFlags, Observation, Report, Source};
 use crate::population::Population;
 use crate::profile::Profile;
 use crate::time::Timestamp;
@@ -392,6 +392,43 @@ impl<'a> View<'a> {
         rows.iter().filter(|o| is_fresh(o, self.bed, self.profile))
     }
 
+    /// Whether a row of this message says that the parameter has no value.
+    pub fn lost(&self, parameter: Parameter) -> bool {
+        let rows: &[Observation] = self.report.map_or(&[], |r| &r.observations);
+        !self.fresh.set.contains(parameter)
+            && rows.iter().any(|o| {
+                let empty = !o.validity.usable() || self.profile.is_sentinel(parameter, o.value);
+                o.parameter == parameter && empty && !o.flags.has(ObsFlags::SHOWN_ONLY)
+            })
+    }
+
+    /// The present value of a parameter: the new measurement, else the bed's newest while it is not stale and was not lost.
+    pub fn near(&self, parameter: Parameter) -> Option<f64> {
+        if let Some(o) = self.fresh(parameter) {
+            return Some(o.value);
+        }
+        let stream = self.bed.stream(parameter)?;
+        let gone = stream.absent.is_some() || stream.is_charted() || stream.is_stale(self.now) || self.lost(parameter);
+        stream.latest.filter(|_| !gone).map(|latest| latest.value)
+    }
+
+    /// Two present values of which at least one is new.
+    pub fn pair(&self, a: Parameter, b: Parameter) -> Option<(f64, f64)> {
+        let new = self.fresh.set.contains(a) || self.fresh.set.contains(b);
+        if new { self.near(a).zip(self.near(b)) } else { None }
+    }
+
+    /// A longer pause between two readings of these begins a run of readings anew, seconds.
+    pub fn pause_s(&self, parameters: &[Parameter]) -> f64 {
+        let own = parameters.iter().filter_map(|p| self.bed.stream(*p)?.delta_s());
+        own.chain(self.bed.delta_s()).fold(30.0, |pause: f64, delta_s| pause.max(5.0 * delta_s))
+    }
+
+    /// Whether what the device does is known well enough to accuse a value by it.
+    pub fn settled(&self) -> bool {
+        self.profile.usable(self.bed.epoch_at, self.now)
+    }
+
     /// The bed's id as a sentence's argument.
     pub fn bed_arg(&self) -> (&'static str, Arg) {
         ("bed", Arg::Text(self.bed.bed.clone()))
@@ -540,6 +577,19 @@ catalogue! {
         pressure_order
         map_form_factor
         hr_vs_pr
+        soft_range
+        pulse_pressure
+        spo2_scale
+        rate_vs_nbp_pulse
+        abp_vs_nbp
+        rr_vs_awrr
+        rr_equals_hr
+        etco2_zero_with_rr
+        awrr_zero_with_etco2
+        core_skin
+        asystole_with_perfusion
+        pap_vs_abp
+        arterial_pair
         step_held
         flat_line
         control_id_reuse

@@ -14,12 +14,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// One bed with all checks, driven as the monitor drives it.
-struct Ward {
+pub(super) struct Ward {
     checks: Checks,
     states: States,
     bed: Bed,
     population: Population,
-    profile: Profile,
+    pub profile: Profile,
     source: Source,
     verdicts: Verdicts,
     clocks: Clocks,
@@ -27,13 +27,15 @@ struct Ward {
     report: Report,
     messages: u64,
     /// Episodes by check and by whether a parameter is the one named; the last failure of each.
-    episodes: BTreeMap<(&'static str, &'static str), (u32, Timestamp)>,
+    pub episodes: BTreeMap<(&'static str, &'static str), (u32, Timestamp)>,
     /// A longer pause begins another episode, s.
-    gap_s: f64,
+    pub gap_s: f64,
+    /// A longer pause between two moments is no monitoring, s.
+    pub live_s: f64,
 }
 
 impl Ward {
-    fn new(at: Timestamp) -> Ward {
+    pub fn new(at: Timestamp) -> Ward {
         let mut bed = Bed::new("icu".into(), "A03".into(), at);
         bed.age = AgeBand::Adult;
         Ward {
@@ -58,6 +60,7 @@ impl Ward {
             messages: 0,
             episodes: BTreeMap::new(),
             gap_s: 300.0,
+            live_s: 60.0,
         }
     }
 
@@ -112,7 +115,7 @@ impl Ward {
 /// Episodes by check and first parameter.
 type Counts = BTreeMap<(&'static str, &'static str), u32>;
 
-const T0: Timestamp = Timestamp(1_800_000_000_000);
+pub(super) const T0: Timestamp = Timestamp(1_800_000_000_000);
 
 /// A linear congruential generator: the same day every time. Uniform in -1..1.
 struct Noise(u64);
@@ -167,7 +170,7 @@ fn a_quiet_patient_day_at_one_hertz_raises_nothing() {
     println!("state of the bed after a day: {bytes} bytes");
 }
 
-fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<PathBuf> {
     let root =
         std::env::var_os("VG_TEST_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let vitals = root.join("vitals");
@@ -197,13 +200,17 @@ fn parameter(name: &str) -> Option<Parameter> {
         "NBP_S" => Parameter::NibpSys,
         "NBP_D" => Parameter::NibpDia,
         "NBP_M" => Parameter::NibpMean,
+        "BP_S" => Parameter::BpSys,
+        "BP_D" => Parameter::BpDia,
+        "BP_M" => Parameter::BpMean,
+        "TEMP" => Parameter::Temp,
         _ => return None,
     })
 }
 
 /// How an invalid mark looks on the wire.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Encoding {
+pub(super) enum Encoding {
     /// A row whose status says that it holds no value.
     Status,
     /// No row.
@@ -248,7 +255,7 @@ fn limits(parameter: Parameter) -> Option<(f64, f64)> {
 }
 
 /// Runs one record. Hours of monitoring.
-fn run(ward: &mut Ward, path: &Path, encoding: Encoding) -> f64 {
+pub(super) fn run(ward: &mut Ward, path: &Path, encoding: Encoding) -> f64 {
     let mut rows: Vec<Observation> = Vec::new();
     let mut hours = 0.0;
     let mut before = T0;
@@ -282,7 +289,7 @@ fn run(ward: &mut Ward, path: &Path, encoding: Encoding) -> f64 {
         }
         // The way through a gateway takes a moment, not always the same.
         ward.send(now.plus_ms(200 + (t as i64).wrapping_mul(7919).rem_euclid(600)), &rows);
-        hours += now.since_s(before).clamp(0.0, 60.0) / 3600.0;
+        hours += now.since_s(before).clamp(0.0, ward.live_s) / 3600.0;
         before = now;
     }
     hours
@@ -332,6 +339,7 @@ fn assert_clean(set: &str, total: &Counts) {
     for (id, most) in [("C02", 0), ("C03", 0), ("C04", 1), ("P01", 0), ("P02", 0), ("A03", 0), ("A04", 0), ("A07", 0)]
         .into_iter()
         .chain([("P05", 0), ("P06", 0), ("P07", 0), ("P11", 0), ("P12", 0), ("P14", 0)])
+        .chain(super::coherence::PAIRED.map(|id| (id, 0)))
     {
         let count: u32 = total.iter().filter(|(k, _)| k.0 == id).map(|(_, n)| n).sum();
         assert!(count <= most, "{set}: {id} {count}");
