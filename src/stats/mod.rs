@@ -4,6 +4,7 @@
 
 pub mod cadence;
 pub mod ewma;
+pub mod hold;
 pub mod lattice;
 pub mod median;
 pub mod quantile;

@@ -97,8 +97,10 @@ impl Ward {
             }
         }
         for o in rows {
-            if !o.validity.usable() || self.profile.is_sentinel(o.parameter, o.value) {
-                self.bed.note_absent(o.parameter, o.channel, Validity::Absent, now);
+            if !o.validity.usable() {
+                self.bed.note_absent(o.parameter, o.channel, o.validity, now);
+            } else if self.profile.is_sentinel(o.parameter, o.value) {
+                self.bed.note_absent(o.parameter, o.channel, Validity::Sentinel, now);
             } else if doubted.contains(o.parameter) {
                 self.bed.note_doubted(o, now);
             } else {
@@ -186,8 +188,7 @@ fn parameter(name: &str) -> Option<Parameter> {
         "RR" => Parameter::Rr,
         "AWRR" => Parameter::Awrr,
         "ETCO2" => Parameter::Etco2,
-        // A second sensor beside the probe; the list of parameters has no transcutaneous one.
-        "TCCO2" => Parameter::Etco2,
+        "TCCO2" => Parameter::Tcco2,
         "PAP_S" => Parameter::PapSys,
         "PAP_D" => Parameter::PapDia,
         "PAP_M" => Parameter::PapMean,
