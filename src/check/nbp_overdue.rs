@@ -17,6 +17,7 @@ declare_check! {
     /// The cuff is paused, or its interval was made longer.
     /// ## References
     /// Cycles of 5, 10 and 15 min are visible in 17, 20 and 10 % of the successive drop-outs of oximeters on the cuff's arm.
+    /// Findings: 73 in 564 and 30 in 324 bed-days of charted pressures, 2 in 32 h of one monitored patient.
     "M08" "nbp_overdue" class=Liveness evidence=false weights=(85, 0, 0) rest=Silence
     {
         /// Cycles missing, count. Lower: one failed inflation alerts. Higher: later. Design choice.

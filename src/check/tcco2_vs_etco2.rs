@@ -56,7 +56,7 @@ pub struct State {
 
 impl State {
     fn gather(&mut self, view: &View<'_>, breath_mmhg: f64) {
-        let mut add = |sum: &mut (f64, u32), p: Parameter, least: f64| {
+        let add = |sum: &mut (f64, u32), p: Parameter, least: f64| {
             if let Some(o) = view.fresh(p).filter(|o| o.value >= least && o.value.abs() < 1e6) {
                 *sum = (sum.0 + o.value, sum.1 + 1);
             }

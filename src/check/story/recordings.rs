@@ -332,6 +332,7 @@ fn assert_clean(set: &str, total: &Counts) {
     // One record without rows for absent values begins with one sensor and goes on with the other alone.
     for (id, most) in [("C02", 0), ("C03", 0), ("C04", 1), ("P01", 0), ("P02", 0), ("A03", 0), ("A04", 0), ("A07", 0)]
         .into_iter()
+        .chain([("C06", 0), ("C08", 0), ("M02", 4), ("M05", 0), ("M06", 0), ("M07", 0), ("M08", 2), ("A23", 0)])
         .chain([("P05", 0), ("P06", 0), ("P07", 0), ("P11", 0), ("P12", 0), ("P14", 0)])
     {
         let count: u32 = total.iter().filter(|(k, _)| k.0 == id).map(|(_, n)| n).sum();
