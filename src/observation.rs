@@ -283,6 +283,16 @@ pub struct Reject {
     pub parameter: Option<Parameter>,
 }
 
+/// Rows of one parameter that nothing tells apart: all of them were refused. Smallest and largest value, canonical unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Twin {
+    pub parameter: Parameter,
+    /// OBX-1 of the first of them.
+    pub set_id: u32,
+    pub low: f64,
+    pub high: f64,
+}
+
 /// Where an alarm stands in its life, as the sender says (IHE ACM event phase).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -535,6 +545,8 @@ pub struct Report {
     pub observations: Vec<Observation>,
     pub alarms: Vec<Alarm>,
     pub rejects: Vec<Reject>,
+    /// Of the rows that were refused as [`RejectReason::AmbiguousChannel`] and hold usable numbers.
+    pub twins: Vec<Twin>,
     pub flags: MessageFlags,
     /// Keyed hash of everything but MSH-7 and MSH-10: tells bodies apart, proves nothing.
     pub body_hash: [u8; 16],
@@ -568,6 +580,7 @@ impl Report {
         self.observations.clear();
         self.alarms.clear();
         self.rejects.clear();
+        self.twins.clear();
         self.flags = MessageFlags::default();
         self.body_hash = [0; 16];
         self.structure.clear();

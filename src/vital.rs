@@ -36,6 +36,12 @@ pub enum Unit {
     Kg,
     /// `1`: a ratio.
     One,
+    /// `mL`: the volume of one breath.
+    MilliLitre,
+    /// `dyn.s/cm5`: resistance of the vessels; 1 mmHg·min/L is 80 of them.
+    DynSPerCm5,
+    /// `m2`: body surface.
+    M2,
 }
 
 impl Unit {
@@ -56,6 +62,9 @@ impl Unit {
             Unit::Cm => "cm",
             Unit::Kg => "kg",
             Unit::One => "1",
+            Unit::MilliLitre => "mL",
+            Unit::DynSPerCm5 => "dyn.s/cm5",
+            Unit::M2 => "m2",
         }
     }
 }
@@ -89,6 +98,8 @@ pub enum Sensor {
     Thermometer,
     Ventilator,
     Other,
+    /// Gas tension through warmed skin.
+    Transcutaneous,
 }
 
 macro_rules! parameters {
@@ -180,6 +191,12 @@ parameters! {
     Peep "peep" CmH2O Setting Ventilator published=false mdc=Some((151976, "MDC_PRESS_AWAY_END_EXP_POS")); loinc=Some("76248-4");
     Height "height" Cm Setting Other published=false mdc=None; loinc=None;
     Weight "weight" Kg Setting Other published=false mdc=None; loinc=None;
+    Svr "svr" DynSPerCm5 Derived Other published=false mdc=Some((150312, "MDC_RES_VASC_SYS")); loinc=None;
+    Cpp "cpp" MmHg Derived Other published=false mdc=Some((153604, "MDC_PRESS_CEREB_PERF")); loinc=None;
+    Mv "mv" LitrePerMin Continuous Ventilator published=false mdc=Some((151880, "MDC_VOL_MINUTE_AWAY")); loinc=None;
+    Tv "tv" MilliLitre Continuous Ventilator published=false mdc=Some((151868, "MDC_VOL_AWAY_TIDAL")); loinc=None;
+    Tcco2 "tcco2" MmHg Continuous Transcutaneous published=false mdc=Some((151756, "MDC_CO2_TCUT")); loinc=None;
+    Bsa "bsa" M2 Setting Other published=false mdc=Some((188744, "MDC_AREA_BODY_SURF_ACTUAL")); loinc=None;
 }
 
 const _: () = assert!(Parameter::COUNT <= 64, "ParamSet is one word");

@@ -503,6 +503,8 @@ fn one_code_twice_in_one_place_is_refused_both_times() {
     let report = decode_one(&twice);
     assert_eq!(reasons(&report), ["ambiguous_channel", "ambiguous_channel"]);
     assert_eq!(report.observations.len(), 1);
+    let twins: Vec<_> = report.twins.iter().map(|twin| (twin.parameter, twin.low, twin.high)).collect();
+    assert_eq!(twins, [(Parameter::Rr, 15.0, 18.0)], "what was refused is known");
     let apart = decode_one(&twice.replace("|1.6.1.1|18", "|1.20.1.1|18"));
     assert_eq!(apart.observations.len(), 3);
     assert_ne!(apart.observations[0].channel, apart.observations[1].channel);

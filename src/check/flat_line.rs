@@ -66,6 +66,7 @@ const LIVE: &[Parameter] = &[
     Parameter::PerfIndex,
     Parameter::RrPleth,
     Parameter::RrVent,
+    Parameter::Tcco2,
 ];
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -118,7 +119,7 @@ impl Judge for Check {
         let paused = state.joint_log10 > self.pause_log10;
         let mut changed = false;
         let mut updated = ParamSet::EMPTY;
-        let mut surprise = [0.0f64; 12];
+        let mut surprise = [0.0f64; 16];
         for p in fresh.iter().filter(|p| live.contains(*p)) {
             let (Some(o), Some(stream)) = (view.fresh(p), view.bed.stream(p)) else {
                 changed = true;

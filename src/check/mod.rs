@@ -381,6 +381,35 @@ impl<'a> View<'a> {
         self.report?.observations.get(usize::from(self.fresh.place[parameter as usize]))
     }
 
+    /// What a parameter shows now: its new measurement, else the last one of a monitor if it is not stale.
+    pub fn shown(&self, parameter: Parameter) -> Option<f64> {
+        let last = || {
+            let stream = self.bed.stream(parameter)?;
+            if stream.is_stale(self.now) || stream.absent.is_some() || stream.is_charted() {
+                return None;
+            }
+            stream.latest.map(|latest| latest.value)
+        };
+        self.fresh(parameter).map(|o| o.value).or_else(last)
+    }
+
+    /// Smallest and largest value that a parameter showed within the last seconds of its own time: what a device that averages
+    /// may have taken into account. `None` where nothing is shown now.
+    pub fn range(&self, parameter: Parameter, window_s: f64) -> Option<(f64, f64)> {
+        let shown = self.shown(parameter)?;
+        let stream = self.bed.stream(parameter);
+        let latest = stream.and_then(|s| s.latest).map(|latest| latest.effective_at);
+        let at = self.fresh(parameter).map(|o| o.effective_at).or(latest)?;
+        let seen = stream.and_then(|s| s.recent.envelope(at.plus_s(-window_s)));
+        Some(seen.map_or((shown, shown), |(low, high)| (low.min(shown), high.max(shown))))
+    }
+
+    /// Whether a value that is sent again and again was determined anew: it is new and not the number of before.
+    pub fn anew(&self, o: &Observation) -> bool {
+        let latest = self.bed.channel(o.parameter, o.channel).and_then(|s| s.latest);
+        latest.is_none_or(|latest| latest.value != o.value)
+    }
+
     /// Every new measurement, all channels.
     pub fn all_fresh(&self) -> impl Iterator<Item = &'a Observation> + '_ {
         self.unheard().filter(|_| self.clock.is_live())
@@ -432,6 +461,20 @@ impl<'a> View<'a> {
     /// The bed's id as a sentence's argument.
     pub fn bed_arg(&self) -> (&'static str, Arg) {
         ("bed", Arg::Text(self.bed.bed.clone()))
+    }
+}
+
+/// How far a value lies beyond an interval; 0 inside. NaN where the interval is none.
+pub fn beyond(value: f64, (low, high): (f64, f64)) -> f64 {
+    if low.is_nan() || high.is_nan() || value.is_nan() {
+        return f64::NAN;
+    }
+    if value > high {
+        value - high
+    } else if value < low {
+        low - value
+    } else {
+        0.0
     }
 }
 
@@ -570,9 +613,16 @@ catalogue! {
         time_order
         structure_drift
         code_conflict
+        status_conflict
         segment_injection
+        duplicate_code
         gap
+        parameter_suppressed
         device_silence
+        selective_loss
+        stale_repeat
+        marks_vanish
+        nbp_overdue
         hard_range
         pressure_order
         map_form_factor
@@ -590,6 +640,12 @@ catalogue! {
         asystole_with_perfusion
         pap_vs_abp
         arterial_pair
+        co_ci
+        svr
+        cpp
+        minute_volume
+        qtc
+        tcco2_vs_etco2
         step_held
         flat_line
         control_id_reuse
@@ -631,6 +687,7 @@ impl States {
         let mut before = std::mem::take(self);
         self.swap_senders(&mut before);
         self.alarm_value_coherence = before.alarm_value_coherence.of_sender();
+        self.parameter_suppressed = before.parameter_suppressed.of_sender();
     }
 
     /// A patient comes or goes by ADT: of the sender only its ids, devices and certificates are remembered.
@@ -657,6 +714,8 @@ impl States {
         swap(&mut self.segment_injection, &mut other.segment_injection);
         swap(&mut self.unit_invalid, &mut other.unit_invalid);
         swap(&mut self.code_conflict, &mut other.code_conflict);
+        swap(&mut self.status_conflict, &mut other.status_conflict);
+        swap(&mut self.duplicate_code, &mut other.duplicate_code);
         swap(&mut self.control_id_reuse, &mut other.control_id_reuse);
         swap(&mut self.second_sender, &mut other.second_sender);
         swap(&mut self.sender_not_allowed, &mut other.sender_not_allowed);

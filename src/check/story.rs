@@ -162,8 +162,10 @@ impl<C: Judge + Default> Story<C> {
         for o in &report.observations {
             if !self.clock.is_live() {
                 self.bed.note_past(o, self.now);
-            } else if !o.validity.usable() || self.profile.is_sentinel(o.parameter, o.value) {
-                self.bed.note_absent(o.parameter, o.channel, Validity::Absent, self.now);
+            } else if !o.validity.usable() {
+                self.bed.note_absent(o.parameter, o.channel, o.validity, self.now);
+            } else if self.profile.is_sentinel(o.parameter, o.value) {
+                self.bed.note_absent(o.parameter, o.channel, Validity::Sentinel, self.now);
             } else if doubted.contains(o.parameter) {
                 self.bed.note_doubted(o, self.now);
             } else {

@@ -13,7 +13,7 @@ use super::time::Zone;
 use super::{Field, Message, Segment};
 use crate::observation::{
     AlarmKind, AlarmPhase, Device, MessageFlags, MessageKind, ObsFlags, Observation, Reject, RejectReason, Report, Source, Span,
-    TimeSource, Validity,
+    TimeSource, Twin, Validity,
 };
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
@@ -857,6 +857,7 @@ impl<'m> Walk<'_, 'm> {
         let mut ambiguous = false;
         for run in self.order.chunk_by_mut(|a, b| a.key == b.key).filter(|run| run.len() > 1) {
             let first = run[0].at;
+            let mut both: Option<Twin> = None;
             run.sort_by(|a, b| (a.code, a.place.of(text), a.at).cmp(&(b.code, b.place.of(text), b.at)));
             for at in 0..run.len() {
                 let this = run[at];
@@ -871,12 +872,18 @@ impl<'m> Walk<'_, 'm> {
                         code: this.name,
                         parameter: Some(observation.parameter),
                     });
+                    if observation.validity.usable() && observation.value.is_finite() {
+                        let Observation { parameter, set_id, value, .. } = *observation;
+                        let twin = both.get_or_insert(Twin { parameter, set_id, low: value, high: value });
+                        (twin.low, twin.high) = (twin.low.min(value), twin.high.max(value));
+                    }
                     observation.device = AMBIGUOUS;
                     ambiguous = true;
                 } else if this.at != first {
                     observation.channel = rows::whole_place(this.place.of(text), this.code);
                 }
             }
+            self.report.twins.extend(both);
         }
         if ambiguous {
             self.report.observations.retain(|observation| observation.device != AMBIGUOUS);

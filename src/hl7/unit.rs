@@ -38,6 +38,10 @@ pub enum Dimension {
     KiloGram,
     Gram,
     Pound,
+    Litre,
+    MilliLitre,
+    DynSPerCm5,
+    SquareMetre,
     /// Known, and never a unit of one of our parameters (`mg/dL`, `Hz`).
     Foreign,
 }
@@ -50,7 +54,9 @@ const TERMS: &[(u16, &str, Dimension)] = &[
     (1297, "CENTI_M", Dimension::CentiMetre),
     (1298, "MILLI_M", Dimension::MilliMetre),
     (1376, "INCH", Dimension::Inch),
-    (1618, "MILLI_L", Dimension::Foreign),
+    (1472, "SQ_X_M", Dimension::SquareMetre),
+    (1600, "L", Dimension::Litre),
+    (1618, "MILLI_L", Dimension::MilliLitre),
     (1728, "G", Dimension::Gram),
     (1731, "KILO_G", Dimension::KiloGram),
     (1760, "LB", Dimension::Pound),
@@ -70,6 +76,8 @@ const TERMS: &[(u16, &str, Dimension)] = &[
     (3843, "KILO_PASCAL", Dimension::KiloPascal),
     (3872, "MMHG", Dimension::MmHg),
     (3904, "CM_H2O", Dimension::CmH2O),
+    // Its reference id is written so in the standard; dyn·s/cm⁵ is meant.
+    (4128, "DYNE_PER_SEC_PER_CM5", Dimension::DynSPerCm5),
     (4274, "MILLI_VOLT", Dimension::MilliVolt),
     (4275, "MICRO_VOLT", Dimension::MicroVolt),
     (4384, "KELVIN", Dimension::Kelvin),
@@ -143,8 +151,16 @@ const TEXTS: &[(&str, Dimension)] = &[
     ("lb", Dimension::Pound),
     ("[lb_av]", Dimension::Pound),
     ("hz", Dimension::Foreign),
-    ("ml", Dimension::Foreign),
-    ("l", Dimension::Foreign),
+    ("ml", Dimension::MilliLitre),
+    ("l", Dimension::Litre),
+    ("dyn.s/cm5", Dimension::DynSPerCm5),
+    ("dyn*s/cm5", Dimension::DynSPerCm5),
+    ("dyn.s.cm-5", Dimension::DynSPerCm5),
+    ("dyn·s/cm⁵", Dimension::DynSPerCm5),
+    ("ds/cm5", Dimension::DynSPerCm5),
+    ("m2", Dimension::SquareMetre),
+    ("m^2", Dimension::SquareMetre),
+    ("m²", Dimension::SquareMetre),
     ("g/dl", Dimension::Foreign),
     ("g/l", Dimension::Foreign),
     ("mg/dl", Dimension::Foreign),
@@ -195,7 +211,10 @@ impl Dimension {
             | (Unit::LitrePerMinM2, D::LitrePerMinM2)
             | (Unit::Cm, D::CentiMetre)
             | (Unit::Kg, D::KiloGram)
-            | (Unit::One, D::One) => Line::SAME,
+            | (Unit::One, D::One)
+            | (Unit::MilliLitre, D::MilliLitre)
+            | (Unit::DynSPerCm5, D::DynSPerCm5)
+            | (Unit::M2, D::SquareMetre) => Line::SAME,
             (Unit::MmHg, D::KiloPascal) => Line::times(7.50062),
             (Unit::MmHg, D::HectoPascal) => Line::times(0.750062),
             (Unit::MmHg, D::CmH2O) => Line::times(0.735559),
@@ -210,6 +229,7 @@ impl Dimension {
             (Unit::Mm, D::MicroVolt) => Line::times(0.01),
             (Unit::MilliVolt, D::MicroVolt) => Line::times(0.001),
             (Unit::LitrePerMin, D::MilliLitrePerMin) => Line::times(0.001),
+            (Unit::MilliLitre, D::Litre) => Line::times(1000.0),
             (Unit::Cm, D::Metre) => Line::times(100.0),
             (Unit::Cm, D::MilliMetre) => Line::times(0.1),
             (Unit::Cm, D::Inch) => Line::times(2.54),
@@ -377,6 +397,16 @@ mod tests {
         assert!((canonical(Parameter::AbpSys, "kPa", 16.0) - 120.009_92).abs() < 1e-9);
         assert!((canonical(Parameter::Cvp, "cmH2O", 10.0) - 7.355_59).abs() < 1e-9);
         assert_eq!(canonical(Parameter::Peep, "cmH2O", 5.0), 5.0);
+    }
+
+    #[test]
+    fn volumes_resistances_and_areas_are_read() {
+        assert_eq!(canonical(Parameter::Tv, "263762", 430.0), 430.0);
+        assert_eq!(canonical(Parameter::Tv, "L", 0.43), 430.0);
+        assert_eq!(canonical(Parameter::Svr, "MDC_DIM_X_DYNE_PER_SEC_PER_CM5", 1100.0), 1100.0);
+        assert_eq!(canonical(Parameter::Svr, "0004-1020", 1100.0), 1100.0);
+        assert_eq!(canonical(Parameter::Bsa, "263616", 1.85), 1.85);
+        assert_eq!(one("mL").unwrap().into_canonical(Parameter::Spo2), None);
     }
 
     #[test]

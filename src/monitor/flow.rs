@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::bed::Permit;
+use crate::check::Judge;
 
-/// P12 doubts who moved a limit, not the value beside it: that one still teaches. P11 does doubt its value, which may be one
-/// that no monitor alarmed about because none measured it.
-const LIMITS_MOVED: &str = "P12";
+/// What these doubt is not the value beside it, which still teaches: P12 doubts who moved a limit, M05 and M07 doubt what is
+/// missing. P11 does doubt its value, which may be one that no monitor alarmed about because none measured it.
+const VALUE_STANDS: [&str; 3] = ["P12", "M05", "M07"];
 
 impl Monitor {
     /// Fires every deadline up to and including `to`, each at its own time; the time never runs backwards.
@@ -177,6 +178,9 @@ impl Monitor {
             return;
         };
         if test {
+            if !doubted {
+                self.demonstration(source, sequence, report, sender_hash, &device_known, at);
+            }
             // Never mixed with live values: its bed says that there was a test, and when.
             self.cells[number as usize].bed.note_message(at);
             self.say(number, self.events.len());
@@ -204,6 +208,30 @@ impl Monitor {
         let late = self.bind(number, source, report, permit, quarantined, at);
         self.judge(number, source, sequence, report, sender_hash, &device_known, late, at);
         self.limits_widened(number, at);
+    }
+
+    /// Test data in the name of a bed, from the monitor that measures there: C06 alone looks at it, and no value of it is kept.
+    fn demonstration(&mut self, source: &Source, sequence: u64, report: &Report, sender: u64, device: &str, at: Timestamp) {
+        let subject = &report.subject;
+        let parts = [subject.point_of_care.as_str(), subject.room.as_str(), subject.bed.as_str()];
+        let Some(number) = self.placed(source, parts) else { return };
+        let cell = &mut self.cells[number as usize];
+        if !cell.heard || *cell.device != *device {
+            return;
+        }
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        verdicts.clear();
+        let profile = self.house.shelf.of_application(&report.application);
+        let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile);
+        self.house.settings.checks.status_conflict.judge(&mut cell.states.status_conflict, &view, &mut verdicts);
+        let keyed = &self.keyed;
+        let origin = || Origin {
+            msg_id: keyed.message_id(&report.control_id, report.control_id_is_plain),
+            raw: Some(format!("{}.{sequence}", source.feed)),
+        };
+        cell.findings.observe(&verdicts, at, Some(report), &cell.bed, &origin);
+        self.verdicts = verdicts;
+        self.settle(number, at);
     }
 
     /// Whether it is a copy of a message that was judged: same sender, same body, and the same id or within a minute. A body
@@ -290,7 +318,7 @@ impl Monitor {
         let mut doubted = ParamSet::EMPTY;
         let mut whole = false;
         for verdict in &verdicts.list {
-            if verdict.check.meta().id != LIMITS_MOVED {
+            if !VALUE_STANDS.contains(&verdict.check.meta().id) {
                 doubted = doubted.union(verdict.params);
             }
             let told = verdict.check.meta().rest != Assessment::Silence && verdict.priority != Some(Priority::Info);

@@ -31,6 +31,11 @@ impl Hold {
         self.last = now;
     }
 
+    /// Takes a reading on which it holds or not, whatever the pause before it.
+    pub fn see(&mut self, holds: bool, now: Timestamp) {
+        if holds { self.push(now, f64::INFINITY) } else { self.end() }
+    }
+
     /// It does not hold.
     pub fn end(&mut self) {
         self.run = 0;

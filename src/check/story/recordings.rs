@@ -100,8 +100,10 @@ impl Ward {
             }
         }
         for o in rows {
-            if !o.validity.usable() || self.profile.is_sentinel(o.parameter, o.value) {
-                self.bed.note_absent(o.parameter, o.channel, Validity::Absent, now);
+            if !o.validity.usable() {
+                self.bed.note_absent(o.parameter, o.channel, o.validity, now);
+            } else if self.profile.is_sentinel(o.parameter, o.value) {
+                self.bed.note_absent(o.parameter, o.channel, Validity::Sentinel, now);
             } else if doubted.contains(o.parameter) {
                 self.bed.note_doubted(o, now);
             } else {
@@ -189,8 +191,7 @@ fn parameter(name: &str) -> Option<Parameter> {
         "RR" => Parameter::Rr,
         "AWRR" => Parameter::Awrr,
         "ETCO2" => Parameter::Etco2,
-        // A second sensor beside the probe; the list of parameters has no transcutaneous one.
-        "TCCO2" => Parameter::Etco2,
+        "TCCO2" => Parameter::Tcco2,
         "PAP_S" => Parameter::PapSys,
         "PAP_D" => Parameter::PapDia,
         "PAP_M" => Parameter::PapMean,
@@ -338,6 +339,7 @@ fn assert_clean(set: &str, total: &Counts) {
     // One record without rows for absent values begins with one sensor and goes on with the other alone.
     for (id, most) in [("C02", 0), ("C03", 0), ("C04", 1), ("P01", 0), ("P02", 0), ("A03", 0), ("A04", 0), ("A07", 0)]
         .into_iter()
+        .chain([("C06", 0), ("C08", 0), ("M02", 4), ("M05", 0), ("M06", 0), ("M07", 0), ("M08", 2), ("A23", 0)])
         .chain([("P05", 0), ("P06", 0), ("P07", 0), ("P11", 0), ("P12", 0), ("P14", 0)])
         .chain(super::coherence::PAIRED.map(|id| (id, 0)))
     {

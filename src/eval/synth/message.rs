@@ -94,9 +94,12 @@ fn vmd(sensor: Sensor) -> (u8, &'static str) {
         Sensor::ArterialLine => (5, "69854^MDC_DEV_METER_PRESS_BLD_VMD"),
         Sensor::Thermometer => (6, "69902^MDC_DEV_METER_TEMP_VMD"),
         Sensor::Cuff => (7, "70686^MDC_DEV_PRESS_BLD_NONINV_VMD"),
-        Sensor::PulmonaryLine | Sensor::VenousLine | Sensor::Intracranial | Sensor::Ventilator | Sensor::Other => {
-            (8, "69965^MDC_DEV_MON_PHYSIO_MULTI_PARAM_MDS")
-        }
+        Sensor::PulmonaryLine
+        | Sensor::VenousLine
+        | Sensor::Intracranial
+        | Sensor::Ventilator
+        | Sensor::Other
+        | Sensor::Transcutaneous => (8, "69965^MDC_DEV_MON_PHYSIO_MULTI_PARAM_MDS"),
     }
 }
 

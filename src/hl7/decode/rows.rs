@@ -297,7 +297,8 @@ fn channel_of(parameter: Parameter, obx: &Obx<'_>, row: u32) -> u32 {
     let place: &[u8] = match memchr::memchr(b'.', place) {
         Some(dot) => {
             let inner = &place[dot + 1..];
-            let curve = parameter.unit() == Unit::MmHg && parameter.sensor() != Sensor::Capnograph;
+            let curve =
+                parameter.unit() == Unit::MmHg && !matches!(parameter.sensor(), Sensor::Capnograph | Sensor::Transcutaneous);
             match memchr::memrchr(b'.', inner) {
                 Some(dot) if curve => &inner[..dot],
                 _ => inner,

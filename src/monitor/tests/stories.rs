@@ -338,3 +338,30 @@ fn a_flood_on_one_bed_is_one_card_that_goes_when_the_bed_is_quiet() {
     assert!(w.monitor.alerts.is_empty(), "nothing is kept of what is closed");
     seqs_are_gapless(&w.events);
 }
+
+#[test]
+fn a_monitor_in_demonstration_on_a_bed_in_use_is_told_and_its_values_are_not_taken() {
+    let mut w = Ward::new();
+    let demonstrate = |w: &mut Ward, sender: &str, bed: &str| {
+        let rows = [(HR, "hr", 60.0), (SPO2, "spo2", 99.0)];
+        let bytes = frame(bed, &format!("D{}", w.sequence), sender, w.now, &rows);
+        let text = String::from_utf8(bytes).unwrap().replace("MDC|||||F", "MDC||DEMO|||F");
+        w.send(text.as_bytes());
+        w.wait(1.0);
+    };
+    w.live(&["A01"], 120);
+    demonstrate(&mut w, "TESTER^0012210000000009^EUI-64", "A01");
+    demonstrate(&mut w, GW, "A09");
+    assert!(w.raised("C06").is_none(), "another sender's test, and a bed that nobody measures: {:?}", w.told());
+    demonstrate(&mut w, GW, "A01");
+    let raised = w.raised("C06").expect("at once");
+    assert_eq!(raised.alert.assessment, crate::check::Assessment::Artefact);
+    assert!(format!("{raised:?}").contains("demo or test mode"), "{raised:?}");
+    let bed = w.monitor.bed_id("icu", "a01").unwrap();
+    let state = w.monitor.bed_state(bed, w.now).unwrap();
+    let demonstrated = |v: crate::alert::Number| v.0 == 60.0 || v.0 == 99.0;
+    assert!(!state.params.0.iter().filter_map(|(_, p)| p.value).any(demonstrated), "{state:?}");
+    w.live(&["A01"], 400);
+    let cleared = |e: &AlertEvent| e.event == EventKind::Cleared && e.alert.condition.starts_with("C06");
+    assert!(w.events.iter().any(cleared), "the patient is measured again: {:?}", w.told());
+}
