@@ -22,6 +22,8 @@ use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
 
+mod pattern;
+
 /// Each class must reach this for two families to agree: e ≥ 100.
 const LOG10_E_NEEDED: f64 = 2.0;
 /// More than this is not credited to one class, so that none outvotes the others.
@@ -45,6 +47,8 @@ const ENGINEER: [&str; 21] = [
     "C01", "C03", "C04", "C05", "C08", "M06", "M07", "T04", "T05", "T06", "T10", "T11", "T14", "T16", "P03", "P06", "P07", "A18",
     "A19", "A21", "A22",
 ];
+/// What a change of configuration at a gateway shows together: one cause, not two kinds of evidence. T05 is its mark in values.
+const CONFIGURATION: [&str; 4] = ["C01", "C04", "P07", "P13"];
 /// Two readings of one quantity.
 const TWO_READINGS: [&str; 5] = ["A07", "A08", "A09", "A10", "A17"];
 /// Identity beyond doubt: two beds carry one stream or one patient, patients are swapped, a disconnected device is heard.
@@ -126,6 +130,8 @@ pub struct Origin {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Findings {
     pub rows: Vec<Finding>,
+    /// What explains rows (T18).
+    patterns: Vec<pattern::Pattern>,
 }
 
 /// The rows that together are tampering.
@@ -161,6 +167,7 @@ impl Findings {
             let first = seen & (1 << verdict.check.0) == 0;
             seen |= 1 << verdict.check.0;
             if verdict.flag >= Flag::Suspect {
+                self.note_pattern(verdict, now);
                 self.take(verdict, first, now, origin);
             }
         }
@@ -282,7 +289,10 @@ impl Findings {
     /// What a row amounts to by itself; `None`: a label that raises nothing alone.
     pub fn assess(&self, row: &Finding, now: Timestamp) -> Option<Assessment> {
         let meta = row.check.meta();
-        if let Some(assessment) = row.assessment {
+        let explained = self.is_explained(row);
+        if let Some(assessment) = row.assessment
+            && !(explained && matches!(assessment, Assessment::Tamper | Assessment::Unverified))
+        {
             return Some(assessment);
         }
         if meta.id == "A01" {
@@ -297,6 +307,9 @@ impl Findings {
         }
         if matches!(meta.rest, Assessment::Unit | Assessment::Identity | Assessment::Silence | Assessment::Advisory) {
             return Some(meta.rest);
+        }
+        if explained {
+            return Some(Assessment::Artefact);
         }
         if row.hard {
             return Some(Assessment::Tamper);
@@ -318,18 +331,23 @@ impl Findings {
                 now.since_s(r.last_at) <= agree_s
                     && (hard_tamper || (meta.evidence && meta.tam >= TAMPER_WEIGHT_MIN && r.log10_e >= LOG10_E_NEEDED))
                     && !(value_side(r.check) && r.supported(now))
+                    && !self.is_explained(r)
             })
             .collect();
         if rows.is_empty() {
             return None;
         }
         let tamper_hard = rows.iter().any(|r| r.hard && self.assess(r, now) == Some(Assessment::Tamper));
-        let mut families: Vec<(Family, bool)> =
-            rows.iter().map(|r| (r.check.meta().class.family(), r.check.meta().id == "P15")).collect();
+        let configured = rows.iter().any(|r| CONFIGURATION.contains(&r.check.meta().id));
+        let mut families: Vec<(Family, bool)> = rows
+            .iter()
+            .filter(|r| !(configured && r.check.meta().id == "T05"))
+            .map(|r| (r.check.meta().class.family(), r.check.meta().id == "P15"))
+            .collect();
         families.sort_unstable();
         families.dedup();
         let (mut art, mut phy, mut tam) = (0.0, 0.0, 0.0);
-        for row in self.rows.iter().filter(|r| now.since_s(r.last_at) <= agree_s) {
+        for row in self.rows.iter().filter(|r| now.since_s(r.last_at) <= agree_s && !self.is_explained(r)) {
             let (meta, score) = (row.check.meta(), row.score(now));
             art += score * f64::from(meta.art) / 100.0;
             phy += score * f64::from(meta.phy) / 100.0;
@@ -340,7 +358,8 @@ impl Findings {
             let id = r.check.meta().id;
             r.fails
                 && r.holds()
-                && ((id == "T03" && (r.params.is_empty() || r.params.sensors() >= 2)) || (id == "T06" && reviewed))
+                && ((id == "T03" && (r.params.is_empty() || r.params.sensors() >= 2))
+                    || (id == "T06" && reviewed && r.assessment != Some(Assessment::Unverified)))
         };
         let confidence = if tamper_hard || agreed {
             // A spectator of the wrong family does not join: it could be anything.
@@ -374,6 +393,7 @@ impl Findings {
 
     /// Forgets what is over and older than the window; `open`: rows that open alerts still show.
     pub fn prune(&mut self, now: Timestamp, agree_s: f64, open: impl Fn(CheckId) -> bool) {
+        self.patterns.retain(|p| now.since_s(p.last_at) <= agree_s);
         self.rows.retain(|r| open(r.check) || now.since_s(r.last_at) <= agree_s);
     }
 }
@@ -452,6 +472,8 @@ pub fn priority(
         Assessment::Artefact => {
             let lasting_at = row.onset.plus_s(limits.artefact_medium_s);
             match () {
+                // No sentence for the ward: an explained finding of theirs stays with the engineers.
+                () if ENGINEER.contains(&id) => (Priority::Info, never),
                 () if TWO_READINGS.contains(&id) => (Priority::Medium, never),
                 () if vital_artefact(row.params) && now >= lasting_at => (Priority::Medium, never),
                 () if vital_artefact(row.params) => (Priority::Low, lasting_at),

@@ -14,14 +14,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// One bed with all checks, driven as the monitor drives it.
-struct Ward {
+pub(super) struct Ward {
     checks: Checks,
     states: States,
     bed: Bed,
     population: Population,
-    profile: Profile,
+    pub profile: Profile,
     source: Source,
-    verdicts: Verdicts,
+    pub verdicts: Verdicts,
     clocks: Clocks,
     hands: Hands,
     report: Report,
@@ -33,7 +33,7 @@ struct Ward {
 }
 
 impl Ward {
-    fn new(at: Timestamp) -> Ward {
+    pub fn new(at: Timestamp) -> Ward {
         let mut bed = Bed::new("icu".into(), "A03".into(), at);
         bed.age = AgeBand::Adult;
         Ward {
@@ -61,7 +61,7 @@ impl Ward {
         }
     }
 
-    fn send(&mut self, now: Timestamp, rows: &[Observation]) {
+    pub fn send(&mut self, now: Timestamp, rows: &[Observation]) {
         self.messages += 1;
         let r = &mut self.report;
         r.clear();
@@ -112,13 +112,13 @@ impl Ward {
 /// Episodes by check and first parameter.
 type Counts = BTreeMap<(&'static str, &'static str), u32>;
 
-const T0: Timestamp = Timestamp(1_800_000_000_000);
+pub(super) const T0: Timestamp = Timestamp(1_800_000_000_000);
 
 /// A linear congruential generator: the same day every time. Uniform in -1..1.
-struct Noise(u64);
+pub(super) struct Noise(pub u64);
 
 impl Noise {
-    fn next(&mut self) -> f64 {
+    pub fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as f64 / f64::from(1u32 << 30) - 1.0
     }
@@ -167,7 +167,7 @@ fn a_quiet_patient_day_at_one_hertz_raises_nothing() {
     println!("state of the bed after a day: {bytes} bytes");
 }
 
-fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<PathBuf> {
     let root =
         std::env::var_os("VG_TEST_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let vitals = root.join("vitals");
@@ -203,7 +203,7 @@ fn parameter(name: &str) -> Option<Parameter> {
 
 /// How an invalid mark looks on the wire.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Encoding {
+pub(super) enum Encoding {
     /// A row whose status says that it holds no value.
     Status,
     /// No row.
@@ -215,10 +215,10 @@ enum Encoding {
 }
 
 /// Values of one moment.
-type Moment = (f64, Vec<(Parameter, Option<f64>)>);
+pub(super) type Moment = (f64, Vec<(Parameter, Option<f64>)>);
 
 /// Reads one record; `None` is an invalid mark.
-fn read(path: &Path) -> Vec<Moment> {
+pub(super) fn read(path: &Path) -> Vec<Moment> {
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("the record can be opened");
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("the record is text");
