@@ -144,13 +144,11 @@ impl Judge for Check {
         let live = ParamSet::from_slice(LIVE);
         let fresh = view.fresh_set();
         let mut moved = ParamSet::EMPTY;
-        let mut own = view.now;
         let mut cadence_s = None;
         for parameter in fresh.iter().filter(|p| live.contains(*p)) {
             let (Some(o), Some(before)) = (view.fresh(parameter), view.preceding(parameter)) else { continue };
             if o.value != before.value {
                 moved = moved.with(parameter);
-                own = o.effective_at;
                 cadence_s = view.bed.stream(parameter).and_then(|s| s.delta_s());
             }
         }
@@ -162,7 +160,7 @@ impl Judge for Check {
         }
         let (mut looked, mut sensors) = (false, 0u32);
         for parameter in moved.iter() {
-            let (sensor, Some(cadence_s)) = (parameter.sensor(), cadence_s) else { continue };
+            let (sensor, Some(cadence_s), Some(o)) = (parameter.sensor(), cadence_s, view.fresh(parameter)) else { continue };
             if sensors & 1 << sensor as u8 != 0 {
                 continue;
             }
@@ -173,7 +171,7 @@ impl Judge for Check {
             });
             // To 10 ms: own times jitter, and a beat is exact.
             let cadence_ms = (cadence_s * 100.0).round() as i64 * 10;
-            looked |= self.change(&mut state.beats[at], own, cadence_ms, view);
+            looked |= self.change(&mut state.beats[at], o.effective_at, cadence_ms, view);
         }
         let mut found = false;
         for beat in state.beats.iter_mut().filter(|b| b.lost_at.is_some()) {

@@ -99,7 +99,9 @@ fn play(path: &Path, encoding: Encoding, profile: &Profile, change: Option<(f64,
                     kept.pop_front();
                 }
                 let mean = kept.iter().map(|k| k.1).sum::<f64>() / kept.len().max(1) as f64;
-                if *t >= start_s && mean.is_finite() && !kept.is_empty() {
+                // A spike is put upon what was recorded; whoever smooths or invents fills the drop-outs, too.
+                let altered = value.is_some() || change != Change::Spike;
+                if *t >= start_s && altered && !kept.is_empty() {
                     o.validity = Validity::Valid;
                     o.value = alter(change, *parameter, t - start_s, mean, value.unwrap_or(mean), &mut series, &mut noise);
                 }
