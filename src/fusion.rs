@@ -23,6 +23,7 @@ use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
 
 mod account;
+mod pattern;
 
 pub use account::{Account, Line, Rule};
 
@@ -49,6 +50,8 @@ const ENGINEER: [&str; 21] = [
     "C01", "C03", "C04", "C05", "C08", "M06", "M07", "T04", "T05", "T06", "T10", "T11", "T14", "T16", "P03", "P06", "P07", "A18",
     "A19", "A21", "A22",
 ];
+/// What a change of configuration at a gateway shows together: one cause, not two kinds of evidence. T05 is its mark in values.
+const CONFIGURATION: [&str; 4] = ["C01", "C04", "P07", "P13"];
 /// Two readings of one quantity.
 const TWO_READINGS: [&str; 5] = ["A07", "A08", "A09", "A10", "A17"];
 /// Identity beyond doubt: two beds carry one stream or one patient, patients are swapped, a disconnected device is heard.
@@ -130,6 +133,8 @@ pub struct Origin {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Findings {
     pub rows: Vec<Finding>,
+    /// What explains rows (T18).
+    patterns: Vec<pattern::Pattern>,
 }
 
 /// The rows that together are tampering.
@@ -165,6 +170,7 @@ impl Findings {
             let first = seen & (1 << verdict.check.0) == 0;
             seen |= 1 << verdict.check.0;
             if verdict.flag >= Flag::Suspect {
+                self.note_pattern(verdict, now);
                 self.take(verdict, first, now, origin);
             }
         }
@@ -286,7 +292,10 @@ impl Findings {
     /// What a row amounts to by itself; `None`: a label that raises nothing alone.
     pub fn assess(&self, row: &Finding, now: Timestamp) -> Option<Assessment> {
         let meta = row.check.meta();
-        if let Some(assessment) = row.assessment {
+        let explained = self.is_explained(row);
+        if let Some(assessment) = row.assessment
+            && !(explained && matches!(assessment, Assessment::Tamper | Assessment::Unverified))
+        {
             return Some(assessment);
         }
         if meta.id == "A01" {
@@ -302,6 +311,9 @@ impl Findings {
         if matches!(meta.rest, Assessment::Unit | Assessment::Identity | Assessment::Silence | Assessment::Advisory) {
             return Some(meta.rest);
         }
+        if explained {
+            return Some(Assessment::Artefact);
+        }
         if row.hard {
             return Some(Assessment::Tamper);
         }
@@ -316,12 +328,14 @@ impl Findings {
         self.decide(now, agree_s, reviewed).map(|(_, tamper)| tamper)
     }
 
-    /// Whether a row may speak of tampering: within the window, strong and heavy enough, and not explained by physiology.
+    /// Whether a row may speak of tampering: within the window, strong and heavy enough, and explained by neither physiology nor a
+    /// known pattern.
     fn speaks(&self, row: &Finding, now: Timestamp, agree_s: f64) -> bool {
         let meta = row.check.meta();
         now.since_s(row.last_at) <= agree_s
             && (self.violates(row, now) || (meta.evidence && meta.tam >= TAMPER_WEIGHT_MIN && row.log10_e >= LOG10_E_NEEDED))
             && !(value_side(row.check) && row.supported(now))
+            && !self.is_explained(row)
     }
 
     /// A hard rule that is tampering by itself.
@@ -333,12 +347,17 @@ impl Findings {
     fn sums(&self, now: Timestamp, agree_s: f64) -> [f64; 3] {
         let mut sums = [0.0; 3];
         for row in self.rows.iter().filter(|r| now.since_s(r.last_at) <= agree_s) {
-            let (meta, score) = (row.check.meta(), row.score(now));
-            for (sum, weight) in sums.iter_mut().zip([meta.art, meta.phy, meta.tam]) {
-                *sum += score * f64::from(weight) / 100.0;
+            for (sum, credit) in sums.iter_mut().zip(self.credit(row, now)) {
+                *sum += credit;
             }
         }
         sums
+    }
+
+    /// What of a row's score goes to artefact, physiology, tampering; nothing where a known pattern explains it.
+    fn credit(&self, row: &Finding, now: Timestamp) -> [f64; 3] {
+        let (meta, score) = (row.check.meta(), if self.is_explained(row) { 0.0 } else { row.score(now) });
+        [meta.art, meta.phy, meta.tam].map(|weight| score * f64::from(weight) / 100.0)
     }
 
     fn decide(&self, now: Timestamp, agree_s: f64, reviewed: bool) -> Option<(Rule, Tamper)> {
@@ -351,7 +370,8 @@ impl Findings {
             let id = r.check.meta().id;
             r.fails
                 && r.holds()
-                && ((id == "T03" && (r.params.is_empty() || r.params.sensors() >= 2)) || (id == "T06" && reviewed))
+                && ((id == "T03" && (r.params.is_empty() || r.params.sensors() >= 2))
+                    || (id == "T06" && reviewed && r.assessment != Some(Assessment::Unverified)))
         };
         let rule = if rows.iter().any(|r| self.violates(r, now)) {
             Rule::Hard
@@ -387,14 +407,20 @@ impl Findings {
 
     /// Forgets what is over and older than the window; `open`: rows that open alerts still show.
     pub fn prune(&mut self, now: Timestamp, agree_s: f64, open: impl Fn(CheckId) -> bool) {
+        self.patterns.retain(|p| now.since_s(p.last_at) <= agree_s);
         self.rows.retain(|r| open(r.check) || now.since_s(r.last_at) <= agree_s);
     }
 }
 
-/// How many families of evidence the rows belong to; a person's reading at the bedside is one of its own.
+/// How many families of evidence the rows belong to; a person's reading at the bedside is one of its own, and a changed
+/// resolution beside a changed configuration is none.
 fn families(rows: &[&Finding]) -> usize {
-    let mut families: Vec<(Family, bool)> =
-        rows.iter().map(|r| (r.check.meta().class.family(), r.check.meta().id == "P15")).collect();
+    let configured = rows.iter().any(|r| CONFIGURATION.contains(&r.check.meta().id));
+    let mut families: Vec<(Family, bool)> = rows
+        .iter()
+        .filter(|r| !(configured && r.check.meta().id == "T05"))
+        .map(|r| (r.check.meta().class.family(), r.check.meta().id == "P15"))
+        .collect();
     families.sort_unstable();
     families.dedup();
     families.len()
@@ -474,6 +500,8 @@ pub fn priority(
         Assessment::Artefact => {
             let lasting_at = row.onset.plus_s(limits.artefact_medium_s);
             match () {
+                // No sentence for the ward: an explained finding of theirs stays with the engineers.
+                () if ENGINEER.contains(&id) => (Priority::Info, never),
                 () if TWO_READINGS.contains(&id) => (Priority::Medium, never),
                 () if vital_artefact(row.params) && now >= lasting_at => (Priority::Medium, never),
                 () if vital_artefact(row.params) => (Priority::Low, lasting_at),

@@ -45,7 +45,7 @@ declare_check! {
 }
 
 /// Parameters that a living sensor changes again and again.
-const LIVE: &[Parameter] = &[
+pub(super) const LIVE: &[Parameter] = &[
     Parameter::Hr,
     Parameter::Pr,
     Parameter::Rr,
@@ -86,7 +86,7 @@ impl Default for State {
 }
 
 /// A value at the end of its scale can stand for an hour.
-fn is_saturated(o: &Observation) -> bool {
+pub(super) fn is_saturated(o: &Observation) -> bool {
     o.value == 0.0 || (o.value >= 100.0 && matches!(o.parameter, Parameter::Spo2 | Parameter::Spo2Pre | Parameter::Spo2Post))
 }
 

@@ -8,7 +8,7 @@
 //! [`Judge::State`]. It says [`Verdicts::push`] while its condition holds, [`Verdicts::pass`] when it looked and found
 //! nothing, and nothing at all when it could not look.
 
-use crate::bed::{Bed, Bond, UNBOUND};
+use crate::bed::{Bed, Bond, Sample, UNBOUND};
 use crate::clockwork::Reading;
 use crate::observation::{ObsFlags, Observation, Report, Source};
 use crate::population::Population;
@@ -410,6 +410,13 @@ impl<'a> View<'a> {
         latest.is_none_or(|latest| latest.value != o.value)
     }
 
+    /// The value that the new measurement of a parameter follows without a gap or a mark between them.
+    pub fn preceding(&self, parameter: Parameter) -> Option<Sample> {
+        let stream = self.bed.stream(parameter)?;
+        let gap_s = 3.0 * stream.delta_s().or(self.bed.delta_s()).unwrap_or(1.0).max(0.05) + 0.5;
+        stream.latest.filter(|latest| stream.absent.is_none() && self.now.since_s(latest.received_at) <= gap_s.max(1.5))
+    }
+
     /// Every new measurement, all channels.
     pub fn all_fresh(&self) -> impl Iterator<Item = &'a Observation> + '_ {
         self.unheard().filter(|_| self.clock.is_live())
@@ -477,6 +484,9 @@ pub fn beyond(value: f64, (low, high): (f64, f64)) -> f64 {
         0.0
     }
 }
+
+/// log10(e) of a finding that is only reported: it joins no other, and does not stop a baseline.
+pub const REPORT_ONLY_LOG10_E: f64 = 0.9;
 
 /// A check that looks at one bed.
 pub trait Judge {
@@ -647,7 +657,14 @@ catalogue! {
         qtc
         tcco2_vs_etco2
         step_held
+        spike
         flat_line
+        single_stuck
+        resolution_change
+        update_lattice
+        interpolation
+        digit_preference
+        known_pattern
         control_id_reuse
         second_sender
         sender_not_allowed
@@ -723,6 +740,9 @@ impl States {
         swap(&mut self.identity_binding, &mut other.identity_binding);
         swap(&mut self.transport_identity, &mut other.transport_identity);
         swap(&mut self.cadence_change, &mut other.cadence_change);
+        swap(&mut self.resolution_change, &mut other.resolution_change);
+        swap(&mut self.update_lattice, &mut other.update_lattice);
+        swap(&mut self.digit_preference, &mut other.digit_preference);
         swap(&mut self.alarm_flood, &mut other.alarm_flood);
         swap(&mut self.quarantined_device, &mut other.quarantined_device);
     }

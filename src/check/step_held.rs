@@ -45,11 +45,11 @@ declare_check! {
 
 /// The limits of one parameter.
 #[derive(Debug, Clone, Copy)]
-struct Limit {
-    step: f64,
-    window_s: f64,
-    hold_s: f64,
-    fall_only: bool,
+pub(super) struct Limit {
+    pub step: f64,
+    pub window_s: f64,
+    pub hold_s: f64,
+    pub fall_only: bool,
 }
 
 /// A jump that may hold.
@@ -72,7 +72,7 @@ pub struct State {
 }
 
 impl Check {
-    fn limit(&self, parameter: Parameter) -> Option<Limit> {
+    pub(super) fn limit(&self, parameter: Parameter) -> Option<Limit> {
         let rate = (self.rate_window_s, self.rate_hold_s);
         let (step, (window_s, hold_s), fall_only) = match parameter {
             Parameter::Hr | Parameter::Pr | Parameter::PrAbp => (self.rate_bpm, rate, false),

@@ -6,6 +6,7 @@
 
 mod coherence;
 mod recordings;
+mod timing;
 
 use super::{Flag, Judge, Verdict, Verdicts, View};
 use crate::bed::{Bed, Bond};

@@ -25,7 +25,7 @@ pub struct Line {
     pub credit: [f64; 3],
     /// Another source supports the value it doubts.
     pub supported: bool,
-    /// It may speak of tampering: strong enough, heavy enough, not explained by physiology.
+    /// It may speak of tampering: strong enough, heavy enough, not explained by physiology or a known pattern.
     pub speaks: bool,
     pub value: Option<f64>,
     pub limit: Option<f64>,
@@ -102,7 +102,6 @@ impl Findings {
     }
 
     fn line(&self, row: &Finding, now: Timestamp, window_s: f64) -> Line {
-        let (meta, score) = (row.check.meta(), row.score(now));
         Line {
             check: row.check,
             params: row.params,
@@ -111,8 +110,8 @@ impl Findings {
             hard: row.hard,
             log10_e: row.log10_e,
             age_s: now.since_s(row.last_at).max(0.0),
-            score,
-            credit: [meta.art, meta.phy, meta.tam].map(|weight| score * f64::from(weight) / 100.0),
+            score: row.score(now),
+            credit: self.credit(row, now),
             supported: row.supported(now),
             speaks: self.speaks(row, now, window_s),
             value: row.value,

@@ -143,3 +143,82 @@ fn confidence_grows_with_the_evidence_and_is_never_certain() {
     assert!((of(1.0) - 0.68).abs() < 1e-9 && (of(2.0) - 0.9).abs() < 1e-9);
     assert!(of(f64::INFINITY) <= 0.99);
 }
+
+/// A pattern on these parameters, seen now.
+fn pattern(params: &[Parameter], onset: Timestamp) -> Verdict {
+    Verdict { flag: Flag::Suspect, log10_e: 0.0, onset, ..verdict(id::known_pattern, params, 0.0) }
+}
+
+#[test]
+fn what_a_known_pattern_explains_is_an_artefact_and_no_evidence() {
+    let line = [AbpSys, AbpMean, AbpDia];
+    let drift = || verdict(id::structure_drift, &[], 4.0);
+    let stuck = || Verdict { assessment: Some(Assessment::Unverified), ..verdict(id::single_stuck, &[AbpMean], 4.0) };
+    let found = findings(vec![pattern(&line, T), stuck(), drift()]);
+    assert_eq!(found.assess(&found.rows[1], T), Some(Assessment::Artefact));
+    assert_eq!(found.assess(&found.rows[0], T), None, "a pattern raises nothing");
+    let limits = crate::config::Episodes::default();
+    assert_eq!(
+        priority(&found.rows[1], Assessment::Artefact, T, false, &limits).0,
+        Priority::Info,
+        "it has no words for the ward"
+    );
+    // The same finding on another sensor, or long before the pattern, is not explained.
+    for other in [pattern(&[Pr, Spo2], T), pattern(&line, T.plus_s(61.0)), pattern(&[AbpMean], T.plus_s(60.0))] {
+        let whole = other.params.contains(AbpMean) && other.onset.since_s(T) <= 60.0;
+        let found = findings(vec![other, stuck()]);
+        assert_eq!(found.is_explained(&found.rows[1]), whole);
+    }
+    // Of two rates one that is explained is enough.
+    let found = findings(vec![pattern(&[Pr, Spo2], T), verdict(id::hr_vs_pr, &[Hr, Pr], 4.0), drift()]);
+    assert!(found.is_explained(&found.rows[1]));
+    assert_eq!(tamper(&found), None);
+}
+
+#[test]
+fn a_pattern_is_over_after_a_minute() {
+    let mut found = findings(vec![pattern(&[Pr, Spo2], T)]);
+    for (after_s, explained) in [(60.0, true), (61.0, false)] {
+        let now = T.plus_s(after_s);
+        let mut verdicts = Verdicts::default();
+        verdicts.push(Verdict { onset: now, ..verdict(id::step_held, &[Pr], 2.0) });
+        found.observe(&verdicts, now, None, &bed(), &Origin::default);
+        assert_eq!(found.is_explained(found.row(id::step_held).unwrap()), explained);
+    }
+}
+
+#[test]
+fn a_pattern_takes_nothing_from_freeze_beat_resolution_sender_and_physiology() {
+    let oximeter = [Pr, Spo2];
+    for check in [id::flat_line, id::update_lattice, id::resolution_change, id::second_sender, id::control_id_reuse] {
+        let found = findings(vec![pattern(&oximeter, T), verdict(check, &oximeter, 4.0)]);
+        assert!(!found.is_explained(&found.rows[1]), "{}", check.meta().id);
+    }
+    // A fall that another sensor's step supports stays physiology.
+    let found = findings(vec![pattern(&[Spo2, Pr], T), verdict(id::step_held, &[Spo2, Hr], 2.0), pattern(&[AbpMean, Hr], T)]);
+    assert!(!found.is_explained(&found.rows[1]), "one sensor of two");
+    let mut found = findings(vec![pattern(&oximeter, T), verdict(id::step_held, &[Spo2], 2.0)]);
+    assert_eq!(found.assess(&found.rows[1], T), Some(Assessment::Artefact));
+    found.rows[1].supported_at = T;
+    assert_eq!(found.assess(&found.rows[1], T), Some(Assessment::Physiology));
+}
+
+#[test]
+fn a_reviewed_beat_that_is_lost_is_tampering_and_a_learned_one_is_not() {
+    let lost = |assessment| findings(vec![Verdict { assessment, ..verdict(id::update_lattice, &[Pr, Spo2], 6.0) }]);
+    let t = lost(None).tamper(T, 600.0, true).expect("decisive");
+    assert!((0.7..0.9).contains(&t.confidence) && t.priority == Priority::Medium);
+    assert_eq!(lost(None).tamper(T, 600.0, false), None);
+    assert_eq!(lost(Some(Assessment::Unverified)).tamper(T, 600.0, true), None);
+}
+
+#[test]
+fn a_changed_resolution_and_a_changed_configuration_are_one_cause() {
+    let grid = || verdict(id::resolution_change, &[Pr, Spo2], 2.0);
+    for check in [id::structure_drift, id::cadence_change, id::unit_invalid] {
+        assert_eq!(tamper(&findings(vec![grid(), verdict(check, &[], 2.0)])), None, "{}", check.meta().id);
+    }
+    let found = findings(vec![grid()]);
+    assert_eq!(found.assess(&found.rows[0], T), Some(Assessment::Unverified));
+    assert!(tamper(&findings(vec![grid(), verdict(id::impossible_latency, &[], 2.0)])).is_some(), "other evidence still joins");
+}

@@ -21,7 +21,7 @@ pub(super) struct Ward {
     population: Population,
     pub profile: Profile,
     source: Source,
-    verdicts: Verdicts,
+    pub verdicts: Verdicts,
     clocks: Clocks,
     hands: Hands,
     report: Report,
@@ -64,7 +64,7 @@ impl Ward {
         }
     }
 
-    fn send(&mut self, now: Timestamp, rows: &[Observation]) {
+    pub fn send(&mut self, now: Timestamp, rows: &[Observation]) {
         self.messages += 1;
         let r = &mut self.report;
         r.clear();
@@ -120,10 +120,10 @@ type Counts = BTreeMap<(&'static str, &'static str), u32>;
 pub(super) const T0: Timestamp = Timestamp(1_800_000_000_000);
 
 /// A linear congruential generator: the same day every time. Uniform in -1..1.
-struct Noise(u64);
+pub(super) struct Noise(pub u64);
 
 impl Noise {
-    fn next(&mut self) -> f64 {
+    pub fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as f64 / f64::from(1u32 << 30) - 1.0
     }
@@ -223,10 +223,10 @@ pub(super) enum Encoding {
 }
 
 /// Values of one moment.
-type Moment = (f64, Vec<(Parameter, Option<f64>)>);
+pub(super) type Moment = (f64, Vec<(Parameter, Option<f64>)>);
 
 /// Reads one record; `None` is an invalid mark.
-fn read(path: &Path) -> Vec<Moment> {
+pub(super) fn read(path: &Path) -> Vec<Moment> {
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("the record can be opened");
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("the record is text");

@@ -365,3 +365,57 @@ fn a_monitor_in_demonstration_on_a_bed_in_use_is_told_and_its_values_are_not_tak
     let cleared = |e: &AlertEvent| e.event == EventKind::Cleared && e.alert.condition.starts_with("C06");
     assert!(w.events.iter().any(cleared), "the patient is measured again: {:?}", w.told());
 }
+
+#[test]
+fn a_gateway_that_begins_to_average_is_one_notice_for_the_engineers() {
+    let mut w = Ward::new();
+    let beds = ["A01", "A02", "A03", "A04"];
+    for n in 0..400 {
+        for bed in beds {
+            let mut rows = w.living();
+            if n >= 120 {
+                for row in &mut rows {
+                    row.2 += 0.1 * w.random(10) as f64;
+                }
+            }
+            let bytes = frame(bed, &format!("{}", 10_000 + w.sequence), "VITALGUARD-DEMO", w.now, &rows);
+            w.send(&bytes);
+        }
+        w.wait(1.0);
+    }
+    let open = w.monitor.open_alerts();
+    let notice = open.iter().find(|a| a.bed == "_ward").unwrap_or_else(|| panic!("{:?}", w.told()));
+    assert_eq!((notice.condition.as_str(), notice.cause_of.len()), ("T05 resolution_change", 4), "{notice:?}");
+    assert_eq!((notice.assessment, notice.priority), (Assessment::Unverified, Priority::Info));
+    for member in open.iter().filter(|a| a.bed != "_ward") {
+        assert_eq!((member.condition.as_str(), member.because.as_deref()), ("T05 resolution_change", Some(notice.id.as_str())));
+        assert_eq!(member.priority, Priority::Info);
+    }
+    assert!(w.events.iter().all(|e| e.alert.assessment != Assessment::Tamper), "{:?}", w.told());
+    seqs_are_gapless(&w.events);
+}
+
+#[test]
+fn a_beat_that_a_gateway_erases_on_all_beds_is_one_notice() {
+    let shelf = "schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = true\nreviewed_by_role = \"x\"\n\
+                 reviewed_on = \"2026-11-30\"\napplications = [\"BEAT\"]\nperiod_s = 4.0\n";
+    let mut w = Ward::new();
+    w.monitor.house.shelf.add(crate::profile::Profile::from_toml(shelf).unwrap());
+    let beds = ["A01", "A02", "A03", "A04"];
+    let mut kept = [w.living(), w.living(), w.living(), w.living()];
+    for n in 0..600 {
+        for (at, bed) in beds.into_iter().enumerate() {
+            if n % 4 == 0 || n >= 400 {
+                kept[at] = w.living();
+            }
+            let bytes = frame(bed, &format!("{}", 10_000 + w.sequence), "BEAT", w.now, &kept[at]);
+            w.send(&bytes);
+        }
+        w.wait(1.0);
+    }
+    let open = w.monitor.open_alerts();
+    let notice = open.iter().find(|a| a.bed == "_ward").unwrap_or_else(|| panic!("{:?}", w.told()));
+    assert_eq!((notice.condition.as_str(), notice.assessment), ("T06 update_lattice", Assessment::Tamper), "{:?}", w.told());
+    assert_eq!((open.len(), notice.cause_of.len()), (5, 4), "{:?}", w.told());
+    assert!(open.iter().filter(|a| a.bed != "_ward").all(|a| (0.7..0.9).contains(&a.confidence.0)));
+}
