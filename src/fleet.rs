@@ -5,6 +5,10 @@
 //! (`_ward`) where all its beds lie, else at the installation (`_site`). Mass silence is M04. Physiology is never grouped, and
 //! neither is what concerns two beds by its nature (clones, swaps). Bounds: [`RECENT_MAX`] raises, [`GROUPS_MAX`] groups.
 
+mod echo;
+
+pub use echo::Echoes;
+
 use crate::check::{Assessment, CheckId, Priority};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -64,6 +68,8 @@ pub struct Group {
 pub struct Fleet {
     recent: Vec<Raise>,
     pub groups: Vec<Group>,
+    /// Which beds may have shown a window of values.
+    pub echoes: Echoes,
     /// Beds in which a patient was heard, with the time since when two of them are.
     patients: BTreeMap<u64, Stay>,
     swept_at: Timestamp,

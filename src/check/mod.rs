@@ -542,6 +542,7 @@ catalogue! {
         hr_vs_pr
         step_held
         flat_line
+        self_replay
         control_id_reuse
         second_sender
         sender_not_allowed
@@ -559,6 +560,7 @@ catalogue! {
         alarm_flood
     ;
     others:
+        patient_clone
         mass_silence
         journal_failed
         outbox_behind
@@ -591,6 +593,8 @@ impl States {
         self.sender_not_allowed = before.sender_not_allowed;
         self.transport_identity = before.transport_identity;
         self.quarantined_device = before.quarantined_device;
+        // What the bed has shown it has shown, whoever lay in it.
+        self.self_replay = before.self_replay;
     }
 
     /// The patient of `before` goes on in the same bed: what was seen of the sender meanwhile stays.
@@ -616,6 +620,7 @@ impl States {
         swap(&mut self.cadence_change, &mut other.cadence_change);
         swap(&mut self.alarm_flood, &mut other.alarm_flood);
         swap(&mut self.quarantined_device, &mut other.quarantined_device);
+        swap(&mut self.self_replay, &mut other.self_replay);
     }
 }
 

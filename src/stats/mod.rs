@@ -4,6 +4,7 @@
 
 pub mod cadence;
 pub mod ewma;
+pub mod fingerprint;
 pub mod lattice;
 pub mod median;
 pub mod quantile;
