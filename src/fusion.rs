@@ -41,9 +41,9 @@ const LABELS: [&str; 5] = ["A02", "T02", "T12", "T15", "T18"];
 /// can measure, is not a level.
 const LEVELS: [&str; 5] = ["A02", "T01", "T12", "T13", "T15"];
 /// Their verdict alone goes to the engineers' list.
-const ENGINEER: [&str; 21] = [
-    "C01", "C03", "C04", "C05", "C08", "M06", "M07", "T04", "T05", "T06", "T10", "T11", "T14", "T16", "P03", "P06", "P07", "A18",
-    "A19", "A21", "A22",
+const ENGINEER: [&str; 22] = [
+    "C01", "C03", "C04", "C05", "C08", "M06", "M07", "T04", "T05", "T06", "T09", "T10", "T11", "T14", "T16", "P03", "P06", "P07",
+    "A18", "A19", "A21", "A22",
 ];
 /// Two readings of one quantity.
 const TWO_READINGS: [&str; 5] = ["A07", "A08", "A09", "A10", "A17"];

@@ -543,6 +543,7 @@ catalogue! {
         step_held
         flat_line
         self_replay
+        delta_replay
         control_id_reuse
         second_sender
         sender_not_allowed
@@ -561,6 +562,7 @@ catalogue! {
     ;
     others:
         patient_clone
+        swap_step
         mass_silence
         journal_failed
         outbox_behind

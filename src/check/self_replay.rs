@@ -136,7 +136,7 @@ impl Slots {
         let values = || fresh.iter().filter_map(|p| view.fresh(p));
         let own = values().map(|o| o.effective_at).max()?;
         let began = heard.breaks;
-        match self.grid.step(own, i64::from(self.delta_ms)) {
+        match self.grid.step(own, f64::from(self.delta_ms)) {
             Step::Same => {}
             Step::Next(slots) => heard.slots.extend((0..slots).map(|_| self.joint.close())),
             Step::Break => {

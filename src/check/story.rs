@@ -4,6 +4,7 @@
 //! value, `_` is no row, `~` is no message (time passes and deadlines come), and `72/70x30` is the token thirty times. The
 //! answer has one letter a token, of its last repetition: `F`ail, `S`uspect, `P`ass, or `.` where the check did not look.
 
+mod echoes;
 mod recordings;
 
 use super::{Flag, Judge, Verdict, Verdicts, View};

@@ -204,6 +204,7 @@ impl Monitor {
         let late = self.bind(number, source, report, permit, quarantined, at);
         self.judge(number, source, sequence, report, sender_hash, &device_known, late, at);
         self.look_for_echo(number, at);
+        self.look_for_swap(number, at);
         self.limits_widened(number, at);
     }
 

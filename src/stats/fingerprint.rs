@@ -24,7 +24,7 @@ const HOLD: u8 = 5;
 /// Parameters of one bed that are followed at most.
 const PARAMETERS_MAX: usize = 32;
 /// Slots without a message that are filled at most; a longer pause begins a new run.
-const FILL_MAX: i64 = 5;
+const FILL_MAX: f64 = 5.0;
 
 /// The finalizer of MurmurHash3 (A. Appleby): every bit of the input moves every bit of the result.
 fn mix(mut h: u64) -> u64 {
@@ -44,32 +44,35 @@ pub enum Step {
     Break,
 }
 
-/// Which slot a message belongs to. The grid follows the messages: neither its phase nor a few hundredths of drift matter.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Which slot a message belongs to. The grid follows the messages: neither its phase, nor jitter below a third of the interval, nor
+/// an interval that is known to a tenth only makes a difference.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
     at: Option<Timestamp>,
+    period_ms: f64,
 }
 
 impl Grid {
     /// Takes a message of this own time; `delta_ms` is the usual interval.
-    pub fn step(&mut self, own: Timestamp, delta_ms: i64) -> Step {
-        let delta_ms = delta_ms.max(1);
+    pub fn step(&mut self, own: Timestamp, delta_ms: f64) -> Step {
+        let delta_ms = delta_ms.max(1.0);
         let Some(slot) = self.at else {
-            self.at = Some(own);
+            *self = Grid { at: Some(own), period_ms: delta_ms };
             return Step::Break;
         };
-        let gap_ms = own.since_ms(slot);
-        let slots = gap_ms.saturating_add(delta_ms / 2).div_euclid(delta_ms);
-        if !(0..=FILL_MAX).contains(&slots) {
-            self.at = Some(own);
+        let gap_ms = own.since_ms(slot) as f64;
+        let slots = (gap_ms / self.period_ms).round();
+        if !(0.0..=FILL_MAX).contains(&slots) {
+            *self = Grid { at: Some(own), period_ms: self.period_ms };
             return Step::Break;
         }
-        if slots == 0 {
+        if slots == 0.0 {
             return Step::Same;
         }
-        // A quarter of the deviation is followed: jitter is damped, a slightly wrong interval is not summed up.
-        let ahead_ms = gap_ms - slots * delta_ms;
-        self.at = Some(slot.plus_ms(slots * delta_ms + ahead_ms / 4));
+        // A loop of second order: a quarter of the deviation is followed, and an eighth of that taken for the interval's.
+        let ahead_ms = gap_ms - slots * self.period_ms;
+        self.at = Some(slot.plus_ms((slots * self.period_ms + ahead_ms / 4.0).round() as i64));
+        self.period_ms = (self.period_ms + ahead_ms / slots / 32.0).clamp(0.6 * delta_ms, 1.5 * delta_ms);
         Step::Next(slots as u8)
     }
 }
@@ -525,17 +528,17 @@ mod tests {
     #[test]
     fn the_grid_follows_jitter_and_fills_short_pauses() {
         let mut grid = Grid::default();
-        assert_eq!(grid.step(T0, 1000), Step::Break);
+        assert_eq!(grid.step(T0, 1000.0), Step::Break);
         for s in 1..2000i64 {
             let own = T0.plus_ms(s * 1010 + (s * 7919) % 600 - 300);
-            assert_eq!(grid.step(own, 1000), Step::Next(1), "{s}");
+            assert!(grid.step(own, 1120.0) == Step::Next(1) || s < 30, "{s}");
         }
         let last = T0.plus_ms(1999 * 1010);
-        assert_eq!(grid.step(last.plus_ms(100), 1000), Step::Same);
-        assert_eq!(grid.step(last.plus_ms(5000), 1000), Step::Next(5));
-        assert_eq!(grid.step(last.plus_ms(12_000), 1000), Step::Break);
-        assert_eq!(grid.step(T0, 1000), Step::Break);
-        assert_eq!(Grid { at: Some(Timestamp::MIN) }.step(Timestamp::MAX, 0), Step::Break);
+        assert_eq!(grid.step(last.plus_ms(100), 1000.0), Step::Same);
+        assert_eq!(grid.step(last.plus_ms(5000), 1000.0), Step::Next(5));
+        assert_eq!(grid.step(last.plus_ms(12_000), 1000.0), Step::Break);
+        assert_eq!(grid.step(T0, 1000.0), Step::Break);
+        assert_eq!(Grid { at: Some(Timestamp::MIN), period_ms: 0.0 }.step(Timestamp::MAX, 0.0), Step::Break);
     }
 
     #[test]

@@ -167,7 +167,7 @@ fn a_quiet_patient_day_at_one_hertz_raises_nothing() {
     println!("state of the bed after a day: {bytes} bytes");
 }
 
-fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<PathBuf> {
     let root =
         std::env::var_os("VG_TEST_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let vitals = root.join("vitals");
@@ -215,10 +215,10 @@ enum Encoding {
 }
 
 /// Values of one moment.
-type Moment = (f64, Vec<(Parameter, Option<f64>)>);
+pub(super) type Moment = (f64, Vec<(Parameter, Option<f64>)>);
 
 /// Reads one record; `None` is an invalid mark.
-fn read(path: &Path) -> Vec<Moment> {
+pub(super) fn read(path: &Path) -> Vec<Moment> {
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("the record can be opened");
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("the record is text");
@@ -331,7 +331,7 @@ fn assert_clean(set: &str, total: &Counts) {
     // One record without rows for absent values begins with one sensor and goes on with the other alone.
     for (id, most) in [("C02", 0), ("C03", 0), ("C04", 1), ("P01", 0), ("P02", 0), ("A03", 0), ("A04", 0), ("A07", 0)]
         .into_iter()
-        .chain([("P05", 0), ("P06", 0), ("P07", 0), ("P11", 0), ("P12", 0), ("P14", 0)])
+        .chain([("P05", 0), ("P06", 0), ("P07", 0), ("P11", 0), ("P12", 0), ("P14", 0), ("T07", 0)])
     {
         let count: u32 = total.iter().filter(|(k, _)| k.0 == id).map(|(_, n)| n).sum();
         assert!(count <= most, "{set}: {id} {count}");
