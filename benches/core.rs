@@ -62,8 +62,8 @@ struct Run {
     alerts: usize,
 }
 
-/// `warm` and `measured` messages of each bed, one a second.
-fn core(beds: usize, warm: usize, measured: usize) -> Run {
+/// `warm` and `measured` messages of each bed, one every `step_ms`.
+fn core(beds: usize, warm: usize, measured: usize, step_ms: i64) -> Run {
     let source = Source {
         feed: "gw".into(),
         peer: "192.0.2.1".into(),
@@ -97,7 +97,7 @@ fn core(beds: usize, warm: usize, measured: usize) -> Run {
             seconds += begin.elapsed().as_secs_f64();
         }
         drop(frames);
-        at = at.plus_ms(1000);
+        at = at.plus_ms(step_ms);
     }
     let messages = (beds * measured) as f64;
     Run {
@@ -126,7 +126,7 @@ fn main() {
     let parse_us = parser(4000);
     println!("hl7-parser, parse alone        {parse_us:8.2} us a message");
     for (beds, warm, measured) in [(10, 2000, 2000), (1000, 60, 40), (10_000, 12, 8)] {
-        let run = core(beds, warm, measured);
+        let run = core(beds, warm, measured, 1000);
         println!(
             "core, {beds:6} beds              {:8.2} us a message, {:5.1}x of the parser, {:.0} resident bytes a bed, {:.0} in the snapshot, {} events",
             run.us,
@@ -136,4 +136,11 @@ fn main() {
             run.alerts
         );
     }
+    // One message in 30 s picks every window: a day of them makes the replay index as large as it becomes.
+    let beds = std::env::var("VG_BENCH_BEDS").ok().and_then(|beds| beds.parse().ok()).unwrap_or(1000);
+    let run = core(beds, 2900, 20, 30_000);
+    println!(
+        "full replay index, {beds} beds      {:8.2} us a message, {:.0} resident bytes a bed, {:.0} in the snapshot, {} events",
+        run.us, run.resident_a_bed, run.snapshot_a_bed, run.alerts
+    );
 }

@@ -1,9 +1,16 @@
 //! Evidence across beds: the same condition on several beds of one gateway, a whole ward without data, one patient in two beds.
 //!
-//! The fleet gets small events (a raise, an end, a patient), never the stream. One condition on at least 3 beds, or on at least
+//! The fleet gets small events (a raise, an end, a patient, a picked window of values, a step), never the stream. One condition on at least 3 beds, or on at least
 //! 2 that are more than 20 % of a gateway's beds, within 60 s is one notice: a [`Group`], whose alert stands at the ward
 //! (`_ward`) where all its beds lie, else at the installation (`_site`). Mass silence is M04. Physiology is never grouped, and
-//! neither is what concerns two beds by its nature (clones, swaps). Bounds: [`RECENT_MAX`] raises, [`GROUPS_MAX`] groups.
+//! neither is what concerns two beds by its nature (clones, swaps). Bounds: [`RECENT_MAX`] raises, [`GROUPS_MAX`] groups; of
+//! windows and steps see [`Echoes`] and [`Steps`].
+
+mod echo;
+mod steps;
+
+pub use echo::Echoes;
+pub use steps::Steps;
 
 use crate::check::{Assessment, CheckId, Priority};
 use crate::time::Timestamp;
@@ -64,6 +71,10 @@ pub struct Group {
 pub struct Fleet {
     recent: Vec<Raise>,
     pub groups: Vec<Group>,
+    /// Which beds may have shown a window of values.
+    pub echoes: Echoes,
+    /// Which beds left their own level lately.
+    pub steps: Steps,
     /// Beds in which a patient was heard, with the time since when two of them are.
     patients: BTreeMap<u64, Stay>,
     swept_at: Timestamp,

@@ -46,9 +46,9 @@ const LABELS: [&str; 5] = ["A02", "T02", "T12", "T15", "T18"];
 /// can measure, is not a level.
 const LEVELS: [&str; 5] = ["A02", "T01", "T12", "T13", "T15"];
 /// Their verdict alone goes to the engineers' list.
-const ENGINEER: [&str; 21] = [
-    "C01", "C03", "C04", "C05", "C08", "M06", "M07", "T04", "T05", "T06", "T10", "T11", "T14", "T16", "P03", "P06", "P07", "A18",
-    "A19", "A21", "A22",
+const ENGINEER: [&str; 22] = [
+    "C01", "C03", "C04", "C05", "C08", "M06", "M07", "T04", "T05", "T06", "T09", "T10", "T11", "T14", "T16", "P03", "P06", "P07",
+    "A18", "A19", "A21", "A22",
 ];
 /// What a change of configuration at a gateway shows together: one cause, not two kinds of evidence. T05 is its mark in values.
 const CONFIGURATION: [&str; 4] = ["C01", "C04", "P07", "P13"];

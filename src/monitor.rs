@@ -45,6 +45,7 @@ mod binding;
 mod cell;
 mod devices;
 mod documents;
+mod echo;
 mod feeds;
 mod flow;
 mod gate;

@@ -163,8 +163,9 @@ impl Default for Shelf {
 }
 
 impl Shelf {
-    /// The profile of a sender by its MSH-3; the generic one where none is known.
+    /// The profile of a sender by the name in its MSH-3 (the first component); the generic one where none is known.
     pub fn of_application(&self, application: &str) -> &Profile {
+        let application = application.split('^').next().unwrap_or_default().trim();
         self.models.iter().find(|m| m.applications.iter().any(|a| a.eq_ignore_ascii_case(application))).unwrap_or(&self.generic)
     }
 
@@ -195,6 +196,7 @@ mod tests {
     fn the_shipped_profiles_are_valid() {
         let shelf = Shelf::default();
         assert!(shelf.of_application("VITALGUARD-DEMO").reviewed);
+        assert!(shelf.of_application("VITALGUARD-DEMO^02D3A0FFFE000001^EUI-64").reviewed, "MSH-3 as it is sent");
         assert_eq!(shelf.of_application("vitalguard-demo").quantum(Parameter::Temp), Some(0.1));
         assert_eq!(shelf.of_application("OTHER").name, "generic");
     }

@@ -288,7 +288,7 @@ fn mllp_send_gets_the_prescribed_answer_for_each_message() {
 #[test]
 fn the_demo_catches_what_it_plays() {
     let out = Command::new(env!("CARGO_BIN_EXE_vitalguard"))
-        .args(["demo", "--for", "150", "--mllp", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        .args(["demo", "--for", "235", "--mllp", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);

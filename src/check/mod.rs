@@ -665,6 +665,8 @@ catalogue! {
         interpolation
         digit_preference
         known_pattern
+        self_replay
+        delta_replay
         control_id_reuse
         second_sender
         sender_not_allowed
@@ -682,6 +684,8 @@ catalogue! {
         alarm_flood
     ;
     others:
+        patient_clone
+        swap_step
         mass_silence
         journal_failed
         outbox_behind
@@ -715,6 +719,8 @@ impl States {
         self.sender_not_allowed = before.sender_not_allowed;
         self.transport_identity = before.transport_identity;
         self.quarantined_device = before.quarantined_device;
+        // What the bed has shown it has shown, whoever lay in it.
+        self.self_replay = before.self_replay;
     }
 
     /// The patient of `before` goes on in the same bed: what was seen of the sender meanwhile stays.
@@ -745,6 +751,7 @@ impl States {
         swap(&mut self.digit_preference, &mut other.digit_preference);
         swap(&mut self.alarm_flood, &mut other.alarm_flood);
         swap(&mut self.quarantined_device, &mut other.quarantined_device);
+        swap(&mut self.self_replay, &mut other.self_replay);
     }
 }
 

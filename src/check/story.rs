@@ -5,6 +5,7 @@
 //! answer has one letter a token, of its last repetition: `F`ail, `S`uspect, `P`ass, or `.` where the check did not look.
 
 mod coherence;
+mod echoes;
 mod recordings;
 mod timing;
 

@@ -1,4 +1,4 @@
-//! `vitalguard demo`: the whole service on a temporary folder, twelve invented beds over real sockets, two attacks, a monitor
+//! `vitalguard demo`: the whole service on a temporary folder, twelve invented beds over real sockets, three attacks, a monitor
 //! that declares the name of a product of an advisory, and a real MQTT client that watches what is caught.
 //!
 //! Nothing in the service knows that it is a demo: the beds send HL7 over MLLP as a gateway would, and what the terminal shows
@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use watch::{Caught, Watch};
 
-/// An alert stands on MQTT within this time of its attack, seconds.
+/// An alert stands on MQTT within this time of its attack, seconds; that of a replay after its window and width.
 const CAUGHT_WITHIN_S: f64 = 30.0;
+const REPLAY_WITHIN_S: f64 = 120.0;
 const SCENARIO: &str = include_str!("../../data/scenarios/demo.toml");
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ pub struct Args {
     /// Seed of the invented patients.
     #[arg(long)]
     seed: Option<u64>,
-    /// End after so many seconds; exit code 0 if both attacks were caught, the advisory was told, and nothing else was raised for
+    /// End after so many seconds; exit code 0 if all attacks were caught, the advisory was told, and nothing else was raised for
     /// nurses.
     #[arg(long = "for", value_name = "SECONDS")]
     for_s: Option<u64>,
@@ -49,6 +50,7 @@ struct Scenario {
     artefacts: f64,
     second_sender: SecondSender,
     resend: Resend,
+    replay: Replay,
     advised: Advised,
     bed: Vec<Bed>,
 }
@@ -78,6 +80,15 @@ struct Resend {
     at_s: u64,
     from_s: u64,
     to_s: u64,
+}
+
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replay {
+    bed: String,
+    at_s: u64,
+    from_s: u64,
+    for_s: u64,
 }
 
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -210,6 +221,7 @@ struct Attack {
     bed: String,
     check: &'static str,
     at_s: f64,
+    within_s: f64,
     caught_s: Option<f64>,
 }
 
@@ -223,17 +235,20 @@ struct Ledger {
 
 impl Ledger {
     fn new(scenario: &Scenario) -> Ledger {
-        let (second, resend) = (&scenario.second_sender, &scenario.resend);
+        let (second, resend, replay) = (&scenario.second_sender, &scenario.resend, &scenario.replay);
+        let attack = |name, bed: &str, check, at_s: u64, within_s| Attack {
+            name,
+            bed: bed.to_owned(),
+            check,
+            at_s: at_s as f64,
+            within_s,
+            caught_s: None,
+        };
         Ledger {
             attacks: vec![
-                Attack { name: "second sender", bed: second.bed.clone(), check: "P02", at_s: second.at_s as f64, caught_s: None },
-                Attack {
-                    name: "resent stretch",
-                    bed: resend.bed.clone(),
-                    check: "P01",
-                    at_s: resend.at_s as f64,
-                    caught_s: None,
-                },
+                attack("second sender", &second.bed, "P02", second.at_s, CAUGHT_WITHIN_S),
+                attack("resent stretch", &resend.bed, "P01", resend.at_s, CAUGHT_WITHIN_S),
+                attack("replay", &replay.bed, "T07", replay.at_s, REPLAY_WITHIN_S),
             ],
             advised: (scenario.advised.bed.clone(), scenario.advised.advisory.clone(), None),
             others: Vec::new(),
@@ -287,7 +302,7 @@ impl Ledger {
         }
         for attack in &self.attacks {
             match attack.caught_s {
-                Some(delay_s) if delay_s <= CAUGHT_WITHIN_S => {}
+                Some(delay_s) if delay_s <= attack.within_s => {}
                 Some(delay_s) => {
                     list.push(format!("late: {} on bed {} was caught after {delay_s:.1} s", attack.name, attack.bed))
                 }
@@ -379,12 +394,16 @@ mod tests {
         let attack_start = start.plus_ms(second_sender.at_s as i64 * 1000 + 500);
         let mut intruder_patient = Patient::new(Kind::Healthy, seed ^ 0x5EED, attack_start, 0.0);
         let mut tape: Vec<Vec<u8>> = Vec::new();
+        let mut past = Vec::new();
         let mut sent: Vec<(Timestamp, u64, Vec<u8>)> = Vec::new();
         for second in 0..seconds {
             let at = start.plus_ms(second as i64 * 1000);
             for (number, (sender, patient)) in patients.iter_mut().enumerate() {
                 let at = at.plus_ms(37 * number as i64);
-                let message = sender.write(&format!("{}-{second}", sender.bed), at, patient.step());
+                let readings = patient.step().to_vec();
+                let replay = if sender.bed == scenario.replay.bed { Some(&scenario.replay) } else { None };
+                let readings = beds::shown(replay, &mut past, second, readings);
+                let message = sender.write(&format!("{}-{second}", sender.bed), at, &readings);
                 if sender.bed == resend.bed {
                     tape.push(message.clone());
                 }
@@ -429,9 +448,9 @@ mod tests {
     }
 
     #[test]
-    fn both_attacks_are_caught_the_advisory_is_told_and_nothing_else_is_raised() {
+    fn all_attacks_are_caught_the_advisory_is_told_and_nothing_else_is_raised() {
         for seed in [20_260_107, 1, 2, 3] {
-            assert_eq!(played(seed, 180), Vec::<String>::new(), "seed {seed}");
+            assert_eq!(played(seed, 240), Vec::<String>::new(), "seed {seed}");
         }
     }
 
@@ -439,44 +458,52 @@ mod tests {
     fn the_scenario_is_whole_and_its_attacks_can_be_seen() {
         let scenario: Scenario = toml::from_str(SCENARIO).unwrap();
         assert_eq!(scenario.bed.len(), 12);
-        for bed in [&scenario.second_sender.bed, &scenario.resend.bed] {
+        for bed in [&scenario.second_sender.bed, &scenario.resend.bed, &scenario.replay.bed] {
             assert!(scenario.bed.iter().any(|b| b.bed == *bed));
         }
         // Old times under a new id count from 60 s on, and a sender is known after 50 messages.
         assert!(scenario.resend.at_s > scenario.resend.to_s + 60);
         assert!(scenario.second_sender.at_s >= 20);
+        // The interval is known after ten messages; window and width of T07 are 45 s and 32 s, or 75 s and 32 s.
+        let replay = &scenario.replay;
+        assert!(
+            replay.from_s > 11 && replay.for_s < 120 && replay.from_s + replay.for_s < replay.at_s && replay.for_s >= 45 + 32
+        );
     }
 
     #[test]
-    fn both_attacks_the_advisory_and_nothing_else_is_a_good_end() {
+    fn all_attacks_the_advisory_and_nothing_else_is_a_good_end() {
         let scenario: Scenario = toml::from_str(SCENARIO).unwrap();
         let screen = Screen(None);
         let mut ledger = Ledger::new(&scenario);
         let advised = |priority: &str, text: &str| Caught { text: text.into(), ..alert("B13", "N01 advisory_match", priority) };
         // An advisory is no matter for nurses, and names what it is about.
         ledger.take(advised("low", "x"), 21.0, &screen);
-        assert_eq!(ledger.complaints(130.0).len(), 3);
+        assert_eq!(ledger.complaints(300.0).len(), 4);
         ledger.take(advised("low", "CMS8000 ICSMA-25-030-01"), 21.0, &screen);
         ledger.take(alert("B07", "P02 second_sender", "high"), 45.0, &screen);
-        assert_eq!(ledger.complaints(130.0).len(), 1);
+        assert_eq!(ledger.complaints(300.0).len(), 2);
         ledger.take(alert("B04", "P01 control_id_reuse", "high"), 95.0, &screen);
         ledger.take(alert("B01", "T04 single_stuck", "info"), 96.0, &screen);
-        assert!(ledger.complaints(130.0).is_empty());
+        assert_eq!(ledger.complaints(300.0).len(), 1);
+        ledger.take(alert("B12", "T07 self_replay", "high"), 245.0, &screen);
+        assert!(ledger.complaints(300.0).is_empty(), "two minutes are in time");
         ledger.take(alert("B01", "A07 hr_vs_pr", "medium"), 97.0, &screen);
-        assert_eq!(ledger.complaints(130.0).len(), 1);
+        assert_eq!(ledger.complaints(300.0).len(), 1);
     }
 
     #[test]
-    fn an_alert_before_the_attack_or_after_30_s_does_not_count() {
+    fn an_alert_before_the_attack_or_too_late_does_not_count() {
         let scenario: Scenario = toml::from_str(SCENARIO).unwrap();
         let screen = Screen(None);
         let mut ledger = Ledger::new(&scenario);
         ledger.take(alert("B07", "P02 second_sender", "high"), 10.0, &screen);
         ledger.take(alert("B04", "P01 control_id_reuse", "high"), 125.0, &screen);
-        let complaints = ledger.complaints(130.0);
-        assert_eq!(complaints.len(), 4, "{complaints:?}");
+        ledger.take(alert("B12", "T07 self_replay", "high"), 245.1, &screen);
+        let complaints = ledger.complaints(300.0);
+        assert_eq!(complaints.len(), 5, "{complaints:?}");
         let advised = Caught { text: "ICSMA-25-030-01".into(), ..alert("B13", "N01 advisory_match", "medium") };
         ledger.take(advised, 21.0, &screen);
-        assert_eq!(ledger.complaints(130.0).len(), 5);
+        assert_eq!(ledger.complaints(300.0).len(), 6);
     }
 }

@@ -207,6 +207,8 @@ impl Monitor {
         self.reading = self.clock(number, source, sender_hash, report, at);
         let late = self.bind(number, source, report, permit, quarantined, at);
         self.judge(number, source, sequence, report, sender_hash, &device_known, late, at);
+        self.look_for_echo(number, at);
+        self.look_for_swap(number, at);
         self.limits_widened(number, at);
     }
 

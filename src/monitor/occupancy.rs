@@ -190,7 +190,10 @@ impl Monitor {
         }
         let baseline = cell.bed.put_aside();
         if baseline.has_learned() {
+            // The day's windows stay with the bed.
+            let windows = std::mem::take(&mut cell.states.self_replay);
             let states = Box::new(cell.states.clone());
+            cell.states.self_replay = windows;
             self.registry.aside.put(identity::Kept { patient, bed: number, at, baseline, states });
         }
     }

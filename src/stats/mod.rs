@@ -5,6 +5,7 @@
 pub mod cadence;
 pub mod ewma;
 pub mod hold;
+pub mod fingerprint;
 pub mod lattice;
 pub mod median;
 pub mod quantile;

@@ -342,6 +342,7 @@ fn assert_clean(set: &str, total: &Counts) {
         .chain([("C06", 0), ("C08", 0), ("M02", 4), ("M05", 0), ("M06", 0), ("M07", 0), ("M08", 2), ("A23", 0)])
         .chain([("P05", 0), ("P06", 0), ("P07", 0), ("P11", 0), ("P12", 0), ("P14", 0)])
         .chain(super::coherence::PAIRED.map(|id| (id, 0)))
+        .chain([("T07", 0)])
     {
         let count: u32 = total.iter().filter(|(k, _)| k.0 == id).map(|(_, n)| n).sum();
         assert!(count <= most, "{set}: {id} {count}");

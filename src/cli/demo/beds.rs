@@ -1,4 +1,4 @@
-//! The beds of the demo and the two attackers: each a TCP connection of its own, lock-step as monitors are.
+//! The beds of the demo and the attackers: each a TCP connection of its own, lock-step as monitors are.
 
 use super::{Scenario, Screen, Traffic};
 use crate::eval::synth::message::Sender;
@@ -27,7 +27,7 @@ fn now() -> Timestamp {
     Timestamp::from_ms(jiff::Timestamp::now().as_millisecond())
 }
 
-/// Starts every bed and both attackers.
+/// Starts every bed and all attackers.
 pub fn start(
     scenario: &Scenario,
     seed: u64,
@@ -45,11 +45,12 @@ pub fn start(
         let tape = (bed.bed == scenario.resend.bed).then(|| tape.clone());
         // Beds do not all speak at the same instant.
         let phase = Duration::from_millis(37 * at as u64);
-        tasks.spawn(send_bed(sender, patient, mllp, began + phase, traffic.clone(), tape));
+        let replay = (bed.bed == scenario.replay.bed).then(|| (scenario.replay.clone(), screen.clone()));
+        tasks.spawn(send_bed(sender, patient, mllp, began + phase, traffic.clone(), tape, replay));
     }
     let patient = Patient::new(scenario.advised.kind, seed ^ 0xAD51, start, scenario.artefacts);
     let phase = Duration::from_millis(37 * scenario.bed.len() as u64);
-    tasks.spawn(send_bed(advised(scenario), patient, mllp, began + phase, traffic.clone(), None));
+    tasks.spawn(send_bed(advised(scenario), patient, mllp, began + phase, traffic.clone(), None, None));
     tasks.spawn(second_sender(scenario.clone(), seed ^ 0x5EED, mllp, began, traffic.clone(), screen.clone()));
     tasks.spawn(resend(scenario.clone(), tape, mllp, began, traffic, screen));
     tasks
@@ -91,6 +92,24 @@ pub(super) fn shifted(readings: &[Reading], by: f64) -> Vec<Reading> {
     readings
 }
 
+/// What a bed shows at a second: its patient, or while it is under replay its own past with the times of now. `past` is what it
+/// has shown before.
+pub(super) fn shown(
+    replay: Option<&super::Replay>,
+    past: &mut Vec<Vec<Reading>>,
+    second: u64,
+    readings: Vec<Reading>,
+) -> Vec<Reading> {
+    let Some(attack) = replay else { return readings };
+    let Some(since) = second.checked_sub(attack.at_s) else {
+        past.push(readings.clone());
+        return readings;
+    };
+    let Some(old) = past.get((attack.from_s + since) as usize).filter(|_| since < attack.for_s) else { return readings };
+    let back_s = (second - attack.from_s - since) as f64;
+    old.iter().map(|r| Reading { effective_at: r.effective_at.plus_s(back_s), ..*r }).collect()
+}
+
 async fn send_bed(
     sender: Sender,
     mut patient: Patient,
@@ -98,13 +117,23 @@ async fn send_bed(
     began: Instant,
     traffic: Arc<Traffic>,
     tape: Option<Tape>,
+    replay: Option<(super::Replay, Screen)>,
 ) -> anyhow::Result<()> {
     let mut line = Line::open(mllp, None, traffic).await?;
-    let mut readings: Vec<Reading> = Vec::new();
+    let mut past = Vec::new();
     for second in 0u64.. {
         tokio::time::sleep_until((began + Duration::from_secs(second)).into()).await;
-        readings.clear();
-        readings.extend_from_slice(patient.step());
+        if let Some((attack, screen)) = &replay
+            && second == attack.at_s
+        {
+            screen.line(&format!(
+                "{:>6.1} s  ATTACK    bed {} shows its own past from {} s on, under new ids and times",
+                began.elapsed().as_secs_f64(),
+                attack.bed,
+                attack.from_s
+            ));
+        }
+        let readings = shown(replay.as_ref().map(|(attack, _)| attack), &mut past, second, patient.step().to_vec());
         let message = sender.write(&format!("{}-{second}", sender.bed), now(), &readings);
         line.send(&message).await?;
         if let Some(tape) = &tape {
