@@ -290,7 +290,7 @@ impl Monitor {
         let mut doubted = ParamSet::EMPTY;
         let mut whole = false;
         for verdict in &verdicts.list {
-            if verdict.check.meta().id != LIMITS_MOVED {
+            if verdict.check.meta().id != LIMITS_MOVED && !verdict.is_report_only() {
                 doubted = doubted.union(verdict.params);
             }
             let told = verdict.check.meta().rest != Assessment::Silence && verdict.priority != Some(Priority::Info);
