@@ -163,7 +163,8 @@ impl Calibration {
         for table in &self.tables {
             let keys: Vec<&str> = table.parameters.iter().map(|p| p.key()).collect();
             let Sketch { blocks, quantiles, tail } = &table.sketch;
-            let _ = write!(text, "\n[[table]]\nparameters = [{}]\n\n[table.sketch]\nblocks = {blocks}\nquantiles = [", list(&keys));
+            let _ =
+                write!(text, "\n[[table]]\nparameters = [{}]\n\n[table.sketch]\nblocks = {blocks}\nquantiles = [", list(&keys));
             for (i, q) in quantiles.iter().enumerate() {
                 text.push_str(if i % 16 == 0 { "\n  " } else { " " });
                 let _ = write!(text, "{q:.6},");
@@ -194,6 +195,14 @@ pub struct Score {
     pub value: f64,
 }
 
+/// What of a score goes into a sketch and is ranked: its size where it has a sign.
+pub fn magnitude(check: &str, value: f64) -> f64 {
+    match check {
+        "level_shift" | "drift_alone" | "scale_shift" => value.abs(),
+        _ => value,
+    }
+}
+
 /// The scores of one block; nothing while no block ended.
 pub type Scores = SmallVec<[Score; SLOTS]>;
 
@@ -221,8 +230,8 @@ impl Calibrations {
         self.list.iter().find(|c| c.cadence == pace && c.check == check)
     }
 
-    /// The p-value of the size of a score (T15 and T16: of the score itself, which their sketches hold with its sign).
     pub fn rank(&self, check: &str, pace: Pace, parameter: Parameter, score: f64) -> Rank {
+        let score = magnitude(check, score);
         match self.get(check, pace).and_then(|c| c.table(parameter)) {
             Some(table) => Rank { p: table.sketch.p(score), calibrated: true },
             None => Rank { p: guess(score), calibrated: false },

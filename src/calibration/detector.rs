@@ -51,7 +51,8 @@ impl Detector {
     /// Takes a block whose p-value counts against one sign: a score has a size of this p-value, and its sign.
     pub fn push_signed(&mut self, p: f64, positive: bool, at: Timestamp, arl_blocks: f64) {
         let same = log_of_p((p / 2.0).max(f64::MIN_POSITIVE));
-        let other = log_of_p(1.0 - p / 2.0);
+        // Less than the calibrator allows, so still an e-value: noise that goes both ways does not add up.
+        let other = log_of_p(1.0 - p / 2.0) + 0.5 * p.max(f64::MIN_POSITIVE).ln();
         let (up, down) = if positive { (same, other) } else { (other, same) };
         self.push(up, down, at, arl_blocks);
     }
@@ -64,8 +65,8 @@ impl Detector {
 
     fn push(&mut self, up: f64, down: f64, at: Timestamp, arl_blocks: f64) {
         let log_arl = arl_blocks.max(4.0).ln();
-        // Below 2 it has not grown for a while.
-        if self.log_r() < std::f64::consts::LN_2 {
+        // Below 10 it has not grown for a while.
+        if self.log_r() < LOG_E_SUSPECT {
             self.since = at;
         }
         self.up.push(up, log_arl + LOG_ABOVE);
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn four_blocks_of_one_in_three_thousand_are_not_enough_and_five_are() {
+    fn three_blocks_of_one_in_three_thousand_are_not_enough_and_four_are() {
         let mut d = Detector::default();
         for block in 0..30 {
             d.push_signed(0.5, block % 2 == 0, at(block), ARL_BLOCKS);

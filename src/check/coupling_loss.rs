@@ -132,3 +132,54 @@ impl Judge for Check {
         out.push(verdict.report_only());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::Pace;
+    use crate::calibration::tests::made;
+    use crate::check::Assessment;
+    use crate::check::story::Story;
+
+    const RATES: [Parameter; 2] = [Parameter::Hr, Parameter::Pr];
+
+    /// Heart rate and pulse by the minute; `coupled`: of one heart.
+    fn minutes(from: usize, n: usize, coupled: bool) -> String {
+        let beat = |i: usize| f64::from((i * 37 % 23) as u32) - 11.0;
+        (from..from + n)
+            .map(|i| {
+                let other = if coupled { beat(i) } else { beat(i * 3 + 5) };
+                format!("{:.1}/{:.1} ", 80.0 + 0.5 * beat(i), 80.0 + 0.5 * other + f64::from((i * 5 % 7) as u32) / 3.0)
+            })
+            .collect()
+    }
+
+    fn calibrated() -> Story<Check> {
+        let mut scores: Vec<f64> = (0..10_000).map(|i| 1.0 + (f64::from(i) / 10_000.0f64).max(1e-4).ln()).collect();
+        let mut s = Story::<Check>::of(&RATES).every(60.0);
+        s.calibrations.add(made("coupling_loss", Pace::Minute, &mut scores));
+        s
+    }
+
+    #[test]
+    fn two_rates_of_one_heart_that_go_their_own_ways_are_reported_and_nothing_more() {
+        let mut s = calibrated();
+        assert!(!s.tell(&minutes(0, 150, true)).contains('F'));
+        let flags = s.tell(&minutes(150, 30, false));
+        assert!(flags.contains('F'), "{flags}");
+        let verdict = s.found.unwrap();
+        assert_eq!((verdict.assessment, verdict.is_report_only(), verdict.text), (Some(Assessment::Unverified), true, "default"));
+    }
+
+    #[test]
+    fn rates_that_never_went_together_have_nothing_to_lose() {
+        let mut s = calibrated();
+        assert_eq!(s.tell(&minutes(0, 150, false)).replace('.', ""), "");
+    }
+
+    #[test]
+    fn one_sensor_couples_with_itself() {
+        let mut s = Story::<Check>::of(&[Parameter::PapSys, Parameter::PapMean]).every(60.0);
+        assert_eq!(s.tell(&minutes(0, 150, true)).replace('.', ""), "");
+    }
+}

@@ -150,7 +150,7 @@ impl Judge for Check {
         let scores = self.score(state, view);
         for score in &scores {
             let slot = &mut state.slots[usize::from(score.slot)];
-            let rank = view.rank(&META, Score { value: score.value.abs(), ..*score });
+            let rank = view.rank(&META, *score);
             slot.calibrated = rank.calibrated;
             slot.detector.push_signed(rank.p, score.value > 0.0, state.at, self.arl_blocks);
         }
@@ -182,5 +182,73 @@ impl Judge for Check {
         if !held && !scores.is_empty() {
             out.pass(id::drift_alone);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::Pace;
+    use crate::calibration::tests::made;
+    use crate::check::story::Story;
+    use crate::observation::AgeBand;
+
+    const RATES: [Parameter; 3] = [Parameter::Hr, Parameter::Pr, Parameter::Spo2];
+
+    /// Heart rate and pulse move together by the minute; the pulse is off by up to a beat. `drift` is added to the pulse,
+    /// `both` to both, a minute.
+    fn minutes(from: usize, n: usize, drift: f64, both: f64) -> String {
+        (from..from + n)
+            .map(|i| {
+                let beat = f64::from((i * 37 % 23) as u32) - 11.0 + (i as f64 / 9.0).sin() * 4.0;
+                let noise = [0.0, 1.0, 0.0, -1.0, 1.0, -1.0, 0.0][i * 5 % 7];
+                let t = (i - from) as f64;
+                let heart = 80.0 + 0.6 * beat + both * t;
+                format!("{:.1}/{:.1}/{} ", heart, heart + noise + drift * t, 96 + i * 11 % 3)
+            })
+            .collect()
+    }
+
+    fn calibrated() -> Story<Check> {
+        use statrs::distribution::{ContinuousCDF, Normal};
+        let mut scores: Vec<f64> =
+            (0..10_000).map(|i| Normal::standard().inverse_cdf(0.5 + (f64::from(i) + 0.5) / 20_000.0)).collect();
+        let mut s = Story::<Check>::of(&RATES).every(60.0);
+        s.calibrations.add(made("drift_alone", Pace::Minute, &mut scores));
+        s
+    }
+
+    #[test]
+    fn a_pulse_that_leaves_the_heart_rate_by_a_beat_a_minute_is_found_and_both_together_never() {
+        let mut s = calibrated();
+        assert!(!s.tell(&minutes(0, 120, 0.0, 0.0)).contains('F'));
+        let flags = s.tell(&minutes(120, 30, 1.0, 0.0));
+        let at = flags.find('F').unwrap_or(99);
+        assert!((3..=12).contains(&at), "{flags}");
+        let verdict = s.found.unwrap();
+        assert!(verdict.assessment.is_none() && verdict.log10_e >= 2.0 && !verdict.hard);
+        let mut s = calibrated();
+        s.tell(&minutes(0, 120, 0.0, 0.0));
+        let flags = s.tell(&minutes(120, 60, 0.0, 0.5));
+        assert!(!flags.contains('F'), "a patient who changes shows it in both: {flags}");
+    }
+
+    #[test]
+    fn a_lone_parameter_has_no_companions() {
+        let mut s = Story::<Check>::of(&[Parameter::Spo2, Parameter::Temp]).every(60.0);
+        let text: String = (0..200).map(|i| format!("{}/36.{} ", 99 - i / 20, 5 + i * 7 % 3)).collect();
+        assert!(!s.tell(&text).contains('F'));
+    }
+
+    #[test]
+    fn nothing_is_judged_before_sixty_blocks_and_children_are_only_reported() {
+        let mut s = calibrated();
+        let flags = s.tell(&minutes(0, 59, 0.0, 0.0));
+        assert_eq!(flags, ".".repeat(59));
+        let mut s = calibrated();
+        s.bed.age = AgeBand::Child;
+        s.tell(&minutes(0, 120, 0.0, 0.0));
+        s.tell(&minutes(120, 30, 1.0, 0.0));
+        assert!(s.found.unwrap().is_report_only());
     }
 }

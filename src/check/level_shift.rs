@@ -117,7 +117,7 @@ impl Judge for Check {
         let scores = self.score(state, view);
         for score in &scores {
             let slot = &mut state.slots[usize::from(score.slot)];
-            let rank = view.rank(&META, Score { value: score.value.abs(), ..*score });
+            let rank = view.rank(&META, *score);
             slot.calibrated = rank.calibrated;
             slot.cusum.push(score.value, ALLOWANCE);
             slot.detector.push_signed(rank.p, score.value > 0.0, slot.at, self.arl_blocks);
@@ -161,6 +161,77 @@ impl Judge for Check {
         }
         if !held && !scores.is_empty() {
             out.pass(id::level_shift);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::story::Story;
+    use crate::check::Assessment;
+    use crate::calibration::Pace;
+    use crate::calibration::tests::made;
+    use crate::observation::AgeBand;
+
+    /// Heart rates once a minute around a level, the same ones every time.
+    fn around(level: f64, minutes: usize) -> String {
+        let steps = [0.0, 1.0, -1.0, 2.0, 0.0, -2.0, 1.0, -1.0, 1.0, 0.0, -1.0];
+        (0..minutes).map(|i| format!("{} ", level + steps[i * 7 % steps.len()])).collect()
+    }
+
+    /// An adult with a calibration of half-normal scores: sizes of standard deviations.
+    fn calibrated() -> Story<Check> {
+        let mut s = Story::<Check>::of(&[Parameter::Hr]).every(60.0);
+        s.calibrations.add(made("level_shift", Pace::Minute, &mut half_normal()));
+        s
+    }
+
+    fn half_normal() -> Vec<f64> {
+        use statrs::distribution::{ContinuousCDF, Normal};
+        (0..10_000).map(|i| Normal::standard().inverse_cdf(0.5 + (f64::from(i) + 0.5) / 20_000.0)).collect()
+    }
+
+    #[test]
+    fn a_step_of_twelve_beats_is_labelled_within_five_minutes_and_one_of_two_never() {
+        let mut s = calibrated();
+        assert!(!s.tell(&around(72.0, 90)).contains('F'));
+        let flags = s.tell(&around(84.0, 30));
+        assert!(flags.starts_with("PPPFFFFFFF"), "{flags}");
+        assert!(flags.ends_with("PPPPPP"), "the new level is taken for granted: {flags}");
+        let verdict = s.found.unwrap();
+        assert_eq!((verdict.text, verdict.assessment), ("up", None));
+        let mut s = calibrated();
+        s.tell(&around(72.0, 90));
+        assert!(!s.tell(&around(74.0, 60)).contains('F'));
+    }
+
+    #[test]
+    fn nothing_is_said_before_sixty_blocks() {
+        let mut s = calibrated();
+        let flags = s.tell(&around(72.0, 70));
+        let first = flags.find('P').unwrap();
+        assert_eq!((&flags[..first], first), (".".repeat(first).as_str(), first));
+        assert!((60..=63).contains(&first), "{first}");
+    }
+
+    #[test]
+    fn one_wild_minute_and_a_gap_are_no_shift() {
+        let mut s = calibrated();
+        s.tell(&around(72.0, 90));
+        assert!(!s.tell("150 72 71 73 72 30 72 71").contains('F'));
+        assert!(!s.tell(&format!("~x16 {}", around(90.0, 30))).contains('F'), "after a gap the level is begun anew");
+    }
+
+    #[test]
+    fn below_eighteen_at_an_unknown_age_and_without_a_calibration_it_only_reports() {
+        for (age, with) in [(AgeBand::Adolescent, true), (AgeBand::Unknown, true), (AgeBand::Adult, false)] {
+            let mut s = if with { calibrated() } else { Story::<Check>::of(&[Parameter::Hr]).every(60.0) };
+            s.bed.age = age;
+            s.tell(&around(72.0, 90));
+            s.tell(&around(90.0, 12));
+            let verdict = s.found.unwrap();
+            assert_eq!((verdict.is_report_only(), verdict.assessment), (true, Some(Assessment::Unverified)), "{age:?}");
         }
     }
 }

@@ -361,13 +361,7 @@ impl<'a> View<'a> {
         profile: &'a Profile,
     ) -> View<'a> {
         let fresh = Fresh::of(report, bed, profile);
-        View {
-            report: Some(report),
-            source: Some(source),
-            sender,
-            fresh,
-            ..View::moment(now, bed, population, profile)
-        }
+        View { report: Some(report), source: Some(source), sender, fresh, ..View::moment(now, bed, population, profile) }
     }
 
     /// With what is known of the message's time: values of the past are no new measurements.

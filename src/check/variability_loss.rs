@@ -137,3 +137,53 @@ impl Judge for Check {
         out.push(if state.calibrated { verdict } else { verdict.report_only() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::Pace;
+    use crate::calibration::tests::made;
+    use crate::check::story::Story;
+
+    /// Minutes of a heart rate with a spread that changes from one five minutes to the next.
+    fn minutes(from: usize, n: usize, size: f64) -> String {
+        (from..from + n)
+            .map(|i| {
+                let own = 1.0 + 0.3 * ((i / 5) as f64).sin();
+                let step = [1.0, -1.0, 0.5, -1.5, 1.0][i % 5];
+                format!("{:.1} ", 72.0 + size * own * step)
+            })
+            .collect()
+    }
+
+    fn calibrated() -> Story<Check> {
+        let mut scores: Vec<f64> = (0..10_000).map(|i| -(0.3 + 6.0 * f64::from(i) / 10_000.0f64).ln()).collect();
+        let mut s = Story::<Check>::of(&[Parameter::Hr]).every(60.0);
+        s.calibrations.add(made("variability_loss", Pace::Minute, &mut scores));
+        s
+    }
+
+    #[test]
+    fn a_heart_that_stops_varying_is_labelled_within_the_hour_and_one_that_never_did_is_not() {
+        let mut s = calibrated();
+        assert!(!s.tell(&minutes(0, 400, 2.0)).contains('F'));
+        let flags = s.tell(&minutes(400, 60, 0.05));
+        assert!(flags.contains('F'), "{flags}");
+        let verdict = s.found.unwrap();
+        assert_eq!((verdict.assessment, verdict.is_report_only()), (None, false));
+        let mut s = calibrated();
+        assert!(!s.tell(&minutes(0, 600, 0.05)).contains('F'), "as it always was here");
+    }
+
+    #[test]
+    fn less_than_usual_here_but_not_little_is_none() {
+        let mut s = calibrated();
+        s.tell(&minutes(0, 400, 5.0));
+        assert!(!s.tell(&minutes(400, 120, 2.0)).contains('F'));
+    }
+
+    #[test]
+    fn its_weights_never_make_it_tampering() {
+        const { assert!(META.tam < 20 && META.phy > META.tam) };
+    }
+}

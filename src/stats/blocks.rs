@@ -172,12 +172,14 @@ mod tests {
     #[test]
     fn sixty_values_a_minute_are_one_block_with_their_mean_and_spread() {
         let mut b = Blocks::default();
-        let values: Vec<f64> = (0..59).map(f64::from).collect();
-        assert_eq!(play(&mut b, 0, 1, &values), 1, "59 values: the sixtieth would be of the next minute");
+        let values: Vec<f64> = (0..60).map(f64::from).collect();
+        assert_eq!(play(&mut b, 0, 1, &values[..59]), 0);
+        assert_eq!(play(&mut b, 59, 1, &values[59..]), 1);
         let (key, batch) = b.get(0).unwrap();
-        assert_eq!((key, batch.count, batch.mean), (7, 59, 29.0));
-        assert!((batch.sd() - 17.175_564).abs() < 1e-4, "{}", batch.sd());
-        assert_eq!(play(&mut b, 59, 1, &[1.0; 58]), 0);
+        assert_eq!((key, batch.count, batch.mean), (7, 60, 29.5));
+        assert!((batch.sd() - 17.464_25).abs() < 1e-4, "{}", batch.sd());
+        assert_eq!(play(&mut b, 60, 1, &[1.0; 59]), 0);
+        assert_eq!(play(&mut b, 119, 1, &[1.0]), 1);
     }
 
     #[test]
@@ -225,7 +227,11 @@ mod tests {
         let (mut x, mut y, mut all) = (Batch::default(), Batch::default(), Batch::default());
         for i in 0..7 {
             let v = f64::from(i * i);
-            if i < 3 { x.push(v, false) } else { y.push(v, false) }
+            if i < 3 {
+                x.push(v, false)
+            } else {
+                y.push(v, false)
+            }
             all.push(v, false);
         }
         x.join(&y);

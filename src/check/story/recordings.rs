@@ -167,7 +167,7 @@ fn a_quiet_patient_day_at_one_hertz_raises_nothing() {
     println!("state of the bed after a day: {bytes} bytes");
 }
 
-fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<PathBuf> {
     let root =
         std::env::var_os("VG_TEST_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let vitals = root.join("vitals");
@@ -215,10 +215,10 @@ enum Encoding {
 }
 
 /// Values of one moment.
-type Moment = (f64, Vec<(Parameter, Option<f64>)>);
+pub(super) type Moment = (f64, Vec<(Parameter, Option<f64>)>);
 
 /// Reads one record; `None` is an invalid mark.
-fn read(path: &Path) -> Vec<Moment> {
+pub(super) fn read(path: &Path) -> Vec<Moment> {
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("the record can be opened");
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("the record is text");
