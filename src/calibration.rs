@@ -23,6 +23,9 @@ pub use detector::Detector;
 /// The shipped files. A new one is one line here.
 pub const SOURCES: &[(&str, &str)] = &[];
 
+/// A sketch of fewer patients says how these are, not how patients are.
+const PATIENTS_MIN: u32 = 10;
+
 /// Classes of cadence, by the usual interval Δ of a bed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Pace {
@@ -127,6 +130,8 @@ impl Calibration {
             () if self.sets.is_empty() || self.records == 0 || self.patients == 0 || self.patients > self.records => {
                 Some("sets, records or patients do not say what it was made of")
             }
+            // Scores of one patient are ranks within one patient.
+            () if self.patients < PATIENTS_MIN => Some("fewer than ten patients"),
             () if !(self.bed_days > 0.0 && self.bed_days.is_finite()) => Some("bed_days is not positive"),
             () if self.inputs_sha256.len() != 64 || !self.inputs_sha256.bytes().all(|b| b.is_ascii_hexdigit()) => {
                 Some("inputs_sha256 is not 64 hex digits")
@@ -274,8 +279,8 @@ pub mod tests {
             block_s: 60.0,
             fitted_on: "2026-11-30".into(),
             sets: vec!["made_up".into()],
-            records: 3,
-            patients: 2,
+            records: 13,
+            patients: 10,
             bed_days: 1.5,
             inputs_sha256: "0".repeat(64),
             selection: "all".into(),
@@ -298,7 +303,7 @@ pub mod tests {
         let c = made("level_shift", Pace::Minute, &mut scores);
         let again = Calibration::from_toml(&c.to_toml()).unwrap();
         assert_eq!(again.to_toml(), c.to_toml());
-        assert_eq!((again.cadence, again.records, again.bed_days), (Pace::Minute, 3, 1.5));
+        assert_eq!((again.cadence, again.records, again.bed_days), (Pace::Minute, 13, 1.5));
         for score in [-1.0, 0.5, 5.0, 9.99, 12.0] {
             let (a, b) = (again.tables[0].sketch.p(score), c.tables[0].sketch.p(score));
             assert!((a - b).abs() < 1e-4, "{score}: {a} {b}");
@@ -317,6 +322,8 @@ pub mod tests {
         assert!(refused(&|c| c.schema = "calibration/2".into()));
         assert!(refused(&|c| c.version = "1".into()));
         assert!(refused(&|c| c.sets.clear()));
+        assert!(refused(&|c| c.patients = 9));
+        assert!(refused(&|c| c.patients = 14));
         assert!(refused(&|c| c.inputs_sha256 = "abc".into()));
         assert!(refused(&|c| c.block_s = 5.0));
         assert!(refused(&|c| c.tables.clear()));
