@@ -7,6 +7,7 @@
 use crate::observation::{AgeBand, ObsFlags, Observation, Validity};
 use crate::population::Population;
 use crate::profile::Profile;
+use crate::stats::blocks::Blocks;
 use crate::stats::cadence::Cadence;
 use crate::stats::ewma::Ewma;
 use crate::stats::quantile::Quantile;
@@ -38,6 +39,26 @@ const CADENCE_NEEDED: u32 = 10;
 const BAND_NEEDED: u32 = 60;
 /// From then on the quantiles take a value at most so often, seconds: neighbouring values of one second say the same twice.
 const MARK_EVERY_S: f64 = 5.0;
+
+/// Parameters of the blocks: one or two of each sensor that measures all the time. Ten of them are kept.
+const BATCHED: [Parameter; 16] = [
+    Parameter::Hr,
+    Parameter::Pr,
+    Parameter::PrAbp,
+    Parameter::Rr,
+    Parameter::Awrr,
+    Parameter::RrVent,
+    Parameter::Spo2,
+    Parameter::Etco2,
+    Parameter::AbpSys,
+    Parameter::AbpMean,
+    Parameter::PapSys,
+    Parameter::PapMean,
+    Parameter::Cvp,
+    Parameter::Icp,
+    Parameter::Temp,
+    Parameter::TempSkin,
+];
 
 /// Nothing above is learned, canonical units: no quantity of the table reaches it, and its square would spoil a variance for days.
 const LEARN_MAX: f64 = 1e6;
@@ -282,9 +303,10 @@ impl Stream {
         self.late_run >= 5
     }
 
-    fn learn(&mut self, population: &Population, o: &Observation, at: Timestamp, frozen: bool) {
+    /// True if it is a new measurement.
+    fn learn(&mut self, population: &Population, o: &Observation, at: Timestamp, frozen: bool) -> bool {
         if !self.arrive(o, at) {
-            return;
+            return false;
         }
         let before = self.last;
         self.previous = before;
@@ -292,7 +314,7 @@ impl Stream {
         self.accepted += 1;
         self.recent.push(o.value, o.effective_at);
         if frozen || o.value.abs() > LEARN_MAX {
-            return;
+            return true;
         }
         let gap_s = before.map_or(0.0, |b| o.effective_at.since_s(b.effective_at));
         if gap_s > COLD_S {
@@ -321,6 +343,7 @@ impl Stream {
             self.halved_s = 0.0;
             self.forget();
         }
+        true
     }
 
     fn forget(&mut self) {
@@ -367,6 +390,8 @@ pub struct Bed {
     /// Interval between messages, by our clock.
     pub cadence: Cadence,
     pub streams: Vec<Stream>,
+    /// What the live parameters did minute by minute.
+    pub blocks: Blocks,
     /// Channels that were not kept because there were too many.
     pub streams_refused: u64,
     /// Position of the first stream of each parameter; `NONE`: not heard.
@@ -379,6 +404,7 @@ pub struct Bed {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Baseline {
     streams: Vec<Stream>,
+    blocks: Blocks,
     first: Vec<u8>,
     brought: Vec<Stream>,
 }
@@ -407,6 +433,7 @@ impl Bed {
             off: false,
             cadence: Cadence::default(),
             streams: Vec::new(),
+            blocks: Blocks::default(),
             streams_refused: 0,
             first: vec![NONE; Parameter::COUNT],
             brought: Vec::new(),
@@ -420,6 +447,7 @@ impl Bed {
         self.epoch_at = at;
         self.off = false;
         self.streams.clear();
+        self.blocks = Blocks::default();
         self.brought.clear();
         self.first.fill(NONE);
     }
@@ -427,12 +455,14 @@ impl Bed {
     /// Takes out what was learned; the bed is left as at the beginning of an epoch.
     pub fn put_aside(&mut self) -> Baseline {
         let first = std::mem::replace(&mut self.first, vec![NONE; Parameter::COUNT]);
-        Baseline { streams: std::mem::take(&mut self.streams), first, brought: std::mem::take(&mut self.brought) }
+        let (streams, brought) = (std::mem::take(&mut self.streams), std::mem::take(&mut self.brought));
+        Baseline { streams, blocks: std::mem::take(&mut self.blocks), first, brought }
     }
 
     /// The same patient goes on in the same bed, at the same device: everything is as it was.
     pub fn resume(&mut self, baseline: Baseline) {
         self.streams = baseline.streams;
+        self.blocks = baseline.blocks;
         self.first = baseline.first;
         self.brought = baseline.brought;
     }
@@ -511,6 +541,7 @@ impl Bed {
             self.cadence.push(at.since_ms(self.heard_at));
             self.heard_at = at;
         }
+        self.blocks.end_message(at.ms(), self.delta_s());
     }
 
     /// Takes a value that passed. `frozen`: the bed is under suspicion (any e ≥ 10), so the value is kept and not learned.
@@ -518,10 +549,9 @@ impl Bed {
         if !o.validity.usable() || !o.value.is_finite() {
             return;
         }
-        if let Some(stream) = self.open(o.parameter, o.channel, at) {
-            stream.learn(population, o, at, frozen);
-        }
+        let new = self.open(o.parameter, o.channel, at).is_some_and(|stream| stream.learn(population, o, at, frozen));
         self.put_before_charted(o);
+        self.batch(o, new, frozen);
     }
 
     /// What a monitor measures stands before what was charted, also where it is doubted.
@@ -545,10 +575,18 @@ impl Bed {
         }
         if let Some(stream) = self.open(o.parameter, o.channel, at) {
             stream.charted = o.flags.has(ObsFlags::CHARTED);
-            stream.arrive(o, at);
+            let new = stream.arrive(o, at);
+            self.batch(o, new && !o.flags.has(ObsFlags::SHOWN_ONLY), true);
         }
         if !o.flags.has(ObsFlags::CHARTED) {
             self.put_before_charted(o);
+        }
+    }
+
+    /// A new measurement of the channel that speaks for a live parameter joins the block of this minute.
+    fn batch(&mut self, o: &Observation, new: bool, doubted: bool) {
+        if new && BATCHED.contains(&o.parameter) && self.stream(o.parameter).is_some_and(|s| s.channel == o.channel) {
+            self.blocks.push(o.parameter as u8, o.value, doubted);
         }
     }
 

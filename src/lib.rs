@@ -21,6 +21,7 @@
 pub mod advisory;
 pub mod alert;
 pub mod bed;
+pub mod calibration;
 pub mod capture;
 pub mod charset;
 pub mod check;

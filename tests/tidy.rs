@@ -14,6 +14,7 @@ const ORDER: &[&str] = &[
     "hl7",
     "capture",
     "stats",
+    "calibration",
     "clockwork",
     "population",
     "profile",

@@ -9,8 +9,9 @@
 //! nothing, and nothing at all when it could not look.
 
 use crate::bed::{Bed, Bond, Sample, UNBOUND};
+use crate::calibration::{Calibrations, Pace, Rank, Score, Scores, shipped};
 use crate::clockwork::Reading;
-use crate::observation::{ObsFlags, Observation, Report, Source};
+use crate::observation::{AgeBand, ObsFlags, Observation, Report, Source};
 use crate::population::Population;
 use crate::profile::Profile;
 use crate::time::Timestamp;
@@ -190,6 +191,9 @@ pub enum Arg {
 /// Arguments of a sentence, by name.
 pub type Args = SmallVec<[(&'static str, Arg); 4]>;
 
+/// Below what makes a bed suspicious, decimal logarithm.
+const REPORT_LOG10_E: f64 = 0.9;
+
 /// One check's finding with the evidence it compared: a reader can redo the sum by hand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
@@ -242,6 +246,18 @@ impl Verdict {
             text: "default",
             args: Args::new(),
         }
+    }
+}
+
+impl Verdict {
+    /// For the engineers' list alone: it accuses nobody, is no evidence, and stops no baseline from learning.
+    #[must_use]
+    pub fn report_only(self) -> Verdict {
+        let (assessment, priority) = (Some(Assessment::Unverified), Some(Priority::Info));
+        Verdict { assessment, priority, log10_e: REPORT_LOG10_E, hard: false, ..self }
+    }
+    pub fn is_report_only(&self) -> bool {
+        self.priority == Some(Priority::Info) && self.log10_e <= REPORT_LOG10_E
     }
 }
 
@@ -329,6 +345,8 @@ pub struct View<'a> {
     pub bond: &'a Bond,
     /// What the message's own time is to those before it.
     pub clock: Reading,
+    /// What block scores look like while nothing is wrong.
+    pub calibrations: &'a Calibrations,
 }
 
 impl<'a> View<'a> {
@@ -343,8 +361,7 @@ impl<'a> View<'a> {
         profile: &'a Profile,
     ) -> View<'a> {
         let fresh = Fresh::of(report, bed, profile);
-        let clock = Reading::default();
-        View { now, report: Some(report), source: Some(source), sender, bed, population, profile, fresh, bond: &UNBOUND, clock }
+        View { report: Some(report), source: Some(source), sender, fresh, ..View::moment(now, bed, population, profile) }
     }
 
     /// With what is known of the message's time: values of the past are no new measurements.
@@ -359,8 +376,19 @@ impl<'a> View<'a> {
 
     /// A deadline came.
     pub fn moment(now: Timestamp, bed: &'a Bed, population: &'a Population, profile: &'a Profile) -> View<'a> {
-        let (fresh, clock) = (Fresh::default(), Reading::default());
-        View { now, report: None, source: None, sender: 0, bed, population, profile, fresh, bond: &UNBOUND, clock }
+        View {
+            now,
+            report: None,
+            source: None,
+            sender: 0,
+            bed,
+            population,
+            profile,
+            fresh: Fresh::default(),
+            bond: &UNBOUND,
+            clock: Reading::default(),
+            calibrations: shipped(),
+        }
     }
 
     /// The same with what is known of the message's identity.
@@ -463,6 +491,17 @@ impl<'a> View<'a> {
     /// Whether what the device does is known well enough to accuse a value by it.
     pub fn settled(&self) -> bool {
         self.profile.usable(self.bed.epoch_at, self.now)
+    }
+
+    /// The class of this bed's cadence.
+    pub fn pace(&self) -> Pace {
+        Pace::of(self.bed.delta_s().unwrap_or(1.0))
+    }
+
+    /// The rank of a score of this bed among those of quiet beds. Below 18 years and at an unknown age there are no such beds.
+    pub fn rank(&self, check: &Meta, score: Score) -> Rank {
+        let rank = self.calibrations.rank(check.name, self.pace(), score.parameter, score.value);
+        Rank { calibrated: rank.calibrated && self.bed.age == AgeBand::Adult, ..rank }
     }
 
     /// The bed's id as a sentence's argument.
@@ -682,6 +721,11 @@ catalogue! {
         alarm_value_coherence
         limit_change
         alarm_flood
+        level_shift
+        drift_alone
+        scale_shift
+        variability_loss
+        coupling_loss
     ;
     others:
         patient_clone
@@ -753,6 +797,17 @@ impl States {
         swap(&mut self.quarantined_device, &mut other.quarantined_device);
         swap(&mut self.self_replay, &mut other.self_replay);
     }
+}
+
+/// The scores of every stochastic check for the block that has just ended, by the check's name: what calibrations are made of.
+/// To be called once a message in the place of [`Checks::judge`]; the bed learns afterwards as always.
+pub fn block_scores(checks: &Checks, states: &mut States, view: &View<'_>, sink: &mut dyn FnMut(&'static str, Score)) {
+    let mut give = |meta: &Meta, scores: Scores| scores.into_iter().for_each(|score| sink(meta.name, score));
+    give(&level_shift::META, checks.level_shift.score(&mut states.level_shift, view));
+    give(&drift_alone::META, checks.drift_alone.score(&mut states.drift_alone, view));
+    give(&scale_shift::META, checks.scale_shift.score(&mut states.scale_shift, view));
+    give(&variability_loss::META, checks.variability_loss.score(&mut states.variability_loss, view));
+    give(&coupling_loss::META, checks.coupling_loss.score(&mut states.coupling_loss, view));
 }
 
 /// SHA-256 over ids, names, weights and default thresholds of the whole catalogue, 64 hex digits.

@@ -8,9 +8,11 @@ mod coherence;
 mod echoes;
 mod recordings;
 mod timing;
+mod stochastic;
 
 use super::{Flag, Judge, Verdict, Verdicts, View};
 use crate::bed::{Bed, Bond};
+use crate::calibration::Calibrations;
 use crate::clockwork::{Clocks, From, Hands, Reading};
 use crate::observation::{AgeBand, Device, ObsFlags, Observation, Report, Source, Span, TimeSource, Validity};
 use crate::population::Population;
@@ -73,6 +75,7 @@ pub struct Story<C: Judge> {
     pub bed: Bed,
     pub population: Population,
     pub profile: Profile,
+    pub calibrations: Calibrations,
     pub source: Source,
     pub sender: u64,
     /// What is known of the next message's identity.
@@ -100,6 +103,7 @@ impl<C: Judge + Default> Story<C> {
             bed,
             population: Population::default(),
             profile: reviewed(),
+            calibrations: Calibrations::default(),
             source: Source {
                 feed: "test".into(),
                 peer: "192.0.2.7".into(),
@@ -158,9 +162,11 @@ impl<C: Judge + Default> Story<C> {
         let view = View::message(self.now, report, &self.source, self.sender, &self.bed, &self.population, &self.profile)
             .with_bond(&self.bond)
             .with_clock(self.clock);
+        let view = View { calibrations: &self.calibrations, ..view };
         self.check.judge(&mut self.state, &view, &mut self.verdicts);
         let flag = self.flag();
-        let doubted = self.verdicts.list.iter().filter(|v| v.flag == Flag::Fail).fold(ParamSet::EMPTY, |s, v| s.union(v.params));
+        let fails = self.verdicts.list.iter().filter(|v| v.flag == Flag::Fail && !v.is_report_only());
+        let doubted = fails.fold(ParamSet::EMPTY, |s, v| s.union(v.params));
         for o in &report.observations {
             if !self.clock.is_live() {
                 self.bed.note_past(o, self.now);

@@ -320,7 +320,7 @@ impl Monitor {
         let mut doubted = ParamSet::EMPTY;
         let mut whole = false;
         for verdict in &verdicts.list {
-            if !VALUE_STANDS.contains(&verdict.check.meta().id) {
+            if !VALUE_STANDS.contains(&verdict.check.meta().id) && !verdict.is_report_only() {
                 doubted = doubted.union(verdict.params);
             }
             let told = verdict.check.meta().rest != Assessment::Silence && verdict.priority != Some(Priority::Info);

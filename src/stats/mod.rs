@@ -2,11 +2,17 @@
 //!
 //! None of them reads a clock: the time between two values is an argument.
 
+pub mod blocks;
 pub mod cadence;
+pub mod cusum;
+pub mod evalue;
 pub mod ewma;
 pub mod hold;
 pub mod fingerprint;
+pub mod gaussian;
 pub mod lattice;
 pub mod median;
 pub mod quantile;
 pub mod runs;
+pub mod sketch;
+pub mod trend;
