@@ -1,5 +1,6 @@
 //! Evaluation: invented patients, recordings as messages, injected attacks, and how they are scored.
 
+pub mod attack;
 pub mod recording;
 pub mod render;
 pub mod synth;
