@@ -347,6 +347,20 @@ pub fn inject(
     if attack.kind.is_protocol() { wire::inject(&context, random) } else { value::inject(&context, random) }
 }
 
+/// The same, but only what arrives from the attack's start on: what was before is the clean twin's.
+pub fn inject_rest(
+    attack: &Attack,
+    recording: &Recording,
+    donor: Option<&Recording>,
+    bed: &Bed,
+    start_s: f64,
+    random: &mut Random,
+) -> Result<Attacked, Unfit> {
+    let mut context = stream::Context::new(attack, recording, donor, bed, start_s, random)?;
+    context.rest = true;
+    if attack.kind.is_protocol() { wire::inject(&context, random) } else { value::inject(&context, random) }
+}
+
 /// The clean twin of a recording.
 pub fn clean(recording: &Recording, bed: &Bed) -> Vec<Wire> {
     render(recording, bed)

@@ -177,10 +177,15 @@ pub fn render(recording: &Recording, bed: &Bed) -> Vec<Wire> {
     run(Writer::new(recording, bed), recording, bed)
 }
 
-/// The same with zeros that are written as they are.
-pub(super) fn render_literal(recording: &Recording, bed: &Bed, literal: &Literal) -> Vec<Wire> {
+/// Of these messages the ones that arrive from some time on: the same bytes, without the work for those before.
+pub fn render_from(recording: &Recording, bed: &Bed, from: Timestamp) -> Vec<Wire> {
+    render_part(recording, bed, None, Some(from))
+}
+
+/// The same with zeros that are written as they are, and perhaps from some time on.
+pub(super) fn render_part(recording: &Recording, bed: &Bed, literal: Option<&Literal>, from: Option<Timestamp>) -> Vec<Wire> {
     let mut writer = Writer::new(recording, bed);
-    writer.literal = Some(literal);
+    (writer.literal, writer.from) = (literal, from.unwrap_or(Timestamp::MIN));
     run(writer, recording, bed)
 }
 
@@ -207,6 +212,8 @@ struct Writer<'a> {
     /// The last measurement of each episodic column.
     episodic: Vec<Option<Told>>,
     literal: Option<&'a Literal>,
+    /// Nothing that arrives earlier is written.
+    from: Timestamp,
     base_ms: f64,
     count: u64,
     last_sent: Timestamp,
@@ -225,6 +232,7 @@ impl<'a> Writer<'a> {
             order,
             episodic: vec![None; columns.len()],
             literal: None,
+            from: Timestamp::MIN,
             base_ms: 250.0 + 500.0 * Random::new(bed.seed).uniform(),
             count: 0,
             last_sent: Timestamp::MIN,
@@ -247,6 +255,18 @@ impl<'a> Writer<'a> {
 
     /// One message: what `now` tells, and the episodic values as they were last.
     fn write(&mut self, at_ms: i64, late_ms: i64, now: &[Option<Told>]) {
+        let mut random = Random::new(self.bed.seed ^ (at_ms + late_ms).unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let hurry = random.uniform();
+        let jitter = if random.uniform() < 0.02 { 1000.0 * hurry } else { 120.0 * hurry };
+        let observed = self.bed.start.plus_ms(at_ms);
+        let sent = observed.plus_ms(late_ms + (self.base_ms + jitter) as i64).max(self.last_sent.plus_ms(1));
+        let received = sent.plus_ms(15 + (45.0 * random.uniform()) as i64).max(self.last_received.plus_ms(1));
+        self.count += 1;
+        self.last_sent = sent;
+        self.last_received = received;
+        if received < self.from {
+            return;
+        }
         let pulse_lost = |channel: u8| {
             let lost = |(column, told): (&Column, &Option<Told>)| {
                 *column == Column { parameter: Parameter::Pr, channel } && told.is_some_and(|t| t.cell == Cell::Number(0.0))
@@ -297,17 +317,8 @@ impl<'a> Writer<'a> {
                 }
             })
             .collect();
-        let mut random = Random::new(self.bed.seed ^ (at_ms + late_ms).unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let hurry = random.uniform();
-        let jitter = if random.uniform() < 0.02 { 1000.0 * hurry } else { 120.0 * hurry };
-        let observed = self.bed.start.plus_ms(at_ms);
-        let sent = observed.plus_ms(late_ms + (self.base_ms + jitter) as i64).max(self.last_sent.plus_ms(1));
-        let received = sent.plus_ms(15 + (45.0 * random.uniform()) as i64).max(self.last_received.plus_ms(1));
-        self.count += 1;
         let control_id = format!("{}-{}", self.bed.sender.bed, self.count);
         let bytes = self.bed.sender.write_lines(&control_id, sent, observed, &lines);
-        self.last_sent = sent;
-        self.last_received = received;
         self.wires.push(Wire { received_at: received, feed: feed::OWN, bytes });
     }
 }

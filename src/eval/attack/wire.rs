@@ -157,6 +157,12 @@ pub fn inject(c: &Context<'_>, random: &mut Random) -> Result<Attacked, Unfit> {
         }),
         _ => return Err(Unfit::NoModel),
     }
+    if let Some(from) = c.from() {
+        f.wires.retain(|wire| wire.received_at >= from);
+        if let Some(wires) = &mut other_bed {
+            wires.retain(|wire| wire.received_at >= from);
+        }
+    }
     Ok(Attacked { wires: f.wires, truth, other_bed })
 }
 
