@@ -100,10 +100,7 @@ fn every_attack_leaves_what_was_before_it_and_changes_what_follows_the_same_way_
         assert_eq!(once.other_bed.is_some(), attack.kind.needs_donor(), "{}", attack.id());
         assert_eq!(once.truth.params.is_empty(), attack.params == Target::Message, "{}", attack.id());
     }
-    let known = [
-        ("triple_forged", Unfit::NoParameter),
-        ("pressure_order", Unfit::NoParameter),
-    ];
+    let known = [("triple_forged", Unfit::NoParameter), ("pressure_order", Unfit::NoParameter)];
     assert_eq!(unfit, known.into_iter().collect(), "this record has no pulmonary line, and all else");
 }
 

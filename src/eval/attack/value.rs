@@ -287,7 +287,10 @@ fn past(c: &Context<'_>, random: &mut Random) -> Result<i64, Unfit> {
         if shift < least || gaps.iter().any(|gap| gap.0 < to && from < gap.1) {
             continue;
         }
-        let lively = c.columns.iter().all(|column| !c.numbers(*column, from, to).is_empty() || c.parameter(*column).nature() == Nature::Episodic);
+        let lively = c
+            .columns
+            .iter()
+            .all(|column| !c.numbers(*column, from, to).is_empty() || c.parameter(*column).nature() == Nature::Episodic);
         let normal = || {
             c.columns.iter().all(|column| {
                 let (parameter, list) = (c.parameter(*column), c.numbers(*column, from, to));
