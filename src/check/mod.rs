@@ -191,9 +191,6 @@ pub enum Arg {
 /// Arguments of a sentence, by name.
 pub type Args = SmallVec<[(&'static str, Arg); 4]>;
 
-/// Below what makes a bed suspicious, decimal logarithm.
-const REPORT_LOG10_E: f64 = 0.9;
-
 /// One check's finding with the evidence it compared: a reader can redo the sum by hand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
@@ -254,10 +251,10 @@ impl Verdict {
     #[must_use]
     pub fn report_only(self) -> Verdict {
         let (assessment, priority) = (Some(Assessment::Unverified), Some(Priority::Info));
-        Verdict { assessment, priority, log10_e: REPORT_LOG10_E, hard: false, ..self }
+        Verdict { assessment, priority, log10_e: REPORT_ONLY_LOG10_E, hard: false, ..self }
     }
     pub fn is_report_only(&self) -> bool {
-        self.priority == Some(Priority::Info) && self.log10_e <= REPORT_LOG10_E
+        self.priority == Some(Priority::Info) && self.log10_e <= REPORT_ONLY_LOG10_E
     }
 }
 

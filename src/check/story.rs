@@ -7,8 +7,8 @@
 mod coherence;
 mod echoes;
 mod recordings;
-mod timing;
 mod stochastic;
+mod timing;
 
 use super::{Flag, Judge, Verdict, Verdicts, View};
 use crate::bed::{Bed, Bond};
