@@ -1,3 +1,4 @@
 //! Evaluation: invented patients, injected attacks, and how both are scored.
 
+pub mod split;
 pub mod synth;
