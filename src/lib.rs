@@ -29,6 +29,7 @@ pub mod clockwork;
 pub mod command;
 pub mod config;
 pub mod document;
+pub mod envelope;
 pub mod episode;
 pub mod eval;
 pub mod fleet;

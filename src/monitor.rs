@@ -27,6 +27,7 @@ use crate::hl7::{Message, Scratch, is_batch, place, split_batch};
 use crate::observation::{MessageFlags, MessageKind, Report, Source, Validity};
 use crate::population::Population;
 use crate::profile::Shelf;
+use crate::profile::learn::{Aside, Lesson};
 use crate::time::Timestamp;
 use crate::vital::ParamSet;
 use cell::Cell;
@@ -143,6 +144,8 @@ pub struct Monitor {
     cells: Vec<Cell>,
     wards: Vec<Ward>,
     fleet: Fleet,
+    /// What was learned of devices that speak for no bed at present.
+    aside: Aside,
     feeds: BTreeMap<String, FeedCounts>,
     inventory: Inventory,
     answered: VecDeque<Answered>,
@@ -276,6 +279,7 @@ impl Monitor {
             cells: Vec::new(),
             wards: Vec::new(),
             fleet: Fleet::default(),
+            aside: Aside::default(),
             feeds: BTreeMap::new(),
             inventory,
             answered: VecDeque::new(),

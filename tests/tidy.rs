@@ -15,6 +15,7 @@ const ORDER: &[&str] = &[
     "capture",
     "stats",
     "clockwork",
+    "envelope",
     "population",
     "profile",
     "advisory",

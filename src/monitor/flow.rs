@@ -64,7 +64,7 @@ impl Monitor {
         let mut verdicts = std::mem::take(&mut self.verdicts);
         verdicts.clear();
         if cell.judge_at <= at {
-            let profile = self.house.shelf.of_application(&cell.application);
+            let profile = cell.learner.profile(self.house.shelf.of_application(&cell.application));
             let view = View::moment(at, &cell.bed, &self.house.population, profile);
             self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);
             cell.findings.observe(&verdicts, at, None, &cell.bed, &Origin::default);
@@ -261,7 +261,11 @@ impl Monitor {
         let cell = &mut self.cells[number as usize];
         let mut verdicts = std::mem::take(&mut self.verdicts);
         verdicts.clear();
-        let profile = self.house.shelf.of_application(&report.application);
+        let base = self.house.shelf.of_application(&report.application);
+        if cell.learner.device != device {
+            self.aside.exchange(&mut cell.learner, device);
+        }
+        let profile = cell.learner.profile(base);
         {
             let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile)
                 .with_bond(&bond)
@@ -313,6 +317,9 @@ impl Monitor {
                 bed.learn(&self.house.population, o, at, frozen);
             }
         }
+        if self.reading.is_live() && report.kind == MessageKind::Vitals {
+            cell.learn(&Lesson { report, population: &self.house.population, base, at, doubted, frozen, blind: late }, &verdicts);
+        }
         // A clinical system is no sign of life of the monitor, and does not stand in its place.
         if !report.flags.has(MessageFlags::CHARTED) || !bed.is_measured() {
             bed.note_message(at);
@@ -335,7 +342,7 @@ impl Monitor {
 impl House {
     /// When a bed is to be looked at again.
     fn plan(&self, cell: &mut Cell, at: Timestamp) {
-        let profile = self.shelf.of_application(&cell.application);
+        let profile = cell.learner.profile(self.shelf.of_application(&cell.application));
         let later = |due: Timestamp, step_ms: i64| if due <= at { at.plus_ms(step_ms) } else { due };
         if !cell.heard {
             // Nothing was ever heard: there is nothing to miss.
