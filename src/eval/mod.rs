@@ -1,3 +1,5 @@
-//! Evaluation: invented patients, injected attacks, and how both are scored.
+//! Evaluation: invented patients, recordings as messages, injected attacks, and how they are scored.
 
+pub mod recording;
+pub mod render;
 pub mod synth;
