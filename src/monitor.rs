@@ -251,6 +251,9 @@ impl Monitor {
         decoder.set_advice(settings.senders.advice(&tables));
         let book = SenderBook::new(settings.senders.clone());
         let (population, mut shelf) = (Population::default(), Shelf::default());
+        for profile in settings.shelf.iter().rev() {
+            shelf.add(profile.clone());
+        }
         if settings.profiles == crate::config::Profiles::Reviewed {
             shelf.require_review();
         }

@@ -1,4 +1,13 @@
-//! Evaluation: invented patients, injected attacks, and how both are scored.
+//! Evaluation: invented patients, recordings as messages, injected attacks, and how they are scored.
 
+pub mod attack;
+pub mod bench;
+pub mod measure;
+pub mod recording;
+pub mod render;
+pub mod report;
+pub mod runner;
+pub mod safety;
+pub mod score;
 pub mod split;
 pub mod synth;

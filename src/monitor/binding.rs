@@ -223,6 +223,7 @@ impl Monitor {
         checks.sender_not_allowed.judge(&mut cell.states.sender_not_allowed, &view, &mut verdicts);
         checks.transport_identity.judge(&mut cell.states.transport_identity, &view, &mut verdicts);
         checks.quarantined_device.judge(&mut cell.states.quarantined_device, &view, &mut verdicts);
+        verdicts.mute(self.house.settings.muted);
         cell.findings.observe(&verdicts, at, None, &cell.bed, &Origin::default);
         self.verdicts = verdicts;
         self.bond = bond;

@@ -67,6 +67,7 @@ impl Monitor {
             let profile = cell.learner.profile(self.house.shelf.of_application(&cell.application));
             let view = View::moment(at, &cell.bed, &self.house.population, profile);
             self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);
+            verdicts.mute(self.house.settings.muted);
             cell.findings.observe(&verdicts, at, None, &cell.bed, &Origin::default);
         }
         self.verdicts = verdicts;
@@ -271,6 +272,7 @@ impl Monitor {
                 .with_bond(&bond)
                 .with_clock(self.reading);
             self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);
+            verdicts.mute(self.house.settings.muted);
         }
         if at < cell.grace_until {
             // What began while we were away is nobody's silence.

@@ -3,6 +3,7 @@
 use crate::advisory::Advisories;
 use crate::check::Checks;
 use crate::config::{Beds, Config, Devices, Episodes, Profiles, Senders};
+use crate::profile::Profile;
 use std::sync::Arc;
 
 /// Key of the hashes where the site has none (replay to a file): the same input then gives the same bytes everywhere.
@@ -27,6 +28,10 @@ pub struct Settings {
     pub episodes: Episodes,
     pub checks: Checks,
     pub profiles: Profiles,
+    /// Profiles beside those that are part of the program; they win.
+    pub shelf: Vec<Profile>,
+    /// Checks that say nothing, one bit for each place in the catalogue (measurements of what the others find alone).
+    pub muted: u128,
     /// Publish what people write into comments.
     pub publish_comments: bool,
 }
@@ -46,6 +51,8 @@ impl Settings {
             episodes: config.episodes.clone(),
             checks: config.checks.clone(),
             profiles: config.profiles,
+            shelf: Vec::new(),
+            muted: 0,
             publish_comments: config.privacy.publish_comments,
         }
     }

@@ -74,6 +74,9 @@ pub(super) fn model_hash(
     part("episodes", &format!("{:?}", monitor_settings.episodes));
     part("population", &format!("{population:?}"));
     part("profiles", &format!("{shelf:?} {:?}", monitor_settings.profiles));
+    if monitor_settings.muted != 0 {
+        part("muted", &format!("{:x}", monitor_settings.muted));
+    }
     hex(&hash.finalize())
 }
 
@@ -116,8 +119,15 @@ impl Monitor {
 
     /// A monitor as [`Monitor::snapshot`] saw it. Refused where other checks, tables or settings decide now.
     pub fn restore(settings: Settings, snapshot: &[u8]) -> Result<Monitor, RestoreError> {
-        let unreadable = |error: postcard::Error| RestoreError::Unreadable(error.to_string());
         let mut monitor = Monitor::new(settings);
+        monitor.rewind(snapshot)?;
+        Ok(monitor)
+    }
+
+    /// Goes back to (or on to) what a snapshot saw, under the present settings; what was not polled yet is dropped.
+    pub fn rewind(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        let monitor = self;
+        let unreadable = |error: postcard::Error| RestoreError::Unreadable(error.to_string());
         let (layout, rest): (u32, _) = postcard::take_from_bytes(snapshot).map_err(unreadable)?;
         if layout != LAYOUT {
             return Err(RestoreError::Unreadable(format!("layout {layout}, this version writes {LAYOUT}")));
@@ -145,6 +155,8 @@ impl Monitor {
         monitor.wider = s.wider.into_owned();
         monitor.wider_place = s.wider_place;
         monitor.rebuild();
-        Ok(monitor)
+        monitor.outputs.clear();
+        monitor.events.clear();
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use super::{Mark, Reading};
 use crate::time::Timestamp;
 use crate::vital::{Parameter, Sensor, Unit};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Who sends: all of it invented.
@@ -23,11 +24,62 @@ pub struct Sender {
     pub processing: char,
 }
 
+/// One value as it stands on the wire.
+#[derive(Debug, Clone)]
+pub struct Line<'a> {
+    pub parameter: Parameter,
+    /// The third number of OBX-4, from 0.
+    pub channel: u8,
+    /// The last number of OBX-4.
+    pub metric: u8,
+    /// OBX-5.
+    pub value: Cow<'a, str>,
+    /// OBX-7.
+    pub limits: &'a str,
+    /// OBX-8.
+    pub flag: &'a str,
+    /// OBX-11.
+    pub status: &'a str,
+    /// OBX-14.
+    pub effective_at: Timestamp,
+}
+
 impl Sender {
     /// One message. `control_id` is MSH-10, `sent_at` MSH-7; OBR-7 is the newest time of the readings.
     pub fn write(&self, control_id: &str, sent_at: Timestamp, readings: &[Reading]) -> Vec<u8> {
-        let mut text = String::with_capacity(400 + 160 * readings.len());
+        let (mut module, mut metric) = (0, 0);
+        let lines: Vec<Line<'_>> = readings
+            .iter()
+            .filter(|reading| reading.parameter.mdc().is_some())
+            .map(|reading| {
+                let vmd = vmd(reading.parameter.sensor()).0;
+                metric = if vmd == module { metric + 1 } else { 1 };
+                module = vmd;
+                let (flag, status) = match reading.mark {
+                    Mark::None => ("", "R"),
+                    Mark::NotAvailable => ("NAV", "X"),
+                    Mark::Invalid => ("INV", "X"),
+                    Mark::Questionable => ("QUES", "R"),
+                };
+                Line {
+                    parameter: reading.parameter,
+                    channel: 0,
+                    metric,
+                    value: reading.value.map_or_else(Cow::default, |value| Cow::Owned(value.to_string())),
+                    limits: "",
+                    flag,
+                    status,
+                    effective_at: reading.effective_at,
+                }
+            })
+            .collect();
         let newest = readings.iter().map(|r| r.effective_at).max().unwrap_or(sent_at);
+        self.write_lines(control_id, sent_at, newest, &lines)
+    }
+
+    /// One message of lines that stand in the order of [`order`]; `observed_at` is OBR-7.
+    pub fn write_lines(&self, control_id: &str, sent_at: Timestamp, observed_at: Timestamp, lines: &[Line<'_>]) -> Vec<u8> {
+        let mut text = String::with_capacity(400 + 160 * lines.len());
         let (application, facility) = (escaped(&self.application), escaped(&self.facility));
         // Writing to a string cannot fail.
         let _ = write!(
@@ -45,7 +97,7 @@ impl Sender {
             text,
             "OBR|1|{0}^SYNTH|{0}^SYNTH|182777000^monitoring of patient^SCT|||{1}\r",
             escaped(control_id),
-            newest.hl7()
+            observed_at.hl7()
         );
         let mut set_id = 1;
         let _ = write!(
@@ -54,34 +106,35 @@ impl Sender {
             self.eui64
         );
         let mut module = 0;
-        let mut metric = 0;
-        for reading in readings {
-            let Some((code, name)) = reading.parameter.mdc() else { continue };
-            let (vmd, vmd_code) = vmd(reading.parameter.sensor());
+        for line in lines {
+            let Some((code, name)) = line.parameter.mdc() else { continue };
+            let (vmd, vmd_code) = vmd(line.parameter.sensor());
             if vmd != module {
                 module = vmd;
-                metric = 0;
                 set_id += 1;
                 let _ = write!(text, "OBX|{set_id}||{vmd_code}^MDC|1.{vmd}.0.0|||||||X\r");
             }
-            metric += 1;
             set_id += 1;
-            let (flag, status) = match reading.mark {
-                Mark::None => ("", "R"),
-                Mark::NotAvailable => ("NAV", "X"),
-                Mark::Invalid => ("INV", "X"),
-                Mark::Questionable => ("QUES", "R"),
-            };
-            let _ = write!(text, "OBX|{set_id}|NM|{code}^{name}^MDC|1.{vmd}.1.{metric}|");
-            if let Some(value) = reading.value {
-                let _ = write!(text, "{value}");
-            }
-            let unit = unit(reading.parameter);
-            let _ =
-                write!(text, "|{unit}^MDC||{flag}|||{status}|||{}||||{}^^{1}^EUI-64\r", reading.effective_at.hl7(), self.eui64);
+            let (channel, metric) = (line.channel + 1, line.metric);
+            let _ = write!(text, "OBX|{set_id}|NM|{code}^{name}^MDC|1.{vmd}.{channel}.{metric}|{}", line.value);
+            let unit = unit(line.parameter);
+            let _ = write!(
+                text,
+                "|{unit}^MDC|{}|{}|||{}|||{}||||{}^^{4}^EUI-64\r",
+                line.limits,
+                line.flag,
+                line.status,
+                line.effective_at.hl7(),
+                self.eui64
+            );
         }
         text.into_bytes()
     }
+}
+
+/// Where a value stands in a message: by module, channel and number. What is not sent leaves the places of others as they are.
+pub fn order(parameter: Parameter, channel: u8) -> (u8, u8, u8) {
+    (vmd(parameter.sensor()).0, channel, parameter as u8 + 1)
 }
 
 /// Number of the module in OBX-4, and its code.
@@ -94,8 +147,9 @@ fn vmd(sensor: Sensor) -> (u8, &'static str) {
         Sensor::ArterialLine => (5, "69854^MDC_DEV_METER_PRESS_BLD_VMD"),
         Sensor::Thermometer => (6, "69902^MDC_DEV_METER_TEMP_VMD"),
         Sensor::Cuff => (7, "70686^MDC_DEV_PRESS_BLD_NONINV_VMD"),
-        Sensor::PulmonaryLine | Sensor::VenousLine | Sensor::Intracranial | Sensor::Ventilator | Sensor::Other => {
-            (8, "69965^MDC_DEV_MON_PHYSIO_MULTI_PARAM_MDS")
+        Sensor::PulmonaryLine => (8, "69854^MDC_DEV_METER_PRESS_BLD_VMD"),
+        Sensor::VenousLine | Sensor::Intracranial | Sensor::Ventilator | Sensor::Other => {
+            (9, "69965^MDC_DEV_MON_PHYSIO_MULTI_PARAM_MDS")
         }
     }
 }
@@ -107,12 +161,22 @@ fn unit(parameter: Parameter) -> &'static str {
         (Unit::PerMin, _) => "264864^MDC_DIM_BEAT_PER_MIN",
         (Unit::Percent, _) => "262688^MDC_DIM_PERCENT",
         (Unit::Cel, _) => "268192^MDC_DIM_DEGC",
-        _ => "266016^MDC_DIM_MMHG",
+        (Unit::MmHg, _) => "266016^MDC_DIM_MMHG",
+        (Unit::CmH2O, _) => "266048^MDC_DIM_CM_H2O",
+        (Unit::Kelvin, _) => "266528^MDC_DIM_KELVIN",
+        (Unit::Ms, _) => "264338^MDC_DIM_MILLI_SEC",
+        (Unit::Mm, _) => "263442^MDC_DIM_MILLI_M",
+        (Unit::MilliVolt, _) => "266418^MDC_DIM_MILLI_VOLT",
+        (Unit::LitrePerMin, _) => "265216^MDC_DIM_L_PER_MIN",
+        (Unit::LitrePerMinM2, _) => "264992^MDC_DIM_L_PER_MIN_PER_M_SQ",
+        (Unit::Cm, _) => "263441^MDC_DIM_CENTI_M",
+        (Unit::Kg, _) => "263875^MDC_DIM_KILO_G",
+        (Unit::One, _) => "262656^MDC_DIM_DIMLESS",
     }
 }
 
 /// HL7 escapes for text that may hold delimiters.
-fn escaped(text: &str) -> std::borrow::Cow<'_, str> {
+fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(['|', '^', '~', '\\', '&', '\r', '\n']) {
         return text.into();
     }
