@@ -40,6 +40,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+mod account;
 mod adt;
 mod binding;
 mod cell;

@@ -10,6 +10,7 @@ pub mod decode;
 pub mod demo;
 pub mod devices;
 pub mod doctor;
+pub mod explain;
 pub mod indicators;
 pub mod load;
 pub mod replay;
@@ -72,6 +73,8 @@ pub enum Command {
     Indicators(indicators::Args),
     /// The relay of a fail-open tee: passes bytes on to the real receiver and keeps copies for the judge.
     Tee(tee::Args),
+    /// Why an alert was raised: derives it again from the journal and shows the sum, finding by finding.
+    Explain(explain::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
 }
@@ -97,6 +100,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&global, args),
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
+        Command::Explain(args) => explain::run(&global, args),
         Command::Decode(args) => decode::command(&global, &args),
         Command::Devices(args) => devices::run(&global, args),
         Command::Advisories(args) => advisories::run(&args),

@@ -20,6 +20,7 @@ mod wire;
 use crate::alert::{AlertEvent, Envelope, EventKind, ReplayRef};
 use crate::check::Priority;
 use crate::config::Config;
+use crate::fusion::Account;
 use crate::monitor::{FIXED_KEY, HostSeen, Monitor, Output, Settings};
 use crate::observation::Source;
 use crate::shell::journal::{self, Record, Stamped};
@@ -105,6 +106,14 @@ pub trait Sink {
     /// An alert event, and its document.
     fn event(&mut self, _event: &AlertEvent, _document: &str) -> Result<(), ReplayError> {
         Ok(())
+    }
+    /// The same event with what the findings of its bed amounted to at that moment.
+    fn account(&mut self, _event: &AlertEvent, _account: Option<&Account>) -> Result<(), ReplayError> {
+        Ok(())
+    }
+    /// Whether [`Sink::account`] is of use.
+    fn wants_account(&self) -> bool {
+        false
     }
     /// A state document; the topic is relative to `{P}/replay/{run}/v1/{site}/`.
     fn state(&mut self, _topic: &str, _document: &str) -> Result<(), ReplayError> {
@@ -427,6 +436,9 @@ impl<'a, W: Wall> Driver<'a, W> {
                     }
                     for sink in &mut self.sinks {
                         sink.event(&event, &document)?;
+                        if sink.wants_account() {
+                            sink.account(&event, self.monitor.account(&event.alert.ward, &event.alert.bed).as_ref())?;
+                        }
                     }
                 }
                 Output::BedChanged(id) if wants_state => {
