@@ -36,6 +36,7 @@ pub mod fleet;
 pub mod fusion;
 pub mod hl7;
 pub mod mllp;
+pub mod models;
 pub mod monitor;
 pub mod observation;
 pub mod population;

@@ -49,6 +49,7 @@ mod documents;
 mod feeds;
 mod flow;
 mod gate;
+mod habits;
 mod identity;
 mod indicators;
 mod inventory;
@@ -63,6 +64,7 @@ mod snapshot;
 mod together;
 
 pub use feeds::{FeedCounts, UnknownCode};
+pub use habits::DeviceHabits;
 pub use indicators::HostSeen;
 pub use inventory::{AdvisoryInfo, DeclaredText, DeviceInfo, Identified};
 pub use settings::{FIXED_KEY, Settings};
@@ -251,8 +253,8 @@ impl Monitor {
             .expect("UTC is a zone of every database");
         decoder.set_advice(settings.senders.advice(&tables));
         let book = SenderBook::new(settings.senders.clone());
-        let (population, mut shelf) = (Population::default(), Shelf::default());
-        for profile in settings.shelf.iter().rev() {
+        let (population, mut shelf) = (settings.models.population.clone(), Shelf::default());
+        for profile in settings.shelf.iter().chain(&settings.models.profiles).rev() {
             shelf.add(profile.clone());
         }
         if settings.profiles == crate::config::Profiles::Reviewed {

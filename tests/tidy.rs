@@ -28,6 +28,7 @@ const ORDER: &[&str] = &[
     "document",
     "fusion",
     "episode",
+    "models",
     "fleet",
     "monitor",
     "eval",

@@ -2,6 +2,7 @@
 
 pub mod attack;
 pub mod bench;
+pub mod fit;
 pub mod measure;
 pub mod recording;
 pub mod render;

@@ -305,6 +305,10 @@ impl Monitor {
         let frozen = late
             || whole
             || cell.findings.rows.iter().any(|r| r.holds() && r.log10_e >= SUSPICION_LOG10_E && r.check.meta().evidence);
+        if self.reading.is_live() && report.kind == MessageKind::Vitals {
+            cell.learn(&Lesson { report, population: &self.house.population, base, at, doubted, frozen, blind: late }, &verdicts);
+        }
+        let profile = cell.learner.profile(base);
         let bed = &mut cell.bed;
         for o in &report.observations {
             if !self.reading.is_live() {
@@ -318,9 +322,6 @@ impl Monitor {
             } else {
                 bed.learn(&self.house.population, o, at, frozen);
             }
-        }
-        if self.reading.is_live() && report.kind == MessageKind::Vitals {
-            cell.learn(&Lesson { report, population: &self.house.population, base, at, doubted, frozen, blind: late }, &verdicts);
         }
         // A clinical system is no sign of life of the monitor, and does not stand in its place.
         if !report.flags.has(MessageFlags::CHARTED) || !bed.is_measured() {

@@ -72,6 +72,7 @@ pub(super) fn model_hash(
     // Debug output of plain numbers and words: the same on every machine.
     part("thresholds", &format!("{:?}", monitor_settings.checks));
     part("episodes", &format!("{:?}", monitor_settings.episodes));
+    part("models", &monitor_settings.models.digest());
     part("population", &format!("{population:?}"));
     part("profiles", &format!("{shelf:?} {:?}", monitor_settings.profiles));
     if monitor_settings.muted != 0 {
