@@ -12,8 +12,12 @@ pub mod devices;
 pub mod doctor;
 pub mod explain;
 pub mod import;
+pub mod fit;
 pub mod indicators;
 pub mod load;
+pub mod models;
+pub mod profiles;
+pub mod recordings;
 pub mod replay;
 pub mod serve;
 pub mod simulate;
@@ -77,6 +81,12 @@ pub enum Command {
     Tee(tee::Args),
     /// Why an alert was raised: derives it again from the journal and shows the sum, finding by finding.
     Explain(explain::Args),
+    /// Device profiles and population priors from recordings, off line.
+    Fit(fit::Args),
+    /// What the devices on the feed do, as far as it was learned; one of them as a file that a person reviews.
+    Profiles(profiles::Args),
+    /// The model files in force, or of a site's folder whether they can be.
+    Models(models::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
     /// A table of recorded numbers as HL7 messages that replay and decode take, and what was odd about it.
@@ -109,6 +119,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Explain(args) => explain::run(&global, args),
         Command::Decode(args) => decode::command(&global, &args),
         Command::Devices(args) => devices::run(&global, args),
+        Command::Fit(args) => fit::run(&args),
+        Command::Profiles(args) => profiles::run(&global, &args),
+        Command::Models(args) => models::run(&args),
         Command::Advisories(args) => advisories::run(&args),
         Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
         Command::Tee(args) => tee::run(&global, args),

@@ -2,6 +2,14 @@
 
 pub mod attack;
 pub mod control;
+pub mod bench;
+pub mod fit;
+pub mod measure;
 pub mod recording;
 pub mod render;
+pub mod report;
+pub mod runner;
+pub mod safety;
+pub mod score;
+pub mod split;
 pub mod synth;

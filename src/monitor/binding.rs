@@ -216,13 +216,14 @@ impl Monitor {
         let mut verdicts = std::mem::take(&mut self.verdicts);
         verdicts.clear();
         let cell = &mut self.cells[number as usize];
-        let profile = self.house.shelf.of_application(&report.application);
+        let profile = cell.learner.profile(self.house.shelf.of_application(&report.application));
         let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile).with_bond(&bond);
         let checks = &self.house.settings.checks;
         use crate::check::Judge;
         checks.sender_not_allowed.judge(&mut cell.states.sender_not_allowed, &view, &mut verdicts);
         checks.transport_identity.judge(&mut cell.states.transport_identity, &view, &mut verdicts);
         checks.quarantined_device.judge(&mut cell.states.quarantined_device, &view, &mut verdicts);
+        verdicts.mute(self.house.settings.muted);
         cell.findings.observe(&verdicts, at, None, &cell.bed, &Origin::default);
         self.verdicts = verdicts;
         self.bond = bond;

@@ -13,6 +13,7 @@ use crate::clockwork::Clocks;
 use crate::fleet::Fleet;
 use crate::hl7::decode::State as DecoderState;
 use crate::hl7::dialect::EMBEDDED;
+use crate::profile::learn::Aside;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -32,6 +33,7 @@ struct Snapshot<'a> {
     cells: Cow<'a, [Cell]>,
     wards: Cow<'a, [Ward]>,
     fleet: Cow<'a, Fleet>,
+    aside: Cow<'a, Aside>,
     feeds: Cow<'a, BTreeMap<String, FeedCounts>>,
     inventory: Cow<'a, Inventory>,
     answered: Cow<'a, VecDeque<Answered>>,
@@ -73,8 +75,12 @@ pub(super) fn model_hash(
     // Debug output of plain numbers and words: the same on every machine.
     part("thresholds", &format!("{:?}", monitor_settings.checks));
     part("episodes", &format!("{:?}", monitor_settings.episodes));
+    part("models", &monitor_settings.models.digest());
     part("population", &format!("{population:?}"));
     part("profiles", &format!("{shelf:?} {:?}", monitor_settings.profiles));
+    if monitor_settings.muted != 0 {
+        part("muted", &format!("{:x}", monitor_settings.muted));
+    }
     hex(&hash.finalize())
 }
 
@@ -101,6 +107,7 @@ impl Monitor {
             cells: Cow::Borrowed(&self.cells),
             wards: Cow::Borrowed(&self.wards),
             fleet: Cow::Borrowed(&self.fleet),
+            aside: Cow::Borrowed(&self.aside),
             feeds: Cow::Borrowed(&self.feeds),
             inventory: Cow::Borrowed(&self.inventory),
             answered: Cow::Borrowed(&self.answered),
@@ -116,8 +123,15 @@ impl Monitor {
 
     /// A monitor as [`Monitor::snapshot`] saw it. Refused where other checks, tables or settings decide now.
     pub fn restore(settings: Settings, snapshot: &[u8]) -> Result<Monitor, RestoreError> {
-        let unreadable = |error: postcard::Error| RestoreError::Unreadable(error.to_string());
         let mut monitor = Monitor::new(settings);
+        monitor.rewind(snapshot)?;
+        Ok(monitor)
+    }
+
+    /// Goes back to (or on to) what a snapshot saw, under the present settings; what was not polled yet is dropped.
+    pub fn rewind(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        let monitor = self;
+        let unreadable = |error: postcard::Error| RestoreError::Unreadable(error.to_string());
         let (layout, rest): (u32, _) = postcard::take_from_bytes(snapshot).map_err(unreadable)?;
         if layout != LAYOUT {
             return Err(RestoreError::Unreadable(format!("layout {layout}, this version writes {LAYOUT}")));
@@ -134,6 +148,7 @@ impl Monitor {
         monitor.cells = s.cells.into_owned();
         monitor.wards = s.wards.into_owned();
         monitor.fleet = s.fleet.into_owned();
+        monitor.aside = s.aside.into_owned();
         monitor.feeds = s.feeds.into_owned();
         monitor.inventory = s.inventory.into_owned();
         monitor.answered = s.answered.into_owned();
@@ -144,6 +159,8 @@ impl Monitor {
         monitor.wider = s.wider.into_owned();
         monitor.wider_place = s.wider_place;
         monitor.rebuild();
-        Ok(monitor)
+        monitor.outputs.clear();
+        monitor.events.clear();
+        Ok(())
     }
 }

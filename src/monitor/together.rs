@@ -126,6 +126,7 @@ impl Monitor {
         let mut verdicts = std::mem::take(&mut self.verdicts);
         verdicts.clear();
         verdicts.push(verdict);
+        verdicts.mute(self.house.settings.muted);
         let cell = &mut self.cells[number as usize];
         cell.findings.observe(&verdicts, at, None, &cell.bed, &Origin::default);
         self.verdicts = verdicts;

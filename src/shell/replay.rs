@@ -155,6 +155,8 @@ pub struct Summary {
     /// Raised alerts by condition, assessment and (first) priority.
     pub raised: BTreeMap<(String, String, Priority), u64>,
     pub events: u64,
+    /// What was learned of the devices.
+    pub habits: Vec<crate::monitor::DeviceHabits>,
     pub first: Option<Timestamp>,
     pub last: Option<Timestamp>,
     /// Pauses of the recording beyond [`PAUSE_MAX_S`].
@@ -200,7 +202,13 @@ impl<'a, W: Wall> Driver<'a, W> {
             tracing::warn!(%error, "the advisories of the program are used");
             crate::advisory::Advisories::shipped()
         });
-        let settings = Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY)).with_advisories(advisories);
+        let models = crate::shell::models::load(config).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the model files of the program are used");
+            crate::models::Models::shipped()
+        });
+        let settings = Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY))
+            .with_advisories(advisories)
+            .with_models(models);
         Driver {
             watched: config.devices.quarantined_hosts().collect(),
             monitor: Monitor::new(settings),
@@ -330,6 +338,7 @@ impl<'a, W: Wall> Driver<'a, W> {
 
     fn count_feeds(&mut self) {
         self.summary.hosts = self.monitor.hosts_seen().to_vec();
+        self.summary.habits = self.monitor.habits();
         self.summary.devices = Some(crate::shell::devices::Listing::of(&self.monitor, true));
         for feed in self.monitor.feeds() {
             self.summary.observations += feed.observations;

@@ -1,0 +1,214 @@
+//! `vitalguard bench`: recordings and attacks through the whole program, and what was found.
+
+use super::Usage;
+use crate::eval::attack::{Attack, catalogue};
+use crate::eval::bench::{Input, Options, Setup, Shelves, Source, controls_of, cost, examples, jobs, report, run_job};
+use crate::eval::measure::Measured;
+use crate::eval::recording::{Index, Recording};
+use crate::eval::report::{PeerLine, html};
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+mod peers;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder of recordings: SET/RECORD.csv or .csv.gz (t_s,param,value,unit), and INDEX.tsv that says which records are of one
+    /// patient. Without it: a ward of invented patients.
+    #[arg(value_name = "RECORDINGS")]
+    recordings: Option<PathBuf>,
+    /// Write everything as JSON; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write one page of HTML: tables and example events, nothing fetched.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// A small sample: to see that it works, not to claim anything.
+    #[arg(long)]
+    quick: bool,
+    /// What is drawn is drawn from this number.
+    #[arg(long, default_value_t = 2026, value_name = "N")]
+    seed: u64,
+    /// Events of each attack that are aimed at, of recordings at their own cadence (half as many at one message a minute).
+    #[arg(long, default_value_t = 40, value_name = "N")]
+    events: u32,
+    /// Only these sets.
+    #[arg(long, value_delimiter = ',', value_name = "SET,…")]
+    sets: Vec<String>,
+    /// Threads (default: one for each core). The result is the same with any number.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Write the same runs as tables for other detectors, let them run, and set their figures beside ours.
+    #[arg(long)]
+    peers: bool,
+    /// The interpreter that runs them.
+    #[arg(long, default_value = "python3", value_name = "PYTHON")]
+    peers_python: PathBuf,
+    /// Where the tables go (default: a temporary folder).
+    #[arg(long, value_name = "DIR")]
+    peers_dir: Option<PathBuf>,
+    /// No progress bar.
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let bar = bar(args.quiet);
+    let attacks = catalogue();
+    let options = Options { seed: args.seed, quick: args.quick, events: args.events };
+    let recordings = match &args.recordings {
+        Some(folder) => load(folder, &args.sets, &bar)?,
+        None => Vec::new(),
+    };
+    if args.recordings.is_some() && recordings.is_empty() {
+        return Err(Usage::new("no recording was found: SET/RECORD.csv or .csv.gz is meant").into());
+    }
+    let input = Input::new(recordings, &options);
+    let shelves = Shelves::new(&input);
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1).max(1);
+    let (results, controls) = measure(&input, &shelves, &attacks, &options, threads, &bar);
+    bar.set_message("examples");
+    let mut report = report(&input, &shelves, &attacks, &options, &results, controls);
+    report.examples = examples(&input, &shelves, &attacks, &options, &results);
+    report.cost = measure_cost(&input, &shelves, &results);
+    if args.peers {
+        bar.set_message("other detectors");
+        report.peers = peers::run(args.peers_dir.as_deref(), &args.peers_python, &input, &attacks, &options, &results)?;
+    }
+    report.cost.wall_s = began.elapsed().as_secs_f64();
+    report.cost.threads = threads as u64;
+    bar.finish_and_clear();
+    let mut out = std::io::stdout().lock();
+    if let Some(path) = &args.json {
+        write(path, report.to_json().as_bytes(), &mut out)?;
+    }
+    if let Some(path) = &args.html {
+        write(path, html(&report).as_bytes(), &mut out)?;
+    }
+    if args.json.as_deref() != Some(Path::new("-")) {
+        out.write_all(report.table().as_bytes())?;
+        writeln!(out, "{} messages in {:.0} s on {threads} threads.", report.cost.messages, report.cost.wall_s)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, bytes: &[u8], out: &mut impl std::io::Write) -> anyhow::Result<()> {
+    if path == Path::new("-") {
+        return Ok(out.write_all(bytes)?);
+    }
+    std::fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+fn bar(quiet: bool) -> ProgressBar {
+    if quiet {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {bar:30} {pos}/{len} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Every recording of a folder, by set and name.
+fn load(folder: &Path, sets: &[String], bar: &ProgressBar) -> anyhow::Result<Vec<Recording>> {
+    let index = match std::fs::read_to_string(folder.join("INDEX.tsv")) {
+        Ok(text) => Index::from_tsv(&text).with_context(|| format!("reading {}", folder.join("INDEX.tsv").display()))?,
+        Err(_) => Index::default(),
+    };
+    let mut files: Vec<(String, String, PathBuf)> = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?.flatten() {
+        let set = entry.file_name().to_string_lossy().into_owned();
+        if !entry.path().is_dir() || (!sets.is_empty() && !sets.contains(&set)) {
+            continue;
+        }
+        for file in std::fs::read_dir(entry.path())?.flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if let Some(record) = name.strip_suffix(".csv.gz").or_else(|| name.strip_suffix(".csv")) {
+                files.push((set.clone(), record.to_owned(), file.path()));
+            }
+        }
+    }
+    files.sort();
+    bar.set_message("reading");
+    bar.set_length(files.len() as u64);
+    let mut list = Vec::with_capacity(files.len());
+    for (set, record, path) in files {
+        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        let mut text = String::new();
+        if path.extension().is_some_and(|e| e == "gz") {
+            flate2::read::GzDecoder::new(&bytes[..])
+                .read_to_string(&mut text)
+                .with_context(|| format!("reading {}", path.display()))?;
+        } else {
+            text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        let patient = index.patient(&set, &record);
+        match Recording::from_csv(&set, &record, &patient, &text) {
+            Ok(recording) => list.push(recording),
+            // A table of something else beside the recordings.
+            Err(error) => bar.suspend(|| eprintln!("vitalguard: {} is left out: {error}", path.display())),
+        }
+        bar.inc(1);
+    }
+    Ok(list)
+}
+
+type Controls = Vec<crate::eval::report::ControlLine>;
+
+/// All jobs, on so many threads; each result has its place, whoever makes it.
+fn measure(
+    input: &Input,
+    shelves: &Shelves,
+    attacks: &[Attack],
+    options: &Options,
+    threads: usize,
+    bar: &ProgressBar,
+) -> (Vec<Measured>, Controls) {
+    let list = jobs(input, options);
+    bar.set_message("runs");
+    bar.set_position(0);
+    bar.set_length(list.len() as u64);
+    // The longest first, so that no thread is left with one at the end.
+    let mut order: Vec<usize> = (0..list.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(list[*at].weight));
+    let places: Vec<Mutex<Option<Measured>>> = list.iter().map(|_| Mutex::new(None)).collect();
+    let next = AtomicUsize::new(0);
+    let controls = std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut wards = crate::eval::bench::Wards::default();
+                while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let measured = run_job(&mut wards, input, shelves, attacks, options, &list[*at]);
+                    *places[*at].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(measured);
+                    bar.inc(1);
+                }
+            });
+        }
+        controls_of(options)
+    });
+    let taken = |place: Mutex<Option<Measured>>| place.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    (places.into_iter().map(|place| taken(place).unwrap_or_default()).collect(), controls)
+}
+
+/// One core, nothing else: messages made before, then judged.
+fn measure_cost(input: &Input, shelves: &Shelves, results: &[Measured]) -> crate::eval::report::Cost {
+    let mut run = cost(input, shelves);
+    let began = Instant::now();
+    let messages = run();
+    let us = began.elapsed().as_secs_f64() * 1e6;
+    crate::eval::report::Cost {
+        messages: results.iter().map(|r| r.messages).sum(),
+        us_per_message: (messages > 0).then(|| us / messages as f64),
+        bed_bytes_max: results.iter().map(|r| r.bytes_max as u64).max().unwrap_or(0),
+        ..Default::default()
+    }
+}

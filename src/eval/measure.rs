@@ -1,0 +1,283 @@
+//! One recording under one setup: the clean run in every form, and the attacks that were drawn for it.
+//!
+//! **Twin.** The recording without attack runs through the same monitor. An event is found when an episode of the kind named
+//! begins between the attack's start and [`AFTER_S`] after its end, *and none of that kind is open there in the twin*. One event
+//! counts once. Nothing is adjusted: an alert before the start finds nothing, one after the end plus a minute neither.
+
+use super::attack::{Attack, Attacked, Level, Truth, inject};
+use super::recording::Recording;
+use super::render::{Bed, Encoding, Rate, Wire, render};
+use super::runner::{Episode, Mark, Ward};
+use super::synth::random::Random;
+use crate::time::Timestamp;
+
+/// An alert counts until so long after an attack's end, seconds.
+pub const AFTER_S: f64 = 60.0;
+/// An attack begins not before, seconds after the record's start; where the record is too short, [`WARM_SHORT_S`].
+pub const WARM_S: f64 = 1800.0;
+pub const WARM_SHORT_S: f64 = 600.0;
+/// The control: alerts at random so often, alerts a bed-day.
+pub const RANDOM_PER_DAY: f64 = 24.0;
+
+/// One recording of the benchmark.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    pub recording: &'a Recording,
+    /// Number of its bed.
+    pub number: u32,
+    /// Another patient of the same set, and that bed's number.
+    pub donor: Option<(&'a Recording, u32)>,
+}
+
+/// What attacks are drawn for a recording.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    pub seed: u64,
+    /// Chance that a recording takes an attack, at its own cadence and at one message a minute.
+    pub native: f64,
+    pub minute: f64,
+}
+
+/// How one event fared: delays in seconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    pub attack: usize,
+    pub rate: Rate,
+    pub encoding: Encoding,
+    pub start_s: f64,
+    pub seed: u64,
+    pub truth: Truth,
+    pub nurse: Option<f64>,
+    pub engineer: Option<f64>,
+    pub random: bool,
+    /// Tamper alerts that call a nurse in the time of the attack, whatever was to be found.
+    pub tamper: bool,
+}
+
+/// The clean run in one form.
+#[derive(Debug, Clone)]
+pub struct Clean {
+    pub encoding: Encoding,
+    pub rate: Rate,
+    pub start: Timestamp,
+    pub messages: u64,
+    pub episodes: Vec<Episode>,
+}
+
+/// Everything of one recording under one setup.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    pub clean: Vec<Clean>,
+    pub events: Vec<Event>,
+    /// Attack, and why it could not be made.
+    pub skipped: Vec<(usize, &'static str)>,
+    pub messages: u64,
+    pub bytes_max: usize,
+}
+
+/// The bed on which a recording is played.
+pub fn bed(case: &Recording, number: u32, encoding: Encoding, rate: Rate) -> Bed {
+    // An invented day; monitors of a ward are not switched on at one moment.
+    let start = Timestamp::from_ms(1_767_261_600_000 + i64::from(number % 997) * 61_000);
+    Bed { encoding, rate, ..Bed::of(&case.set, number, start) }
+}
+
+/// A number for a name: the same everywhere (FNV-1a).
+fn hashed(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Whether alerts come at random within the window while none came in the twin: a Poisson process of [`RANDOM_PER_DAY`].
+fn by_chance(window_s: f64, random: &mut Random) -> bool {
+    let begins = |s: f64, random: &mut Random| random.uniform() >= (-RANDOM_PER_DAY * s / 86_400.0).exp();
+    let twin = begins(window_s + super::runner::EPISODE_GAP_S, random);
+    begins(window_s, random) && !twin
+}
+
+/// When an episode began to count for a truth at a level; `None`: it is of another kind.
+pub fn counted(episode: &Episode, truth: &Truth, level: Level) -> Option<Timestamp> {
+    let kind = truth.counts.assessments.contains(&episode.assessment).then_some(episode.raised_at);
+    let check = truth.counts.checks.iter().filter_map(|id| episode.has(id)).min();
+    let from = match (kind, check) {
+        (Some(a), Some(b)) => a.min(b),
+        (a, b) => a.or(b)?,
+    };
+    match level {
+        Level::Engineer => Some(from),
+        Level::Nurse => episode.nurse_at.map(|at| at.max(from)),
+    }
+}
+
+/// The delay of the first episode that counts, where the twin has none.
+pub fn found(found: &[Episode], twin: &[Episode], truth: &Truth, level: Level) -> Option<f64> {
+    let end = truth.end.plus_s(AFTER_S);
+    if twin.iter().any(|e| counted(e, truth, level).is_some_and(|from| e.overlaps(from, truth.start, end))) {
+        return None;
+    }
+    let began = found.iter().filter_map(|e| counted(e, truth, level)).filter(|at| (truth.start..=end).contains(at)).min()?;
+    Some(began.since_s(truth.start))
+}
+
+/// Runs one recording: clean in these forms, attacked as drawn.
+pub fn measure(ward: &mut Ward, empty: &Mark, case: &Case<'_>, forms: &[(Encoding, Rate)], attacks: &[Attack], draw: &Draw) -> Measured {
+    let mut out = Measured::default();
+    let name = format!("{}/{}", case.recording.set, case.recording.name);
+    let own = hashed(&name) ^ draw.seed;
+    // Attacks come in one encoding for each recording, all encodings over the recordings.
+    let turn = Encoding::ALL[(own % 4) as usize];
+    for (encoding, rate) in forms {
+        let bed = bed(case.recording, case.number, *encoding, *rate);
+        let chance = match rate {
+            _ if *encoding != turn => 0.0,
+            Rate::Native => draw.native,
+            Rate::MinuteLast => draw.minute,
+            Rate::MinuteMean => 0.0,
+        };
+        let plan = plan(case.recording, attacks, chance, own ^ *rate as u64, &mut out.skipped);
+        form(ward, empty, case, &bed, attacks, &plan, &mut out);
+    }
+    out
+}
+
+/// One attack to be made.
+struct Planned {
+    attack: usize,
+    start_s: f64,
+    seed: u64,
+}
+
+fn plan(recording: &Recording, attacks: &[Attack], chance: f64, seed: u64, skipped: &mut Vec<(usize, &'static str)>) -> Vec<Planned> {
+    let mut list = Vec::new();
+    if chance <= 0.0 {
+        return list;
+    }
+    let span = recording.span_s();
+    for (number, attack) in attacks.iter().enumerate() {
+        let mut random = Random::new(seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        if random.uniform() >= chance {
+            continue;
+        }
+        let last = span - f64::from(attack.duration_s) - AFTER_S;
+        let warm = if last > WARM_S { WARM_S } else { WARM_SHORT_S };
+        if last <= warm {
+            skipped.push((number, "the recording is too short"));
+            continue;
+        }
+        let start_s = (warm + random.uniform() * (last - warm)).floor();
+        list.push(Planned { attack: number, start_s, seed: random.below(u64::MAX) });
+    }
+    list.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
+    list
+}
+
+/// Makes one attack: the same for the same plan.
+fn make(case: &Case<'_>, attack: &Attack, bed: &Bed, planned: &Planned) -> Option<Attacked> {
+    let mut random = Random::new(planned.seed);
+    inject(attack, case.recording, case.donor.map(|(donor, _)| donor), bed, planned.start_s, &mut random)
+}
+
+fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[Attack], plan: &[Planned], out: &mut Measured) {
+    let clean = render(case.recording, bed);
+    let mut made: Vec<(&Planned, Attacked)> = Vec::new();
+    for planned in plan {
+        match make(case, &attacks[planned.attack], bed, planned) {
+            Some(attacked) => made.push((planned, attacked)),
+            None => out.skipped.push((planned.attack, "the recording has not what it needs")),
+        }
+    }
+    made.sort_by_key(|(_, attacked)| attacked.truth.start);
+    ward.go_on(empty);
+    let mut marks: Vec<Mark> = Vec::new();
+    for wire in &clean {
+        while made.get(marks.len()).is_some_and(|(_, a)| a.truth.start <= wire.received_at) {
+            marks.push(ward.mark());
+        }
+        ward.push(wire);
+    }
+    if let Some(last) = clean.last() {
+        ward.wait(last.received_at.plus_s(1.0));
+    }
+    out.messages += clean.len() as u64;
+    out.bytes_max = out.bytes_max.max(marks.iter().map(Mark::len).max().unwrap_or(0));
+    let twin: Vec<Episode> = ward.episodes().to_vec();
+    for ((planned, attacked), mark) in made.iter().zip(&marks) {
+        let truth = &attacked.truth;
+        let other = attacked.other_bed.as_deref();
+        // Two beds are another house: both run from the beginning, without the attack and with it.
+        let pair = other.map(|other| twin_of_two(ward, empty, case, bed, &clean, other, truth));
+        let (mark, twin) = match &pair {
+            Some((mark, twin)) => (mark, twin),
+            None => (mark, &twin),
+        };
+        ward.go_on(mark);
+        out.messages += run_on(ward, &attacked.wires, other.unwrap_or_default(), truth);
+        let mut random = Random::new(planned.seed ^ 1);
+        let window_s = truth.end.since_s(truth.start) + AFTER_S;
+        let late = truth.end.plus_s(AFTER_S);
+        let nurse_tamper = |e: &Episode| {
+            e.assessment == crate::check::Assessment::Tamper && e.nurse_at.is_some_and(|at| (truth.start..=late).contains(&at))
+        };
+        out.events.push(Event {
+            attack: planned.attack,
+            rate: bed.rate,
+            encoding: bed.encoding,
+            start_s: planned.start_s,
+            seed: planned.seed,
+            nurse: found(ward.episodes(), twin, truth, Level::Nurse),
+            engineer: found(ward.episodes(), twin, truth, Level::Engineer),
+            random: by_chance(window_s, &mut random),
+            tamper: ward.episodes().iter().any(nurse_tamper),
+            truth: truth.clone(),
+        });
+    }
+    out.clean.push(Clean { encoding: bed.encoding, rate: bed.rate, start: bed.start, messages: clean.len() as u64, episodes: twin });
+}
+
+/// The messages of two beds in the order in which they come.
+fn merged<'a>(a: &'a [Wire], b: &'a [Wire]) -> impl Iterator<Item = &'a Wire> {
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    std::iter::from_fn(move || match (a.peek(), b.peek()) {
+        (Some(x), Some(y)) if y.received_at < x.received_at => b.next(),
+        (Some(_), _) => a.next(),
+        (None, _) => b.next(),
+    })
+}
+
+/// The attacked messages from the attack's start until its time to be found is over. How many they were.
+fn run_on(ward: &mut Ward, own: &[Wire], other: &[Wire], truth: &Truth) -> u64 {
+    let late = truth.end.plus_s(AFTER_S);
+    let from = |wires: &[Wire]| wires.partition_point(|w| w.received_at < truth.start);
+    let mut messages = 0;
+    for wire in merged(&own[from(own)..], &other[from(other)..]).take_while(|w| w.received_at <= late) {
+        ward.push(wire);
+        messages += 1;
+    }
+    ward.wait(late);
+    messages
+}
+
+/// Both beds without the attack: where they stood at its start, and what was said of them until its time was over.
+fn twin_of_two(
+    ward: &mut Ward,
+    empty: &Mark,
+    case: &Case<'_>,
+    bed: &Bed,
+    clean: &[Wire],
+    other: &[Wire],
+    truth: &Truth,
+) -> (Mark, Vec<Episode>) {
+    // Where the other bed is attacked, too (a swap), its twin is what it was.
+    let own_other = case.donor.map(|(donor, number)| render(donor, &self::bed(donor, number, bed.encoding, bed.rate)));
+    let other = own_other.as_deref().unwrap_or(other);
+    ward.go_on(empty);
+    let mut mark = None;
+    let late = truth.end.plus_s(AFTER_S);
+    for wire in merged(clean, other).take_while(|w| w.received_at <= late) {
+        if mark.is_none() && wire.received_at >= truth.start {
+            mark = Some(ward.mark());
+        }
+        ward.push(wire);
+    }
+    ward.wait(late);
+    (mark.unwrap_or_else(|| ward.mark()), ward.episodes().to_vec())
+}
