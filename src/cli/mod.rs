@@ -4,6 +4,7 @@
 //! closes our standard output (`| head`) has seen enough: that is 0.
 
 pub mod advisories;
+pub mod bench;
 pub mod checks;
 pub mod config;
 pub mod decode;
@@ -72,6 +73,8 @@ pub enum Command {
     Indicators(indicators::Args),
     /// The relay of a fail-open tee: passes bytes on to the real receiver and keeps copies for the judge.
     Tee(tee::Args),
+    /// Recordings and injected attacks through the whole program: what is found, what is not, and what is alerted for nothing.
+    Bench(bench::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
 }
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Advisories(args) => advisories::run(&args),
         Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
         Command::Tee(args) => tee::run(&global, args),
+        Command::Bench(args) => bench::run(&args),
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
         }
