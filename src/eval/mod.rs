@@ -2,6 +2,7 @@
 
 pub mod attack;
 pub mod bench;
+pub mod guard;
 pub mod measure;
 pub mod recording;
 pub mod render;
@@ -9,5 +10,6 @@ pub mod report;
 pub mod runner;
 pub mod safety;
 pub mod score;
+pub mod series;
 pub mod split;
 pub mod synth;
