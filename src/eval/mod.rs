@@ -1,9 +1,14 @@
 //! Evaluation: invented patients, recordings as messages, injected attacks, and how they are scored.
 
 pub mod attack;
+<<<<<<< HEAD
 pub mod control;
 pub mod bench;
 pub mod fit;
+=======
+pub mod bench;
+pub mod guard;
+>>>>>>> b-bench
 pub mod measure;
 pub mod recording;
 pub mod render;
@@ -11,5 +16,6 @@ pub mod report;
 pub mod runner;
 pub mod safety;
 pub mod score;
+pub mod series;
 pub mod split;
 pub mod synth;
