@@ -80,7 +80,6 @@ pub enum Command {
     Indicators(indicators::Args),
     /// The relay of a fail-open tee: passes bytes on to the real receiver and keeps copies for the judge.
     Tee(tee::Args),
-<<<<<<< HEAD
     /// Why an alert was raised: derives it again from the journal and shows the sum, finding by finding.
     Explain(explain::Args),
     /// Device profiles and population priors from recordings, off line.
@@ -89,10 +88,8 @@ pub enum Command {
     Profiles(profiles::Args),
     /// The model files in force, or of a site's folder whether they can be.
     Models(models::Args),
-=======
     /// Recordings and injected attacks through the whole program: what is found, what is not, and what is alerted for nothing.
     Bench(bench::Args),
->>>>>>> b-bench
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
     /// A table of recorded numbers as HL7 messages that replay and decode take, and what was odd about it.
@@ -131,12 +128,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Advisories(args) => advisories::run(&args),
         Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
         Command::Tee(args) => tee::run(&global, args),
-<<<<<<< HEAD
         Command::Import(args) => import::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr()),
         Command::Simulate(args) => simulate::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr()),
-=======
         Command::Bench(args) => bench::run(&args),
->>>>>>> b-bench
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
         }

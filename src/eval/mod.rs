@@ -1,14 +1,10 @@
 //! Evaluation: invented patients, recordings as messages, injected attacks, and how they are scored.
 
 pub mod attack;
-<<<<<<< HEAD
 pub mod control;
-pub mod bench;
 pub mod fit;
-=======
 pub mod bench;
 pub mod guard;
->>>>>>> b-bench
 pub mod measure;
 pub mod recording;
 pub mod render;
