@@ -26,7 +26,7 @@ declare_check! {
     /// ## References
     /// Aboukhalil et al. 2008 (false asystole, mostly signal quality). Steps of PR from above 40 to 0: 3.0 a bed-day on one
     /// monitor, none of 30 s; 284 on another, 57 of 30 s, 1.35 of 60 s with a changing SpO2. With a profile that says nothing of
-    /// zero: 0 findings in 48.5 bed-days of 527 records, marks sent as 0.
+    /// zero and marks sent as 0: none in 6.3 bed-days of the 201 records that hold a rate beside another sensor's.
     "A15" "asystole_with_perfusion" class=Coherence evidence=true weights=(75, 0, 20) rest=Unverified
     {
         /// Must last, s. Lower: lost pulses alert (longest step to 0 on one monitor: 23 s). Higher: slower.
