@@ -172,7 +172,7 @@ fn unit(parameter: Parameter) -> &'static str {
         (Unit::Cm, _) => "263441^MDC_DIM_CENTI_M",
         (Unit::Kg, _) => "263875^MDC_DIM_KILO_G",
         (Unit::MilliLitre, _) => "263762^MDC_DIM_MILLI_L",
-        (Unit::DynSPerCm5, _) => "265600^MDC_DIM_X_DYNE_SEC_PER_CM5",
+        (Unit::DynSPerCm5, _) => "266272^MDC_DIM_X_DYNE_PER_SEC_PER_CM5",
         (Unit::M2, _) => "263616^MDC_DIM_SQ_X_M",
         (Unit::One, _) => "262656^MDC_DIM_DIMLESS",
     }

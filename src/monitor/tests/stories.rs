@@ -350,11 +350,16 @@ fn a_monitor_in_demonstration_on_a_bed_in_use_is_told_and_its_values_are_not_tak
         w.wait(1.0);
     };
     w.live(&["A01"], 120);
-    demonstrate(&mut w, "TESTER^0012210000000009^EUI-64", "A01");
-    demonstrate(&mut w, GW, "A09");
+    for _ in 0..25 {
+        demonstrate(&mut w, "TESTER^0012210000000009^EUI-64", "A01");
+        demonstrate(&mut w, GW, "A09");
+        w.live(&["A01"], 1);
+    }
     assert!(w.raised("C06").is_none(), "another sender's test, and a bed that nobody measures: {:?}", w.told());
-    demonstrate(&mut w, GW, "A01");
-    let raised = w.raised("C06").expect("at once");
+    for _ in 0..25 {
+        demonstrate(&mut w, GW, "A01");
+    }
+    let raised = w.raised("C06").expect("after the delay of a low alert");
     assert_eq!(raised.alert.assessment, crate::check::Assessment::Artefact);
     assert!(format!("{raised:?}").contains("demo or test mode"), "{raised:?}");
     let bed = w.monitor.bed_id("icu", "a01").unwrap();
