@@ -173,7 +173,8 @@ mod tests {
         assert_eq!(resent.len(), clean.len() + 5);
         let (clean, late) = played(Control::StoreAndForward);
         assert_eq!(late.len(), clean.len());
-        let (mut a, mut b): (Vec<_>, Vec<_>) = (clean.iter().map(|w| &w.bytes).collect(), late.iter().map(|w| &w.bytes).collect());
+        let (mut a, mut b): (Vec<_>, Vec<_>) =
+            (clean.iter().map(|w| &w.bytes).collect(), late.iter().map(|w| &w.bytes).collect());
         a.sort();
         b.sort();
         assert_eq!(a, b, "no byte is changed");
@@ -185,7 +186,8 @@ mod tests {
     fn clocks_move_and_say_no_zone_or_keep_it() {
         let (_, summer) = played(Control::DaylightSaving);
         assert!(summer.iter().all(|w| !text(w).contains("+0000")));
-        let sent = |wire: &Wire| crate::hl7::time::Dtm::parse(text(wire).split('|').nth(6).unwrap().as_bytes()).unwrap().at_offset(0);
+        let sent =
+            |wire: &Wire| crate::hl7::time::Dtm::parse(text(wire).split('|').nth(6).unwrap().as_bytes()).unwrap().at_offset(0);
         let ahead_s = sent(summer.last().unwrap()).since_s(summer.last().unwrap().received_at);
         assert!((3595.0..3600.0).contains(&ahead_s), "{ahead_s}");
         let (_, set) = played(Control::NtpStep);
