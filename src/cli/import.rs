@@ -159,6 +159,16 @@ pub fn write_log(wires: &[Wire], out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Messages as they stand on the wire, in MLLP's frames: for what a log of lines cannot hold.
+pub fn write_frames(wires: &[Wire], out: &mut impl Write) -> std::io::Result<()> {
+    for wire in wires {
+        out.write_all(&[0x0B])?;
+        out.write_all(&wire.bytes)?;
+        out.write_all(&[0x1C, 0x0D])?;
+    }
+    Ok(())
+}
+
 /// Writes a log to a file, packed where its name says so.
 pub fn write_file(path: &Path, wires: &[Wire]) -> std::io::Result<()> {
     let file = std::io::BufWriter::new(std::fs::File::create(path)?);

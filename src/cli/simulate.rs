@@ -8,7 +8,7 @@
 //! Exit codes: 0 done; 1 nothing could be injected, or a file cannot be read or written; 2 wrong usage.
 
 use super::Usage;
-use super::import::{Form, read, write_file};
+use super::import::{Form, read, write_file, write_frames};
 use crate::eval::attack::{self, Attack, Attacked, Kind, Place};
 use crate::eval::recording::Recording;
 use crate::eval::render::{Bed, Wire, feed, render};
@@ -160,6 +160,14 @@ fn one(attack: &Attack, subjects: &[Subject], at: usize, random: &mut Random) ->
     attacked.map(|attacked| (place, attacked)).map_err(|why| why.to_string())
 }
 
+/// Frames of MLLP in a packed file.
+fn pack(path: &Path, wires: &[Wire]) -> std::io::Result<()> {
+    let file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    write_frames(wires, &mut packed)?;
+    packed.finish()?.flush()
+}
+
 /// What an attack is, whatever it is done to.
 fn described(attack: &Attack) -> Value {
     json!({
@@ -182,12 +190,15 @@ fn label(
     folder: &Path,
 ) -> anyhow::Result<Value> {
     let stem = format!("{:04}-{}", number + 1, Kind::as_str(attack.kind));
+    // Line ends that are the attack would be those of the log.
+    let framed = matches!(attack.kind, Kind::SegmentInjection | Kind::Abuse);
     let write = |name: String, wires: &[Wire]| -> anyhow::Result<String> {
-        write_file(&folder.join(&name), wires).with_context(|| format!("writing {name}"))?;
+        let written = if framed { pack(&folder.join(&name), wires) } else { write_file(&folder.join(&name), wires) };
+        written.with_context(|| format!("writing {name}"))?;
         Ok(name)
     };
     let by = |wanted: u8| attacked.wires.iter().filter(|wire| wire.feed == wanted).cloned().collect::<Vec<_>>();
-    let mut files = json!({ "clean": subject.clean, "own": write(format!("{stem}.hl7.gz"), &by(feed::OWN))? });
+    let mut files = json!({ "clean": subject.clean, "own": write(format!("{stem}.{}.gz", if framed { "mllp" } else { "hl7" }), &by(feed::OWN))? });
     for (name, wanted) in [("other", feed::OTHER), ("tap", feed::TAP)] {
         let wires = by(wanted);
         if !wires.is_empty() {
