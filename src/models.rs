@@ -110,6 +110,10 @@ impl Models {
         let own = check(files)?;
         let mut models = (*Models::shipped()).clone();
         for (file, text) in own {
+            if models.files.contains(&file) {
+                // Ours, as it is.
+                continue;
+            }
             match file.path.split_once('/') {
                 Some(("profiles", _)) => {
                     let profile = Profile::from_toml(text).map_err(|error| match error {

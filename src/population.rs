@@ -13,7 +13,11 @@ pub mod prior;
 /// The limits, by their path under `models/`.
 pub const LIMITS_PATH: &str = "population/limits.toml";
 /// The files of this module that are part of the program, by their path under `models/`.
-pub const SHIPPED: &[(&str, &str)] = &[(LIMITS_PATH, LIMITS)];
+pub const SHIPPED: &[(&str, &str)] = &[
+    (LIMITS_PATH, LIMITS),
+    ("population/adult_1s.toml", include_str!("../models/population/adult_1s.toml")),
+    ("population/adult_60s.toml", include_str!("../models/population/adult_60s.toml")),
+];
 const LIMITS: &str = include_str!("../models/population/limits.toml");
 const BANDS: [AgeBand; 6] =
     [AgeBand::Neonate, AgeBand::Infant, AgeBand::Child, AgeBand::Adolescent, AgeBand::Adult, AgeBand::Unknown];
