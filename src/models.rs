@@ -52,7 +52,8 @@ struct Manifest {
 pub fn manifest<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut list: Vec<ModelFile> = files.into_iter().map(|(path, text)| ModelFile::of(path, text)).collect();
     list.sort();
-    let mut out = String::from("# Every model file and its SHA-256. Written by `vitalguard models DIR --write`; do not edit.\n\n");
+    let mut out =
+        String::from("# Every model file and its SHA-256. Written by `vitalguard models DIR --write`; do not edit.\n\n");
     out.push_str("schema = \"manifest/1\"\n");
     for file in &list {
         // Writing to a string cannot fail.

@@ -198,9 +198,8 @@ impl Population {
 
     /// What 98 of 100 children of an age in months have; `None`: nothing that somebody has verified.
     pub fn child(&self, parameter: Parameter, months: f64) -> Option<Interval> {
-        let fits = |c: &&Centile| {
-            c.verified && c.parameters.contains(&parameter) && c.months[0] <= months && months < c.months[1]
-        };
+        let fits =
+            |c: &&Centile| c.verified && c.parameters.contains(&parameter) && c.months[0] <= months && months < c.months[1];
         self.centiles.iter().find(fits).map(|c| Interval { low: c.p01, high: c.p99 })
     }
 

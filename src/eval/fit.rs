@@ -165,8 +165,7 @@ fn ordered<'a>(recordings: impl IntoIterator<Item = &'a Recording>) -> Vec<&'a R
 
 /// What a set's device does, and what `also` wants to see of it.
 fn look(list: &[&Recording], population: &Population, also: &mut dyn FnMut(&Recording, &Report)) -> Seen {
-    let mut seen =
-        Seen { habits: Habits::default(), records: Vec::new(), patients: BTreeSet::new(), live_s: 0.0 };
+    let mut seen = Seen { habits: Habits::default(), records: Vec::new(), patients: BTreeSet::new(), live_s: 0.0 };
     let base = Profile::default();
     let mut start = START;
     for (number, recording) in list.iter().enumerate() {
