@@ -12,6 +12,7 @@ pub mod devices;
 pub mod doctor;
 pub mod explain;
 pub mod fit;
+pub mod import;
 pub mod indicators;
 pub mod load;
 pub mod models;
@@ -19,6 +20,7 @@ pub mod profiles;
 pub mod recordings;
 pub mod replay;
 pub mod serve;
+pub mod simulate;
 pub mod tee;
 
 use crate::config::LogFormat;
@@ -87,6 +89,10 @@ pub enum Command {
     Models(models::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
+    /// A table of recorded numbers as HL7 messages that replay and decode take, and what was odd about it.
+    Import(import::Args),
+    /// Labelled HL7 logs of attacks on recordings or invented patients.
+    Simulate(simulate::Args),
 }
 
 /// A wrong command line or configuration: exit code 2. Every line is one complaint.
@@ -119,6 +125,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Advisories(args) => advisories::run(&args),
         Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
         Command::Tee(args) => tee::run(&global, args),
+        Command::Import(args) => import::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr()),
+        Command::Simulate(args) => simulate::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr()),
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
         }

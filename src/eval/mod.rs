@@ -4,6 +4,7 @@ pub mod attack;
 pub mod bench;
 pub mod fit;
 pub mod measure;
+pub mod control;
 pub mod recording;
 pub mod render;
 pub mod report;

@@ -164,9 +164,32 @@ pub const fn limits(parameter: Parameter) -> Option<(f64, f64)> {
     })
 }
 
+/// Columns whose zeros are written as measured values for some time: someone says so.
+#[derive(Debug, Clone)]
+pub(super) struct Literal {
+    pub columns: Vec<u16>,
+    pub from_ms: i64,
+    pub to_ms: i64,
+}
+
 /// The messages of a recording on a bed, by arrival.
 pub fn render(recording: &Recording, bed: &Bed) -> Vec<Wire> {
+    run(Writer::new(recording, bed), recording, bed)
+}
+
+/// Of these messages the ones that arrive from some time on: the same bytes, without the work for those before.
+pub fn render_from(recording: &Recording, bed: &Bed, from: Timestamp) -> Vec<Wire> {
+    render_part(recording, bed, None, Some(from))
+}
+
+/// The same with zeros that are written as they are, and perhaps from some time on.
+pub(super) fn render_part(recording: &Recording, bed: &Bed, literal: Option<&Literal>, from: Option<Timestamp>) -> Vec<Wire> {
     let mut writer = Writer::new(recording, bed);
+    (writer.literal, writer.from) = (literal, from.unwrap_or(Timestamp::MIN));
+    run(writer, recording, bed)
+}
+
+fn run(mut writer: Writer<'_>, recording: &Recording, bed: &Bed) -> Vec<Wire> {
     match bed.rate {
         Rate::Native => native(recording, &mut writer),
         Rate::MinuteLast | Rate::MinuteMean => by_minute(recording, bed.rate, &mut writer),
@@ -188,6 +211,9 @@ struct Writer<'a> {
     order: Vec<usize>,
     /// The last measurement of each episodic column.
     episodic: Vec<Option<Told>>,
+    literal: Option<&'a Literal>,
+    /// Nothing that arrives earlier is written.
+    from: Timestamp,
     base_ms: f64,
     count: u64,
     last_sent: Timestamp,
@@ -205,6 +231,8 @@ impl<'a> Writer<'a> {
             columns,
             order,
             episodic: vec![None; columns.len()],
+            literal: None,
+            from: Timestamp::MIN,
             base_ms: 250.0 + 500.0 * Random::new(bed.seed).uniform(),
             count: 0,
             last_sent: Timestamp::MIN,
@@ -227,6 +255,18 @@ impl<'a> Writer<'a> {
 
     /// One message: what `now` tells, and the episodic values as they were last.
     fn write(&mut self, at_ms: i64, late_ms: i64, now: &[Option<Told>]) {
+        let mut random = Random::new(self.bed.seed ^ (at_ms + late_ms).unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let hurry = random.uniform();
+        let jitter = if random.uniform() < 0.02 { 1000.0 * hurry } else { 120.0 * hurry };
+        let observed = self.bed.start.plus_ms(at_ms);
+        let sent = observed.plus_ms(late_ms + (self.base_ms + jitter) as i64).max(self.last_sent.plus_ms(1));
+        let received = sent.plus_ms(15 + (45.0 * random.uniform()) as i64).max(self.last_received.plus_ms(1));
+        self.count += 1;
+        self.last_sent = sent;
+        self.last_received = received;
+        if received < self.from {
+            return;
+        }
         let pulse_lost = |channel: u8| {
             let lost = |(column, told): (&Column, &Option<Told>)| {
                 *column == Column { parameter: Parameter::Pr, channel } && told.is_some_and(|t| t.cell == Cell::Number(0.0))
@@ -237,8 +277,13 @@ impl<'a> Writer<'a> {
         for at in &self.order {
             let Column { parameter, channel } = self.columns[*at];
             let Some(told) = now[*at].or(self.episodic[*at]) else { continue };
-            let held = parameter == Parameter::Spo2 && pulse_lost(channel);
-            let Some(shown) = show(parameter, told.cell, self.bed.encoding, held) else { continue };
+            // One a minute, what is told at its end belongs to the minute.
+            let slack_ms = if self.bed.rate == Rate::Native { 0 } else { 60_000 };
+            let forged = self.literal.filter(|l| (l.from_ms..l.to_ms + slack_ms).contains(&told.at_ms));
+            let literal = forged.is_some_and(|l| l.columns.contains(&(*at as u16)));
+            // The device itself knows of no lost pulse where a 0 is forged.
+            let held = forged.is_none() && parameter == Parameter::Spo2 && pulse_lost(channel);
+            let Some(shown) = show(parameter, told.cell, self.bed.encoding, held, literal) else { continue };
             let (mut limits, mut flag) = (Cow::Borrowed(""), shown.flag);
             if self.bed.limits
                 && let Some((low, high)) = self::limits(parameter)
@@ -272,17 +317,8 @@ impl<'a> Writer<'a> {
                 }
             })
             .collect();
-        let mut random = Random::new(self.bed.seed ^ (at_ms + late_ms).unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let hurry = random.uniform();
-        let jitter = if random.uniform() < 0.02 { 1000.0 * hurry } else { 120.0 * hurry };
-        let observed = self.bed.start.plus_ms(at_ms);
-        let sent = observed.plus_ms(late_ms + (self.base_ms + jitter) as i64).max(self.last_sent.plus_ms(1));
-        let received = sent.plus_ms(15 + (45.0 * random.uniform()) as i64).max(self.last_received.plus_ms(1));
-        self.count += 1;
         let control_id = format!("{}-{}", self.bed.sender.bed, self.count);
         let bytes = self.bed.sender.write_lines(&control_id, sent, observed, &lines);
-        self.last_sent = sent;
-        self.last_received = received;
         self.wires.push(Wire { received_at: received, feed: feed::OWN, bytes });
     }
 }
@@ -294,11 +330,11 @@ struct Shown {
     status: &'static str,
 }
 
-fn show(parameter: Parameter, cell: Cell, encoding: Encoding, held: bool) -> Option<Shown> {
+fn show(parameter: Parameter, cell: Cell, encoding: Encoding, held: bool, literal: bool) -> Option<Shown> {
     let status = if encoding == Encoding::Status { "R" } else { "F" };
     let said = |value: Cow<'static, str>, flag, status| Some(Shown { value, flag, status });
     match (cell, encoding) {
-        (Cell::Number(value), _) if value != 0.0 || zero_is_measured(parameter) => {
+        (Cell::Number(value), _) if value != 0.0 || literal || zero_is_measured(parameter) => {
             let flag = if held && encoding == Encoding::Status { "QUES" } else { "" };
             said(Cow::Owned(value.to_string()), flag, status)
         }
