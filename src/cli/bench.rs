@@ -2,16 +2,16 @@
 
 use super::Usage;
 use crate::eval::attack::{Attack, catalogue};
-use crate::eval::bench::{Input, Options, Setup, Shelves, Source, controls_of, cost, examples, jobs, report, run_job};
+use crate::eval::bench::{Input, Job, Options, Shelves, Wards, cost, examples, jobs, report, run_job};
 use crate::eval::measure::Measured;
 use crate::eval::recording::{Index, Recording};
-use crate::eval::report::{PeerLine, html};
+use crate::eval::report::{ControlLine, Cost, html};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -73,14 +73,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let input = Input::new(recordings, &options);
     let shelves = Shelves::new(&input);
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1).max(1);
-    let (results, controls) = measure(&input, &shelves, &attacks, &options, threads, &bar);
-    bar.set_message("examples");
-    let mut report = report(&input, &shelves, &attacks, &options, &results, controls);
-    report.examples = examples(&input, &shelves, &attacks, &options, &results);
-    report.cost = measure_cost(&input, &shelves, &results);
+    let jobs = jobs(&input, &shelves);
+    let (results, controls) = measure(&input, &shelves, &attacks, &options, &jobs, threads, &bar);
+    bar.set_message("figures");
+    let cost = measure_cost(&input, &shelves, &results);
+    let mut report = report(&input, &shelves, &attacks, &options, &jobs, &results, controls, cost);
+    report.examples = examples(&input, &shelves, &attacks, &options, &jobs, &results);
     if args.peers {
         bar.set_message("other detectors");
-        report.peers = peers::run(args.peers_dir.as_deref(), &args.peers_python, &input, &attacks, &options, &results)?;
+        let setup = shelves.setups()[0];
+        report.peers = peers::run(args.peers_dir.as_deref(), &args.peers_python, &input, &attacks, &jobs, setup, &results)?;
     }
     report.cost.wall_s = began.elapsed().as_secs_f64();
     report.cost.threads = threads as u64;
@@ -162,18 +164,16 @@ fn load(folder: &Path, sets: &[String], bar: &ProgressBar) -> anyhow::Result<Vec
     Ok(list)
 }
 
-type Controls = Vec<crate::eval::report::ControlLine>;
-
 /// All jobs, on so many threads; each result has its place, whoever makes it.
 fn measure(
     input: &Input,
     shelves: &Shelves,
     attacks: &[Attack],
     options: &Options,
+    list: &[Job],
     threads: usize,
     bar: &ProgressBar,
-) -> (Vec<Measured>, Controls) {
-    let list = jobs(input, options);
+) -> (Vec<Measured>, Vec<ControlLine>) {
     bar.set_message("runs");
     bar.set_position(0);
     bar.set_length(list.len() as u64);
@@ -182,33 +182,33 @@ fn measure(
     order.sort_by_key(|at| std::cmp::Reverse(list[*at].weight));
     let places: Vec<Mutex<Option<Measured>>> = list.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
-    let controls = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let mut wards = crate::eval::bench::Wards::default();
+                let mut wards = Wards::default();
                 while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let measured = run_job(&mut wards, input, shelves, attacks, options, &list[*at]);
-                    *places[*at].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(measured);
+                    *places[*at].lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
                     bar.inc(1);
                 }
             });
         }
-        controls_of(options)
     });
-    let taken = |place: Mutex<Option<Measured>>| place.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    (places.into_iter().map(|place| taken(place).unwrap_or_default()).collect(), controls)
+    let taken = |place: Mutex<Option<Measured>>| place.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (places.into_iter().map(|place| taken(place).unwrap_or_default()).collect(), Vec::new())
 }
 
 /// One core, nothing else: messages made before, then judged.
-fn measure_cost(input: &Input, shelves: &Shelves, results: &[Measured]) -> crate::eval::report::Cost {
+fn measure_cost(input: &Input, shelves: &Shelves, results: &[Measured]) -> Cost {
     let mut run = cost(input, shelves);
     let began = Instant::now();
-    let messages = run();
+    let (messages, values) = run();
     let us = began.elapsed().as_secs_f64() * 1e6;
-    crate::eval::report::Cost {
+    Cost {
         messages: results.iter().map(|r| r.messages).sum(),
         us_per_message: (messages > 0).then(|| us / messages as f64),
+        values_per_message: values,
         bed_bytes_max: results.iter().map(|r| r.bytes_max as u64).max().unwrap_or(0),
-        ..Default::default()
+        ..Cost::default()
     }
 }

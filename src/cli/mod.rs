@@ -4,6 +4,7 @@
 //! closes our standard output (`| head`) has seen enough: that is 0.
 
 pub mod advisories;
+pub mod bench;
 pub mod checks;
 pub mod config;
 pub mod decode;
@@ -87,6 +88,8 @@ pub enum Command {
     Profiles(profiles::Args),
     /// The model files in force, or of a site's folder whether they can be.
     Models(models::Args),
+    /// Recordings and injected attacks through the whole program: what is found, what is not, and what is alerted for nothing.
+    Bench(bench::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
     /// A table of recorded numbers as HL7 messages that replay and decode take, and what was odd about it.
@@ -127,6 +130,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Tee(args) => tee::run(&global, args),
         Command::Import(args) => import::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr()),
         Command::Simulate(args) => simulate::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr()),
+        Command::Bench(args) => bench::run(&args),
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)
         }

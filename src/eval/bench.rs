@@ -1,11 +1,12 @@
 //! The whole benchmark as a list of jobs, each of them pure: which recordings, which setups, which attacks; and what the results
 //! amount to. Threads and files belong to the command line.
 
-use super::attack::{Attack, Level, Tier};
+use super::attack::{Attack, Level, Truth, Unfit};
+use super::guard::{all_but_levels, guard};
 use super::measure::{self, Case, Clean, Draw, Event, Measured};
 use super::recording::{Oddity, Recording};
 use super::render::{Encoding, Rate, render};
-use super::report::{AttackLine, CleanLine, ControlLine, POOLED, PerDay, Rate as Found, Report, SafetyLine, SetLine};
+use super::report::{AttackLine, CleanLine, ControlLine, Cost, POOLED, PerDay, Rate as Found, Report, SafetyLine, SetLine};
 use super::runner::{Episode, Mark, Ward, count, family};
 use super::safety::{CONTROLS, What, segments};
 use super::score::{Share, bootstrap_rate, clopper_pearson, delays};
@@ -218,6 +219,8 @@ pub enum Setup {
     Learned,
     /// As the first that is run, without the families P and C: what values alone give.
     Values,
+    /// The checks of levels and trends alone: what fusion is held against.
+    Levels,
 }
 
 impl Setup {
@@ -226,6 +229,7 @@ impl Setup {
             Setup::Reviewed => "reviewed profiles",
             Setup::Learned => "learned only",
             Setup::Values => "values only (no families P and C)",
+            Setup::Levels => "levels and trends only",
         }
     }
 }
@@ -255,6 +259,7 @@ impl Shelves {
             Setup::Reviewed => Settings { shelf: fitted(), ..Settings::default() },
             Setup::Learned => Settings::default(),
             Setup::Values => Settings { shelf: fitted(), muted: family(&['P', 'C']), ..Settings::default() },
+            Setup::Levels => Settings { shelf: fitted(), muted: all_but_levels(), ..Settings::default() },
         }
     }
 }
@@ -296,6 +301,13 @@ impl Wards {
             (ward, empty)
         })
     }
+    fn take(&mut self, shelves: &Shelves, setup: Setup, fold: u32) -> (Ward, Mark) {
+        self.of(shelves, setup, fold);
+        self.known.remove(&(setup, fold)).expect("it was just made")
+    }
+    fn put(&mut self, setup: Setup, fold: u32, ward: (Ward, Mark)) {
+        self.known.insert((setup, fold), ward);
+    }
 }
 
 /// The forms in which a recording is sent.
@@ -325,7 +337,7 @@ fn draw(input: &Input, entry: &Entry, options: &Options, setup: Setup) -> Draw {
     let (native, minute) = match entry.source {
         Source::CoarseClock | Source::Charted => (0.0, 0.0),
         // The few with two readings of one rate, and the invented ones, take everything.
-        Source::Synthetic => (1.0, 0.5),
+        Source::Synthetic => (0.7, 0.4),
         _ if entry.recording.parameters().sensors() >= 3 => (1.0, 1.0),
         Source::Repeat => (aim, 0.5 * aim),
         Source::Monitor => (aim, 0.5 * aim),
@@ -338,15 +350,20 @@ fn draw(input: &Input, entry: &Entry, options: &Options, setup: Setup) -> Draw {
 /// Runs a job.
 pub fn run_job(wards: &mut Wards, input: &Input, shelves: &Shelves, attacks: &[Attack], options: &Options, job: &Job) -> Measured {
     let entry = &input.entries[job.entry];
+    let case = case(input, job.entry);
     let (ward, empty) = wards.of(shelves, job.setup, entry.fold);
-    measure::measure(
-        ward,
-        empty,
-        &case(input, job.entry),
-        &forms(entry, job.setup, options.seed),
-        attacks,
-        &draw(input, entry, options, job.setup),
-    )
+    let forms = forms(entry, job.setup, options.seed);
+    let mut measured = measure::measure(ward, empty, &case, &forms, attacks, &draw(input, entry, options, job.setup));
+    let segments = if entry.source == Source::Synthetic { Vec::new() } else { segments(&entry.recording) };
+    if job.setup == shelves.setups()[0] && !segments.is_empty() {
+        let bed = measure::bed(&entry.recording, case.number, measure::turn(&entry.recording, options.seed), Rate::Native);
+        // Both monitors at once: one is taken out for as long as the other is used.
+        let mut levels = wards.take(shelves, Setup::Levels, entry.fold);
+        let (full, empty) = wards.of(shelves, job.setup, entry.fold);
+        measured.guarded = guard((full, empty), (&mut levels.0, &levels.1), &case, &bed, &segments);
+        wards.put(Setup::Levels, entry.fold, levels);
+    }
+    measured
 }
 
 /// A recording with its donor.
@@ -356,7 +373,7 @@ pub fn case(input: &Input, at: usize) -> Case<'_> {
 }
 
 /// Messages that are judged with a clock in hand: made before, then pushed. How many they were.
-pub fn cost<'a>(input: &'a Input, shelves: &Shelves) -> impl FnMut() -> u64 + 'a {
+pub fn cost<'a>(input: &'a Input, shelves: &Shelves) -> impl FnMut() -> (u64, u32) + 'a {
     let widest = input.entries.iter().enumerate().filter(|(_, e)| e.fast()).max_by_key(|(_, e)| e.recording.columns.len());
     let wires = widest.map_or(Vec::new(), |(at, e)| {
         let bed = measure::bed(&e.recording, at as u32, Encoding::Status, Rate::Native);
@@ -364,12 +381,13 @@ pub fn cost<'a>(input: &'a Input, shelves: &Shelves) -> impl FnMut() -> u64 + 'a
         wires.truncate(20_000);
         wires
     });
+    let values = widest.map_or(0, |(_, e)| e.recording.columns.len() as u32);
     let mut ward = Ward::new(shelves.settings(shelves.setups()[0], 0));
     move || {
         for wire in &wires {
             ward.push(wire);
         }
-        wires.len() as u64
+        (wires.len() as u64, values)
     }
 }
 
@@ -377,6 +395,7 @@ pub fn cost<'a>(input: &'a Input, shelves: &Shelves) -> impl FnMut() -> u64 + 'a
 pub type Done<'a> = (&'a Job, &'a Measured);
 
 /// What everything amounts to.
+#[allow(clippy::too_many_arguments)]
 pub fn report(
     input: &Input,
     shelves: &Shelves,
@@ -385,6 +404,7 @@ pub fn report(
     jobs: &[Job],
     results: &[Measured],
     mut synthetic: Vec<ControlLine>,
+    cost: Cost,
 ) -> Report {
     let done: Vec<Done<'_>> = jobs.iter().zip(results).collect();
     let mut report = Report {
@@ -399,7 +419,7 @@ pub fn report(
         attacks: Vec::new(),
         safety: safety(input, &done),
         controls: controls(input, &done),
-        cost: super::report::Cost::default(),
+        cost,
         examples: Vec::new(),
         peers: Vec::new(),
         skipped: skipped(attacks, &done),
@@ -410,7 +430,7 @@ pub fn report(
         clean_of(input, &done, setup, options, &mut report.clean);
     }
     report.attacks = attack_lines(input, shelves, attacks, &done);
-    report.targets = targets::targets(input, shelves, attacks, &done, &report);
+    report.targets = targets::targets(input, &shelves.setups(), attacks, &done, &report);
     report
 }
 
@@ -527,7 +547,7 @@ fn clean_line(setup: Setup, set: &str, encoding: &str, rate: &str, parts: &[Part
         records_with: with,
         records_interval: clopper_pearson(with, parts.len() as u64),
         tamper: PerDay::new(parts.iter().map(|p| p.tamper).sum(), bed_days, bootstrap_rate(&shares, DRAWS, seed)),
-        nurse: nurse.into_iter().map(|(kind, n)| (kind.to_owned(), n as f64 / bed_days.max(f64::MIN_POSITIVE))).collect(),
+        nurse: nurse.into_iter().filter(|_| bed_days > 0.0).map(|(kind, n)| (kind.to_owned(), n as f64 / bed_days)).collect(),
         checks,
     }
 }
@@ -620,7 +640,7 @@ fn attack_line(setup: Setup, source: &str, rate: &str, attack: &Attack, events: 
         params: attack.params.to_string(),
         tier: attack.tier.as_str().into(),
         rate: rate.into(),
-        counts_as: truth.counts.to_string(),
+        counts_as: counts_as(truth),
         nurse: Found::new(number(&|e| e.nurse.is_some()), tried),
         engineer: Found::new(number(&|e| e.engineer.is_some()), tried),
         in_time: Found::new(number(&|e| delay(e).is_some_and(|d| targets::within(e).is_none_or(|s| d <= s))), tried),
@@ -632,9 +652,9 @@ fn attack_line(setup: Setup, source: &str, rate: &str, attack: &Attack, events: 
 }
 
 fn skipped(attacks: &[Attack], done: &[Done<'_>]) -> Vec<(String, u64)> {
-    let mut by: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut by: BTreeMap<(&str, Unfit), u64> = BTreeMap::new();
     for (number, why) in done.iter().filter(|(job, _)| job.setup != Setup::Values).flat_map(|(_, m)| &m.skipped) {
-        *by.entry((attacks[*number].kind.as_str(), why)).or_default() += 1;
+        *by.entry((attacks[*number].kind.as_str(), *why)).or_default() += 1;
     }
     by.into_iter().map(|((kind, why), n)| (format!("{kind}: {why}"), n)).collect()
 }
@@ -661,6 +681,14 @@ fn safety(input: &Input, done: &[Done<'_>]) -> Vec<SafetyLine> {
                     line.tamper_clean += u64::from(hit);
                 }
             }
+        }
+        for g in done.iter().flat_map(|(_, m)| &m.guarded).filter(|g| g.what == what) {
+            line.physiology += g.told;
+            line.physiology_lost += g.lost;
+            line.delay_s_max = line.delay_s_max.max(g.late_s);
+            line.masked += g.masked;
+            line.masked_found += g.masked_found;
+            line.withheld += g.withheld;
         }
         lines.push(line);
     }
@@ -702,7 +730,18 @@ fn controls(input: &Input, done: &[Done<'_>]) -> Vec<ControlLine> {
         .collect()
 }
 
-/// Whether an attacker of this tier is expected to be found.
-pub fn expected(tier: Tier) -> bool {
-    matches!(tier, Tier::K0 | Tier::K1)
+/// What counts as found, in words.
+fn counts_as(truth: &Truth) -> String {
+    let counts = &truth.counts;
+    let mut text = match counts.assessments {
+        [] => "any alert".to_owned(),
+        list => list.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(", "),
+    };
+    if !counts.checks.is_empty() {
+        text = format!("{text} by {}", counts.checks.join(", "));
+    }
+    if counts.level == Level::Engineer {
+        text.push_str(" (engineers)");
+    }
+    text
 }

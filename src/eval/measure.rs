@@ -4,18 +4,18 @@
 //! begins between the attack's start and [`AFTER_S`] after its end, *and none of that kind is open there in the twin*. One event
 //! counts once. Nothing is adjusted: an alert before the start finds nothing, one after the end plus a minute neither.
 
-use super::attack::{Attack, Attacked, Level, Truth, inject};
+use super::attack::{Attack, Attacked, Level, Truth, Unfit, donor_bed, inject, place};
 use super::recording::Recording;
 use super::render::{Bed, Encoding, Rate, Wire, render};
 use super::runner::{Episode, Mark, Ward};
 use super::synth::random::Random;
+use crate::check::Assessment;
 use crate::time::Timestamp;
 
 /// An alert counts until so long after an attack's end, seconds.
 pub const AFTER_S: f64 = 60.0;
-/// An attack begins not before, seconds after the record's start; where the record is too short, [`WARM_SHORT_S`].
-pub const WARM_S: f64 = 1800.0;
-pub const WARM_SHORT_S: f64 = 600.0;
+/// A kind with so many rows gets all of its events in each row.
+const ROWS_FULL: f64 = 8.0;
 /// The control: alerts at random so often, alerts a bed-day.
 pub const RANDOM_PER_DAY: f64 = 24.0;
 
@@ -25,8 +25,8 @@ pub struct Case<'a> {
     pub recording: &'a Recording,
     /// Number of its bed.
     pub number: u32,
-    /// Another patient of the same set, and that bed's number.
-    pub donor: Option<(&'a Recording, u32)>,
+    /// Another patient of the same set.
+    pub donor: Option<&'a Recording>,
 }
 
 /// What attacks are drawn for a recording.
@@ -70,20 +70,23 @@ pub struct Measured {
     pub clean: Vec<Clean>,
     pub events: Vec<Event>,
     /// Attack, and why it could not be made.
-    pub skipped: Vec<(usize, &'static str)>,
+    pub skipped: Vec<(usize, Unfit)>,
     pub messages: u64,
     pub bytes_max: usize,
+    /// Where the patient really gets worse.
+    pub guarded: Vec<super::guard::Guarded>,
 }
 
 /// The bed on which a recording is played.
 pub fn bed(case: &Recording, number: u32, encoding: Encoding, rate: Rate) -> Bed {
     // An invented day; monitors of a ward are not switched on at one moment.
     let start = Timestamp::from_ms(1_767_261_600_000 + i64::from(number % 997) * 61_000);
-    Bed { encoding, rate, ..Bed::of(&case.set, number, start) }
+    // Half of the beds send their alarm limits.
+    Bed { encoding, rate, limits: number % 2 == 0, ..Bed::of(&case.set, number, start) }
 }
 
 /// A number for a name: the same everywhere (FNV-1a).
-fn hashed(text: &str) -> u64 {
+pub(super) fn hashed(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
@@ -96,15 +99,24 @@ fn by_chance(window_s: f64, random: &mut Random) -> bool {
 
 /// When an episode began to count for a truth at a level; `None`: it is of another kind.
 pub fn counted(episode: &Episode, truth: &Truth, level: Level) -> Option<Timestamp> {
-    let kind = truth.counts.assessments.contains(&episode.assessment).then_some(episode.raised_at);
-    let check = truth.counts.checks.iter().filter_map(|id| episode.has(id)).min();
-    let from = match (kind, check) {
-        (Some(a), Some(b)) => a.min(b),
-        (a, b) => a.or(b)?,
+    let counts = &truth.counts;
+    let kind = if counts.assessments.is_empty() {
+        episode.assessment != Assessment::Advisory
+    } else {
+        // What engineers see alone counts for them as what it would be for a nurse.
+        counts.assessments.contains(&episode.assessment)
+            || (level == Level::Engineer && episode.assessment == Assessment::Unverified)
+    };
+    if !kind {
+        return None;
+    }
+    let from = match counts.checks {
+        [] => episode.raised_at,
+        ids => ids.iter().filter_map(|id| episode.has(id)).min()?.max(episode.raised_at),
     };
     match level {
         Level::Engineer => Some(from),
-        Level::Nurse => episode.nurse_at.map(|at| at.max(from)),
+        Level::Nurse => episode.nurse_at.filter(|_| episode.assessment != Assessment::Unverified).map(|at| at.max(from)),
     }
 }
 
@@ -118,13 +130,20 @@ pub fn found(found: &[Episode], twin: &[Episode], truth: &Truth, level: Level) -
     Some(began.since_s(truth.start))
 }
 
+fn own(recording: &Recording, seed: u64) -> u64 {
+    hashed(&format!("{}/{}", recording.set, recording.name)) ^ seed
+}
+
+/// The encoding in which attacks on a recording come: one for each recording, all of them over the recordings.
+pub fn turn(recording: &Recording, seed: u64) -> Encoding {
+    Encoding::ALL[(own(recording, seed) >> 7) as usize % Encoding::ALL.len()]
+}
+
 /// Runs one recording: clean in these forms, attacked as drawn.
 pub fn measure(ward: &mut Ward, empty: &Mark, case: &Case<'_>, forms: &[(Encoding, Rate)], attacks: &[Attack], draw: &Draw) -> Measured {
     let mut out = Measured::default();
-    let name = format!("{}/{}", case.recording.set, case.recording.name);
-    let own = hashed(&name) ^ draw.seed;
-    // Attacks come in one encoding for each recording, all encodings over the recordings.
-    let turn = Encoding::ALL[(own % 4) as usize];
+    let own = own(case.recording, draw.seed);
+    let turn = turn(case.recording, draw.seed);
     for (encoding, rate) in forms {
         let bed = bed(case.recording, case.number, *encoding, *rate);
         let chance = match rate {
@@ -146,43 +165,57 @@ struct Planned {
     seed: u64,
 }
 
-fn plan(recording: &Recording, attacks: &[Attack], chance: f64, seed: u64, skipped: &mut Vec<(usize, &'static str)>) -> Vec<Planned> {
+/// Kinds with many rows take fewer events in each.
+fn share(attacks: &[Attack], attack: &Attack) -> f64 {
+    let rows = attacks.iter().filter(|a| a.kind == attack.kind).count();
+    (ROWS_FULL / rows as f64).clamp(0.15, 1.0)
+}
+
+fn plan(recording: &Recording, attacks: &[Attack], chance: f64, seed: u64, skipped: &mut Vec<(usize, Unfit)>) -> Vec<Planned> {
     let mut list = Vec::new();
     if chance <= 0.0 {
         return list;
     }
-    let span = recording.span_s();
     for (number, attack) in attacks.iter().enumerate() {
         let mut random = Random::new(seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        if random.uniform() >= chance {
+        if random.uniform() >= chance * share(attacks, attack) {
             continue;
         }
-        let last = span - f64::from(attack.duration_s) - AFTER_S;
-        let warm = if last > WARM_S { WARM_S } else { WARM_SHORT_S };
-        if last <= warm {
-            skipped.push((number, "the recording is too short"));
-            continue;
+        match place(attack, recording, &mut random) {
+            Some(place) => list.push(Planned { attack: number, start_s: place.start_s, seed: random.below(1 << 53) }),
+            None => skipped.push((number, Unfit::NoRoom)),
         }
-        let start_s = (warm + random.uniform() * (last - warm)).floor();
-        list.push(Planned { attack: number, start_s, seed: random.below(u64::MAX) });
     }
     list.sort_by(|a, b| a.start_s.total_cmp(&b.start_s));
     list
 }
 
-/// Makes one attack: the same for the same plan.
-fn make(case: &Case<'_>, attack: &Attack, bed: &Bed, planned: &Planned) -> Option<Attacked> {
-    let mut random = Random::new(planned.seed);
-    inject(attack, case.recording, case.donor.map(|(donor, _)| donor), bed, planned.start_s, &mut random)
+/// Makes one attack: the same for the same plan. Of its messages those until it can no longer be found are kept.
+pub fn make(case: &Case<'_>, attack: &Attack, bed: &Bed, start_s: f64, seed: u64) -> Result<Attacked, Unfit> {
+    // Messages long before are not needed; an attack on messages may look back on some.
+    let from = if attack.kind.needs_donor() {
+        Timestamp::MIN
+    } else {
+        bed.start.plus_s(start_s - if attack.kind.is_protocol() { 2700.0 } else { 5.0 })
+    };
+    let bed = Bed { from, ..bed.clone() };
+    let mut attacked = inject(attack, case.recording, case.donor, &bed, start_s, &mut Random::new(seed))?;
+    let (start, late) = (attacked.truth.start, attacked.truth.end.plus_s(AFTER_S));
+    attacked.wires.retain(|w| (start..=late).contains(&w.received_at));
+    attacked.wires.shrink_to_fit();
+    if let Some(other) = &mut attacked.other_bed {
+        other.retain(|w| w.received_at <= late);
+    }
+    Ok(attacked)
 }
 
 fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[Attack], plan: &[Planned], out: &mut Measured) {
     let clean = render(case.recording, bed);
     let mut made: Vec<(&Planned, Attacked)> = Vec::new();
     for planned in plan {
-        match make(case, &attacks[planned.attack], bed, planned) {
-            Some(attacked) => made.push((planned, attacked)),
-            None => out.skipped.push((planned.attack, "the recording has not what it needs")),
+        match make(case, &attacks[planned.attack], bed, planned.start_s, planned.seed) {
+            Ok(attacked) => made.push((planned, attacked)),
+            Err(unfit) => out.skipped.push((planned.attack, unfit)),
         }
     }
     made.sort_by_key(|(_, attacked)| attacked.truth.start);
@@ -210,12 +243,13 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
             None => (mark, &twin),
         };
         ward.go_on(mark);
+        let refused = ward.refused();
         out.messages += run_on(ward, &attacked.wires, other.unwrap_or_default(), truth);
         let mut random = Random::new(planned.seed ^ 1);
         let window_s = truth.end.since_s(truth.start) + AFTER_S;
         let late = truth.end.plus_s(AFTER_S);
         let nurse_tamper = |e: &Episode| {
-            e.assessment == crate::check::Assessment::Tamper && e.nurse_at.is_some_and(|at| (truth.start..=late).contains(&at))
+            e.assessment == Assessment::Tamper && e.nurse_at.is_some_and(|at| (truth.start..=late).contains(&at))
         };
         out.events.push(Event {
             attack: planned.attack,
@@ -224,7 +258,10 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
             start_s: planned.start_s,
             seed: planned.seed,
             nurse: found(ward.episodes(), twin, truth, Level::Nurse),
-            engineer: found(ward.episodes(), twin, truth, Level::Engineer),
+            engineer: match found(ward.episodes(), twin, truth, Level::Engineer) {
+                None if truth.counts.refused && ward.refused() > refused => Some(0.0),
+                found => found,
+            },
             random: by_chance(window_s, &mut random),
             tamper: ward.episodes().iter().any(nurse_tamper),
             truth: truth.clone(),
@@ -267,7 +304,7 @@ fn twin_of_two(
     truth: &Truth,
 ) -> (Mark, Vec<Episode>) {
     // Where the other bed is attacked, too (a swap), its twin is what it was.
-    let own_other = case.donor.map(|(donor, number)| render(donor, &self::bed(donor, number, bed.encoding, bed.rate)));
+    let own_other = case.donor.map(|donor| render(donor, &donor_bed(bed)));
     let other = own_other.as_deref().unwrap_or(other);
     ward.go_on(empty);
     let mut mark = None;
@@ -281,3 +318,6 @@ fn twin_of_two(
     ward.wait(late);
     (mark.unwrap_or_else(|| ward.mark()), ward.episodes().to_vec())
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,6 +75,8 @@ pub struct Bed {
     pub seed: u64,
     /// Alarm limits in OBX-7, and `H` or `L` in OBX-8 for what is beyond them.
     pub limits: bool,
+    /// What is received before is counted and not written: the rest is the same as without this.
+    pub from: Timestamp,
 }
 
 impl Bed {
@@ -95,6 +97,7 @@ impl Bed {
             rate: Rate::Native,
             seed: u64::from(number),
             limits: false,
+            from: Timestamp::MIN,
         }
     }
 }
@@ -262,9 +265,8 @@ impl<'a> Writer<'a> {
         let sent = observed.plus_ms(late_ms + (self.base_ms + jitter) as i64).max(self.last_sent.plus_ms(1));
         let received = sent.plus_ms(15 + (45.0 * random.uniform()) as i64).max(self.last_received.plus_ms(1));
         self.count += 1;
-        self.last_sent = sent;
-        self.last_received = received;
-        if received < self.from {
+        (self.last_sent, self.last_received) = (sent, received);
+        if received < self.from.max(self.bed.from) {
             return;
         }
         let pulse_lost = |channel: u8| {

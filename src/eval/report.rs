@@ -53,13 +53,16 @@ pub struct PerDay {
 
 impl PerDay {
     pub fn new(events: u64, bed_days: f64, bootstrap: Option<Interval>) -> PerDay {
-        let days = bed_days.max(f64::MIN_POSITIVE);
+        if bed_days <= 0.0 {
+            return PerDay { events, bed_days: 0.0, upper: 0.0, poisson: Interval { low: 0.0, high: 0.0 }, bootstrap: None };
+        }
         let i = poisson_interval(events);
-        let poisson = Interval { low: i.low / days, high: i.high / days };
-        PerDay { events, bed_days, upper: poisson_upper(events) / days, poisson, bootstrap }
+        let poisson = Interval { low: i.low / bed_days, high: i.high / bed_days };
+        PerDay { events, bed_days, upper: poisson_upper(events) / bed_days, poisson, bootstrap }
     }
+    /// A bed-day; 0 without live data.
     pub fn rate(&self) -> f64 {
-        self.events as f64 / self.bed_days.max(f64::MIN_POSITIVE)
+        if self.bed_days > 0.0 { self.events as f64 / self.bed_days } else { 0.0 }
     }
     /// In events per ten bed-days.
     pub fn text(&self) -> String {
@@ -167,13 +170,15 @@ pub struct AttackLine {
     pub undetectable: Option<String>,
 }
 
-/// One segment of real deterioration, without and with masking.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One kind of real deterioration, without and with masking.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SafetyLine {
     pub what: String,
     pub segments: u64,
     pub records: u64,
     pub tamper_clean: u64,
+    /// Told by the checks of levels and trends alone, and what of it is missing when all are fused.
+    pub physiology: u64,
     pub physiology_lost: u64,
     pub delay_s_max: f64,
     pub masked: u64,
@@ -182,7 +187,7 @@ pub struct SafetyLine {
 }
 
 /// A control that must not become tampering.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ControlLine {
     pub control: String,
     pub record: String,
@@ -200,6 +205,8 @@ pub struct Cost {
     pub messages: u64,
     /// Of one core, microseconds a message: reading, judging, alerts.
     pub us_per_message: Option<f64>,
+    /// Of the messages that were timed, on average.
+    pub values_per_message: u32,
     pub bed_bytes_max: u64,
     pub wall_s: f64,
     pub threads: u64,

@@ -4,7 +4,7 @@
 //! there ([`Ward::go_on`]): the same as a whole run of its own, at the price of what comes after the start.
 
 use super::render::Wire;
-use crate::alert::{AlertEvent, EventKind};
+use crate::alert::{AlertEvent, BedParameter, EventKind, Trust};
 use crate::check::{Assessment, CATALOGUE, CheckId, Priority};
 use crate::monitor::{Monitor, Output, Settings};
 use crate::observation::Source;
@@ -110,6 +110,11 @@ impl Ward {
         &self.monitor
     }
 
+    /// Messages that were refused so far.
+    pub fn refused(&self) -> u64 {
+        self.monitor.feeds().map(|f| f.unreadable).sum()
+    }
+
     fn source(feed: u8) -> Source {
         Source {
             feed: format!("feed{feed}"),
@@ -191,14 +196,27 @@ impl Ward {
         }
     }
 
+    /// Parameters of a bed that are fresh and have no value in its document.
+    pub fn blank(&self, ward: &str, bed: &str, now: Timestamp) -> ParamSet {
+        let Some(state) = self.monitor.bed_id(ward, bed).and_then(|id| self.monitor.bed_state(id, now)) else {
+            return ParamSet::EMPTY;
+        };
+        let blank = |p: &&(Parameter, BedParameter)| {
+            p.1.value.is_none() && !matches!(p.1.trust, Trust::Stale | Trust::Nofeed | Trust::Off)
+        };
+        state.params.0.iter().filter(blank).map(|(p, _)| *p).collect()
+    }
+
+    /// What the bed's statistics expect of each parameter now, and its value as the document shows it.
+    pub fn expected(&self, ward: &str, bed: &str, now: Timestamp) -> Vec<(Parameter, Option<f64>, Option<(f64, f64)>)> {
+        let state = self.monitor.bed_id(ward, bed).and_then(|id| self.monitor.bed_state(id, now));
+        let row = |(p, one): (Parameter, BedParameter)| (p, one.value.map(|v| v.0), one.band.map(|b| (b[0].0, b[1].0)));
+        state.map_or(Vec::new(), |state| state.params.0.into_iter().map(row).collect())
+    }
+
     /// What was found so far, in the order in which it began.
     pub fn episodes(&self) -> &[Episode] {
         &self.episodes
-    }
-
-    /// Forgets everything: the next run begins.
-    pub fn clear(&mut self, empty: &Mark) {
-        self.go_on(empty);
     }
 
     /// Keeps where the run stands.
