@@ -52,7 +52,8 @@ struct Manifest {
 pub fn manifest<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut list: Vec<ModelFile> = files.into_iter().map(|(path, text)| ModelFile::of(path, text)).collect();
     list.sort();
-    let mut out = String::from("# Every model file and its SHA-256. Written by `vitalguard models DIR --write`; do not edit.\n\n");
+    let mut out =
+        String::from("# Every model file and its SHA-256. Written by `vitalguard models DIR --write`; do not edit.\n\n");
     out.push_str("schema = \"manifest/1\"\n");
     for file in &list {
         // Writing to a string cannot fail.
@@ -110,6 +111,10 @@ impl Models {
         let own = check(files)?;
         let mut models = (*Models::shipped()).clone();
         for (file, text) in own {
+            if models.files.contains(&file) {
+                // Ours, as it is.
+                continue;
+            }
             match file.path.split_once('/') {
                 Some(("profiles", _)) => {
                     let profile = Profile::from_toml(text).map_err(|error| match error {

@@ -13,7 +13,11 @@ pub mod prior;
 /// The limits, by their path under `models/`.
 pub const LIMITS_PATH: &str = "population/limits.toml";
 /// The files of this module that are part of the program, by their path under `models/`.
-pub const SHIPPED: &[(&str, &str)] = &[(LIMITS_PATH, LIMITS)];
+pub const SHIPPED: &[(&str, &str)] = &[
+    (LIMITS_PATH, LIMITS),
+    ("population/adult_1s.toml", include_str!("../models/population/adult_1s.toml")),
+    ("population/adult_60s.toml", include_str!("../models/population/adult_60s.toml")),
+];
 const LIMITS: &str = include_str!("../models/population/limits.toml");
 const BANDS: [AgeBand; 6] =
     [AgeBand::Neonate, AgeBand::Infant, AgeBand::Child, AgeBand::Adolescent, AgeBand::Adult, AgeBand::Unknown];
@@ -194,9 +198,8 @@ impl Population {
 
     /// What 98 of 100 children of an age in months have; `None`: nothing that somebody has verified.
     pub fn child(&self, parameter: Parameter, months: f64) -> Option<Interval> {
-        let fits = |c: &&Centile| {
-            c.verified && c.parameters.contains(&parameter) && c.months[0] <= months && months < c.months[1]
-        };
+        let fits =
+            |c: &&Centile| c.verified && c.parameters.contains(&parameter) && c.months[0] <= months && months < c.months[1];
         self.centiles.iter().find(fits).map(|c| Interval { low: c.p01, high: c.p99 })
     }
 

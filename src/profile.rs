@@ -18,6 +18,10 @@ pub use habit::Learned;
 pub const SHIPPED: &[(&str, &str)] = &[
     ("profiles/generic.toml", include_str!("../models/profiles/generic.toml")),
     ("profiles/vitalguard-demo.toml", include_str!("../models/profiles/vitalguard-demo.toml")),
+    ("profiles/capnostream-class.toml", include_str!("../models/profiles/capnostream-class.toml")),
+    ("profiles/transcutaneous-4s.toml", include_str!("../models/profiles/transcutaneous-4s.toml")),
+    ("profiles/icu-minute-means.toml", include_str!("../models/profiles/icu-minute-means.toml")),
+    ("profiles/icu-minute-map.toml", include_str!("../models/profiles/icu-minute-map.toml")),
 ];
 
 const SCHEMA: &str = "profile/1";

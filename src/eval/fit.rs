@@ -10,7 +10,7 @@
 use super::recording::Recording;
 use super::render::{Bed, Encoding, Rate, render};
 use super::split::{self, Group};
-use crate::envelope::{Origin, none_seen_bound, records_sha256};
+use crate::envelope::{Origin, records_sha256};
 use crate::hl7::decode::Decoder;
 use crate::hl7::dialect::Tables;
 use crate::hl7::{Message, Scratch};
@@ -106,7 +106,7 @@ impl Seen {
     fn bed_days(&self) -> f64 {
         self.live_s / 86_400.0
     }
-    fn origin(&self, set: &str, options: &Options, bound: bool) -> Origin {
+    fn origin(&self, set: &str, options: &Options) -> Origin {
         let mut records = self.records.clone();
         Origin {
             sets: vec![set.into()],
@@ -117,7 +117,8 @@ impl Seen {
             group: options.group(),
             date: options.date.clone(),
             command: options.command(),
-            none_seen_bound_per_bed_day: bound.then(|| decimals(none_seen_bound(self.bed_days()), 4)),
+            // No check has run here: nothing was looked for that could not be seen.
+            none_seen_bound_per_bed_day: None,
         }
     }
     fn profile(&self, set: &str, options: &Options) -> Profile {
@@ -126,7 +127,7 @@ impl Seen {
         profile.source = Some(known.map_or_else(|| "statistics of recordings".into(), |(.., words)| (*words).to_owned()));
         // The wire was invented: what it says of itself is no habit of the device.
         (profile.hl7_version, profile.latency) = (None, None);
-        profile.origin = Some(self.origin(set, options, self.habits.orders_broken == 0));
+        profile.origin = Some(self.origin(set, options));
         profile
     }
 }
@@ -164,8 +165,7 @@ fn ordered<'a>(recordings: impl IntoIterator<Item = &'a Recording>) -> Vec<&'a R
 
 /// What a set's device does, and what `also` wants to see of it.
 fn look(list: &[&Recording], population: &Population, also: &mut dyn FnMut(&Recording, &Report)) -> Seen {
-    let mut seen =
-        Seen { habits: Habits::default(), records: Vec::new(), patients: BTreeSet::new(), live_s: 0.0 };
+    let mut seen = Seen { habits: Habits::default(), records: Vec::new(), patients: BTreeSet::new(), live_s: 0.0 };
     let base = Profile::default();
     let mut start = START;
     for (number, recording) in list.iter().enumerate() {

@@ -1,11 +1,11 @@
 //! Evaluation: invented patients, recordings as messages, injected attacks, and how they are scored.
 
 pub mod attack;
-pub mod control;
-pub mod fit;
 pub mod bench;
-pub mod guard;
+pub mod fit;
 pub mod measure;
+pub mod control;
+pub mod guard;
 pub mod recording;
 pub mod render;
 pub mod report;

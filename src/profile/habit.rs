@@ -225,7 +225,8 @@ impl Habit {
                 }
                 return;
             }
-            self.beat.tick = self.beat.tick.wrapping_add((dt_ms.saturating_add(delta_ms / 2) / delta_ms).clamp(1, 1 << 20) as u32);
+            self.beat.tick =
+                self.beat.tick.wrapping_add((dt_ms.saturating_add(delta_ms / 2) / delta_ms).clamp(1, 1 << 20) as u32);
             if dt_ms > delta_ms.saturating_mul(3).max(5000) {
                 if dt_ms <= OUT_MAX_MS {
                     self.outs = self.outs.saturating_add(1);

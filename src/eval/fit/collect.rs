@@ -174,9 +174,8 @@ impl Pool {
                 for lag in -LAGS..=LAGS {
                     let both: Vec<(f64, f64)> =
                         first.iter().filter_map(|(at, x)| second.get(&(at + lag)).map(|y| (*x, *y))).collect();
-                    let (xx, yy, xy) = both
-                        .iter()
-                        .fold((0.0, 0.0, 0.0), |(xx, yy, xy), (x, y)| (xx + x * x, yy + y * y, xy + x * y));
+                    let (xx, yy, xy) =
+                        both.iter().fold((0.0, 0.0, 0.0), |(xx, yy, xy), (x, y)| (xx + x * x, yy + y * y, xy + x * y));
                     if both.len() >= PAIR_BLOCKS && xx > 0.0 && yy > 0.0 {
                         let r = (xy / (xx * yy).sqrt()).clamp(-0.99, 0.99);
                         self.pairs.entry((*a, *b, lag)).or_default().push((r.atanh(), (both.len() - 3) as f64));

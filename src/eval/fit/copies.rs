@@ -75,8 +75,7 @@ pub fn find(list: &[&Recording]) -> Vec<(String, String)> {
             }
         }
         let same = |other: &usize| list[*other].columns.len() == recording.columns.len();
-        let mut best: Vec<(usize, usize)> =
-            hits.iter().filter(|(o, _)| same(o)).map(|(o, starts)| (starts.len(), *o)).collect();
+        let mut best: Vec<(usize, usize)> = hits.iter().filter(|(o, _)| same(o)).map(|(o, starts)| (starts.len(), *o)).collect();
         best.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         match best.first() {
             Some((count, other)) if *count >= SHARED => copies.push((name(recording), name(list[*other]))),

@@ -114,7 +114,7 @@ fn what_is_learned_of_recorded_devices_is_what_is_known_of_them() {
     let p = profiles(&capnograph).remove(0);
     assert!(p.lattice_s.is_empty(), "{:?}", p.lattice_s);
     assert_eq!([Pr, Awrr, Etco2].map(|q| p.quantum(q)), [Some(1.0); 3]);
-    assert!((8.0..=10.0).contains(&p.hold_s[&Awrr]), "{:?}", p.hold_s);
+    assert!((8.0..=10.0).contains(&p.hold_s[&Etco2]) && (8.0..=15.0).contains(&p.hold_s[&Awrr]), "{:?}", p.hold_s);
     assert!(!p.is_sentinel(Awrr, 0.0) && !p.is_sentinel(Etco2, 0.0), "apnoea is measured");
     assert!((0.5..6.0).contains(&p.dropouts_per_hour[&Pr]), "{:?}", p.dropouts_per_hour);
 }
