@@ -171,16 +171,18 @@ fn copies(plan: &Plan, records: &[Vec<Moment>], other: bool) -> (Vec<f64>, usize
     for (number, moments) in records.iter().enumerate() {
         let Some(end_s) = moments.last().map(|m| m.0) else { continue };
         let begin_s = moments[0].0;
-        let start_s = begin_s + length_s + 60.0;
+        // The interval is known after ten values: what came before stands in no index.
+        let lead_s = (15.0 * plan.every_s).max(30.0);
+        let start_s = begin_s + length_s + lead_s + 30.0;
         // The record must be long enough for a past and a present, and show something in both.
         let donor = if other { &records[(number + 1) % records.len()] } else { moments };
         let donor_begin_s = donor.first().map_or(0.0, |m| m.0);
         let lasts_s = donor.last().map_or(0.0, |m| m.0) - donor_begin_s;
-        if end_s < start_s + length_s || lasts_s < length_s + 30.0 || (other && records.len() < 2) {
+        if end_s < start_s + length_s || lasts_s < length_s + lead_s || (other && records.len() < 2) {
             continue;
         }
         let copy: Vec<&Moment> =
-            donor.iter().filter(|m| (donor_begin_s + 30.0..donor_begin_s + 30.0 + length_s).contains(&m.0)).collect();
+            donor.iter().filter(|m| (donor_begin_s + lead_s..donor_begin_s + lead_s + length_s).contains(&m.0)).collect();
         let share = copy.iter().filter(|m| m.1.iter().all(|v| v.1.is_some())).count() as f64 * plan.every_s / length_s;
         if share < 0.5 {
             continue;

@@ -164,3 +164,49 @@ fn two_streams_that_are_exchanged_are_reported_and_call_nobody() {
     }
     assert_eq!(w.said("T17"), Vec::<String>::new());
 }
+
+/// `cargo test --lib echo::the_memory -- --ignored --nocapture`; `benches/core.rs` does the same with 1 000 beds.
+#[test]
+#[ignore = "half a minute: a day of a hundred beds"]
+fn the_memory_of_a_bed_with_a_full_index_stays_within_its_bound() {
+    let resident = || {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        text.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok()).unwrap_or(0.0) * 4096.0
+    };
+    let mut w = Ward::new();
+    w.monitor = Monitor::new(Settings { site: "hsp1".into(), ..Settings::default() });
+    let before = resident();
+    let beds = 100;
+    // At one message in 30 s every window is picked.
+    for _ in 0..2900 {
+        for bed in 0..beds {
+            let mut rows = w.living();
+            // Twelve values.
+            for n in 0..7 {
+                let code = [
+                    "151594^MDC_CO2_RESP_RATE^MDC|264928^MDC_DIM_RESP_PER_MIN^MDC",
+                    "151708^MDC_CONC_AWAY_CO2_ET^MDC|266016^MDC_DIM_MMHG^MDC",
+                    "150037^MDC_PRESS_BLD_ART_ABP_SYS^MDC|266016^MDC_DIM_MMHG^MDC",
+                    "150038^MDC_PRESS_BLD_ART_ABP_DIA^MDC|266016^MDC_DIM_MMHG^MDC",
+                    "150087^MDC_PRESS_BLD_VEN_CENT_MEAN^MDC|266016^MDC_DIM_MMHG^MDC",
+                    "153611^MDC_PRESS_INTRA_CRAN_MEAN^MDC|266016^MDC_DIM_MMHG^MDC",
+                    "150344^MDC_TEMP^MDC|268192^MDC_DIM_DEGC^MDC",
+                ][n];
+                let level = [14.0, 35.0, 118.0, 68.0, 7.0, 10.0, 36.0][n];
+                rows.push((code, "", level + w.random(4) as f64));
+            }
+            let id = format!("{}", 10_000 + w.sequence);
+            let bytes = frame(&format!("B{bed}"), &id, &device(bed), w.now, &rows);
+            w.send(&bytes);
+        }
+        w.events.clear();
+        w.lines.clear();
+        w.device_events.clear();
+        w.now = w.now.plus_s(30.0);
+    }
+    let a_bed = (resident() - before) / f64::from(beds);
+    let places: usize = w.monitor.cells.iter().map(|c| c.states.self_replay.index.len()).max().unwrap_or(0);
+    let snapshot = w.monitor.snapshot().len() / beds as usize;
+    println!("{a_bed:.0} resident bytes a bed, {places} places at most, {snapshot} bytes of snapshot a bed");
+    assert!(a_bed <= 131_072.0 && places > 2400, "{a_bed} {places}");
+}
