@@ -21,8 +21,7 @@ fn figures(json: &str) -> serde_json::Value {
 fn a_quick_run_says_the_same_with_any_number_of_threads_and_its_page_stands_alone() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("report.html");
-    let (good, one, error) =
-        run(&["--quick", "--quiet", "--threads", "1", "--json", "-", "--html", page.to_str().unwrap()]);
+    let (good, one, error) = run(&["--quick", "--quiet", "--threads", "1", "--json", "-", "--html", page.to_str().unwrap()]);
     assert!(good, "{error}");
     let (_, three, _) = run(&["--quick", "--quiet", "--threads", "3", "--json", "-"]);
     let one = figures(&one);
