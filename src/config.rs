@@ -40,6 +40,8 @@ pub struct Config {
     pub episodes: Episodes,
     /// Device habits: `learned` or `reviewed` (only reviewed fields accuse).
     pub profiles: Profiles,
+    /// Folder of the site's own model files, with its MANIFEST.toml.
+    pub models: Option<PathBuf>,
     /// Thresholds of single checks, by file name: `[checks.hr_vs_pr] difference_bpm = 25`.
     pub checks: Checks,
     pub log: Log,
@@ -61,6 +63,7 @@ impl Default for Config {
             journal: Journal::default(),
             episodes: Episodes::default(),
             profiles: Profiles::default(),
+            models: None,
             checks: Checks::default(),
             log: Log::default(),
         }
@@ -453,6 +456,7 @@ impl Config {
             state: DeviceState::Quarantined,
         }];
         config.devices.advisories = Some("advisories.toml".into());
+        config.models = Some("models".into());
         config
     }
 

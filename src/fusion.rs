@@ -22,6 +22,10 @@ use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
 
+mod account;
+
+pub use account::{Account, Line, Rule};
+
 /// Each class must reach this for two families to agree: e ≥ 100.
 const LOG10_E_NEEDED: f64 = 2.0;
 /// More than this is not credited to one class, so that none outvotes the others.
@@ -309,53 +313,61 @@ impl Findings {
 
     /// Whether the rows together are tampering.
     pub fn tamper(&self, now: Timestamp, agree_s: f64, reviewed: bool) -> Option<Tamper> {
-        let mut rows: Vec<&Finding> = self
-            .rows
-            .iter()
-            .filter(|r| {
-                let meta = r.check.meta();
-                let hard_tamper = r.hard && self.assess(r, now) == Some(Assessment::Tamper);
-                now.since_s(r.last_at) <= agree_s
-                    && (hard_tamper || (meta.evidence && meta.tam >= TAMPER_WEIGHT_MIN && r.log10_e >= LOG10_E_NEEDED))
-                    && !(value_side(r.check) && r.supported(now))
-            })
-            .collect();
+        self.decide(now, agree_s, reviewed).map(|(_, tamper)| tamper)
+    }
+
+    /// Whether a row may speak of tampering: within the window, strong and heavy enough, and not explained by physiology.
+    fn speaks(&self, row: &Finding, now: Timestamp, agree_s: f64) -> bool {
+        let meta = row.check.meta();
+        now.since_s(row.last_at) <= agree_s
+            && (self.violates(row, now) || (meta.evidence && meta.tam >= TAMPER_WEIGHT_MIN && row.log10_e >= LOG10_E_NEEDED))
+            && !(value_side(row.check) && row.supported(now))
+    }
+
+    /// A hard rule that is tampering by itself.
+    fn violates(&self, row: &Finding, now: Timestamp) -> bool {
+        row.hard && self.assess(row, now) == Some(Assessment::Tamper)
+    }
+
+    /// What all rows within the window credit: artefact, physiology, tampering.
+    fn sums(&self, now: Timestamp, agree_s: f64) -> [f64; 3] {
+        let mut sums = [0.0; 3];
+        for row in self.rows.iter().filter(|r| now.since_s(r.last_at) <= agree_s) {
+            let (meta, score) = (row.check.meta(), row.score(now));
+            for (sum, weight) in sums.iter_mut().zip([meta.art, meta.phy, meta.tam]) {
+                *sum += score * f64::from(weight) / 100.0;
+            }
+        }
+        sums
+    }
+
+    fn decide(&self, now: Timestamp, agree_s: f64, reviewed: bool) -> Option<(Rule, Tamper)> {
+        let mut rows: Vec<&Finding> = self.rows.iter().filter(|r| self.speaks(r, now, agree_s)).collect();
         if rows.is_empty() {
             return None;
         }
-        let tamper_hard = rows.iter().any(|r| r.hard && self.assess(r, now) == Some(Assessment::Tamper));
-        let mut families: Vec<(Family, bool)> =
-            rows.iter().map(|r| (r.check.meta().class.family(), r.check.meta().id == "P15")).collect();
-        families.sort_unstable();
-        families.dedup();
-        let (mut art, mut phy, mut tam) = (0.0, 0.0, 0.0);
-        for row in self.rows.iter().filter(|r| now.since_s(r.last_at) <= agree_s) {
-            let (meta, score) = (row.check.meta(), row.score(now));
-            art += score * f64::from(meta.art) / 100.0;
-            phy += score * f64::from(meta.phy) / 100.0;
-            tam += score * f64::from(meta.tam) / 100.0;
-        }
-        let agreed = families.len() >= 2 && tam > art && tam > phy;
+        let [art, phy, tam] = self.sums(now, agree_s);
         let decisive = |r: &&Finding| {
             let id = r.check.meta().id;
             r.fails
                 && r.holds()
                 && ((id == "T03" && (r.params.is_empty() || r.params.sensors() >= 2)) || (id == "T06" && reviewed))
         };
-        let confidence = if tamper_hard || agreed {
-            // A spectator of the wrong family does not join: it could be anything.
-            0.9 + 0.09 * (1.0 - 10f64.powf(-evidence_sum(&rows) / 4.0))
+        let rule = if rows.iter().any(|r| self.violates(r, now)) {
+            Rule::Hard
+        } else if families(&rows) >= 2 && tam > art && tam > phy {
+            Rule::TwoFamilies
         } else if rows.iter().any(decisive) {
             rows.retain(decisive);
-            0.7 + 0.19 * (1.0 - 10f64.powf(-evidence_sum(&rows) / 4.0))
+            Rule::Liveness
         } else {
             return None;
         };
+        let (low, more) = rule.scale();
+        let confidence = low + more * (1.0 - 10f64.powf(-evidence_sum(&rows) / 4.0));
         let mut lead = rows[0];
         for row in &rows[1..] {
-            let rank = |r: &Finding| {
-                (r.hard && self.assess(r, now) == Some(Assessment::Tamper), r.log10_e * f64::from(r.check.meta().tam))
-            };
+            let rank = |r: &Finding| (self.violates(r, now), r.log10_e * f64::from(r.check.meta().tam));
             if rank(row) > rank(lead) {
                 lead = row;
             }
@@ -363,19 +375,29 @@ impl Findings {
         let whole = rows.iter().any(|r| r.params.is_empty());
         let params = rows.iter().fold(ParamSet::EMPTY, |set, r| set.union(r.params));
         let high = confidence >= 0.9 && (whole || params.len() >= 2);
-        Some(Tamper {
+        let tamper = Tamper {
             lead: lead.check,
             rows: rows.iter().map(|r| r.check).collect(),
             params: if lead.params.is_empty() { ParamSet::EMPTY } else { params },
             confidence: (confidence * 100.0).round() / 100.0,
             priority: if high { Priority::High } else { Priority::Medium },
-        })
+        };
+        Some((rule, tamper))
     }
 
     /// Forgets what is over and older than the window; `open`: rows that open alerts still show.
     pub fn prune(&mut self, now: Timestamp, agree_s: f64, open: impl Fn(CheckId) -> bool) {
         self.rows.retain(|r| open(r.check) || now.since_s(r.last_at) <= agree_s);
     }
+}
+
+/// How many families of evidence the rows belong to; a person's reading at the bedside is one of its own.
+fn families(rows: &[&Finding]) -> usize {
+    let mut families: Vec<(Family, bool)> =
+        rows.iter().map(|r| (r.check.meta().class.family(), r.check.meta().id == "P15")).collect();
+    families.sort_unstable();
+    families.dedup();
+    families.len()
 }
 
 fn evidence_sum(rows: &[&Finding]) -> f64 {

@@ -27,6 +27,7 @@ use crate::hl7::{Message, Scratch, is_batch, place, split_batch};
 use crate::observation::{MessageFlags, MessageKind, Report, Source, Validity};
 use crate::population::Population;
 use crate::profile::Shelf;
+use crate::profile::learn::{Aside, Lesson};
 use crate::time::Timestamp;
 use crate::vital::ParamSet;
 use cell::Cell;
@@ -39,6 +40,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+mod account;
 mod adt;
 mod binding;
 mod cell;
@@ -47,6 +49,7 @@ mod documents;
 mod feeds;
 mod flow;
 mod gate;
+mod habits;
 mod identity;
 mod indicators;
 mod inventory;
@@ -61,6 +64,7 @@ mod snapshot;
 mod together;
 
 pub use feeds::{FeedCounts, UnknownCode};
+pub use habits::DeviceHabits;
 pub use indicators::HostSeen;
 pub use inventory::{AdvisoryInfo, DeclaredText, DeviceInfo, Identified};
 pub use settings::{FIXED_KEY, Settings};
@@ -143,6 +147,8 @@ pub struct Monitor {
     cells: Vec<Cell>,
     wards: Vec<Ward>,
     fleet: Fleet,
+    /// What was learned of devices that speak for no bed at present.
+    aside: Aside,
     feeds: BTreeMap<String, FeedCounts>,
     inventory: Inventory,
     answered: VecDeque<Answered>,
@@ -247,8 +253,8 @@ impl Monitor {
             .expect("UTC is a zone of every database");
         decoder.set_advice(settings.senders.advice(&tables));
         let book = SenderBook::new(settings.senders.clone());
-        let (population, mut shelf) = (Population::default(), Shelf::default());
-        for profile in settings.shelf.iter().rev() {
+        let (population, mut shelf) = (settings.models.population.clone(), Shelf::default());
+        for profile in settings.shelf.iter().chain(&settings.models.profiles).rev() {
             shelf.add(profile.clone());
         }
         if settings.profiles == crate::config::Profiles::Reviewed {
@@ -279,6 +285,7 @@ impl Monitor {
             cells: Vec::new(),
             wards: Vec::new(),
             fleet: Fleet::default(),
+            aside: Aside::default(),
             feeds: BTreeMap::new(),
             inventory,
             answered: VecDeque::new(),

@@ -8,6 +8,16 @@ use crate::time::Timestamp;
 use crate::vital::Parameter;
 use serde::Deserialize;
 
+pub mod prior;
+
+/// The limits, by their path under `models/`.
+pub const LIMITS_PATH: &str = "population/limits.toml";
+/// The files of this module that are part of the program, by their path under `models/`.
+pub const SHIPPED: &[(&str, &str)] = &[
+    (LIMITS_PATH, LIMITS),
+    ("population/adult_1s.toml", include_str!("../models/population/adult_1s.toml")),
+    ("population/adult_60s.toml", include_str!("../models/population/adult_60s.toml")),
+];
 const LIMITS: &str = include_str!("../models/population/limits.toml");
 const BANDS: [AgeBand; 6] =
     [AgeBand::Neonate, AgeBand::Infant, AgeBand::Child, AgeBand::Adolescent, AgeBand::Adult, AgeBand::Unknown];
@@ -55,6 +65,21 @@ pub struct Population {
     hard: Vec<[Interval; BANDS.len()]>,
     soft: Vec<[Interval; BANDS.len()]>,
     spread: Vec<f64>,
+    centiles: Vec<Centile>,
+}
+
+/// First and ninety-ninth centile of children of an age.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Centile {
+    pub parameters: Vec<Parameter>,
+    /// From this age in months up to that one.
+    pub months: [f64; 2],
+    pub p01: f64,
+    pub p99: f64,
+    /// Somebody has held it against the source. What is not verified is shown to people and decides nothing.
+    pub verified: bool,
+    pub source: String,
 }
 
 impl Default for Population {
@@ -72,6 +97,8 @@ struct File {
     _version: String,
     limit: Vec<LimitRow>,
     spread: Vec<SpreadRow>,
+    #[serde(default)]
+    centile: Vec<Centile>,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +142,15 @@ impl Population {
             hard: vec![[NONE; BANDS.len()]; Parameter::COUNT],
             soft: vec![[NONE; BANDS.len()]; Parameter::COUNT],
             spread: vec![f64::NAN; Parameter::COUNT],
+            centiles: file.centile,
         };
+        for (at, row) in population.centiles.iter().enumerate() {
+            let ages = row.months[0] >= 0.0 && row.months[0] < row.months[1] && row.months[1] <= 216.0;
+            if !ages || !(row.p01 < row.p99) || row.parameters.is_empty() || row.source.trim().is_empty() {
+                let reason = "ages, centiles, parameters or source cannot be".into();
+                return Err(LimitsError::Row { place: format!("centile {}", at + 1), reason });
+            }
+        }
         for (at, row) in file.limit.iter().enumerate() {
             let refuse = |reason: &str| LimitsError::Row { place: format!("limit {}", at + 1), reason: reason.into() };
             let hard = Interval { low: row.hard[0], high: row.hard[1] };
@@ -159,6 +194,18 @@ impl Population {
             }
         }
         Ok(population)
+    }
+
+    /// What 98 of 100 children of an age in months have; `None`: nothing that somebody has verified.
+    pub fn child(&self, parameter: Parameter, months: f64) -> Option<Interval> {
+        let fits =
+            |c: &&Centile| c.verified && c.parameters.contains(&parameter) && c.months[0] <= months && months < c.months[1];
+        self.centiles.iter().find(fits).map(|c| Interval { low: c.p01, high: c.p99 })
+    }
+
+    /// Every row of the children's table, verified or not.
+    pub fn centiles(&self) -> &[Centile] {
+        &self.centiles
     }
 
     /// What a device of this kind can report at this age; `None`: no limit is known.
@@ -228,6 +275,18 @@ mod tests {
         assert_eq!(p.soft(Parameter::Rr, AgeBand::Neonate), Some(Interval { low: 10.0, high: 100.0 }));
         assert_eq!(p.hard(Parameter::StIi, AgeBand::Adult), None);
         assert_eq!(p.within_sd(Parameter::Spo2), Some(0.8));
+    }
+
+    #[test]
+    fn what_nobody_has_verified_of_children_decides_nothing() {
+        let shipped = Population::default();
+        assert!(shipped.centiles().len() > 20);
+        assert_eq!(shipped.child(Parameter::Hr, 1.0), None);
+        let verified = LIMITS.replace("verified = false", "verified = true");
+        let population = Population::from_toml(&verified).unwrap();
+        assert_eq!(population.child(Parameter::Hr, 1.0), Some(Interval { low: 107.0, high: 181.0 }));
+        assert_eq!(population.child(Parameter::Hr, 217.0), None);
+        assert!(Population::from_toml(&verified.replace("p01 = 107", "p01 = 207")).is_err());
     }
 
     #[test]

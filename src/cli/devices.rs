@@ -146,7 +146,9 @@ fn first_line(text: &str) -> String {
 /// As the data folder has it; the service may run.
 fn of_folder(config: &Config) -> anyhow::Result<Listing> {
     let site_key = key::read(&key::path(config))?;
-    let settings = Settings::new(config, &site_key).with_advisories(crate::shell::advisories::load(config)?);
+    let settings = Settings::new(config, &site_key)
+        .with_advisories(crate::shell::advisories::load(config)?)
+        .with_models(crate::shell::models::load(config)?);
     let monitor = engine::look(&settings, &config.data).with_context(|| format!("reading {}", config.data.display()))?;
     Ok(Listing::of(&monitor, true))
 }

@@ -43,6 +43,9 @@ pub struct Overrides {
     /// Slug of the installation, second part of every topic.
     #[arg(long, value_name = "SITE")]
     pub site: Option<String>,
+    /// Folder of the site's own model files.
+    #[arg(long, value_name = "DIR")]
+    pub models: Option<PathBuf>,
 }
 
 impl Overrides {
@@ -60,6 +63,7 @@ impl Overrides {
         add("--http", "http.listen", self.http.map(|a| a.to_string()));
         add("--data", "data", self.data.as_ref().map(|p| p.to_string_lossy().into_owned()));
         add("--site", "site", self.site.clone());
+        add("--models", "models", self.models.as_ref().map(|p| p.to_string_lossy().into_owned()));
         list
     }
 }
@@ -426,6 +430,11 @@ fn file_problems(config: &Config) -> Vec<crate::config::Problem> {
         if let Some(path) = path {
             readable(key.into(), path);
         }
+    }
+    if config.models.is_some()
+        && let Err(error) = crate::shell::models::load(config)
+    {
+        problems.push(Problem { key: "models".into(), message: error.to_string() });
     }
     if config.devices.advisories.is_some()
         && let Err(error) = crate::shell::advisories::load(config)

@@ -11,10 +11,17 @@ pub mod decode;
 pub mod demo;
 pub mod devices;
 pub mod doctor;
+pub mod explain;
+pub mod fit;
+pub mod import;
 pub mod indicators;
 pub mod load;
+pub mod models;
+pub mod profiles;
+pub mod recordings;
 pub mod replay;
 pub mod serve;
+pub mod simulate;
 pub mod tee;
 
 use crate::config::LogFormat;
@@ -73,10 +80,22 @@ pub enum Command {
     Indicators(indicators::Args),
     /// The relay of a fail-open tee: passes bytes on to the real receiver and keeps copies for the judge.
     Tee(tee::Args),
+    /// Why an alert was raised: derives it again from the journal and shows the sum, finding by finding.
+    Explain(explain::Args),
+    /// Device profiles and population priors from recordings, off line.
+    Fit(fit::Args),
+    /// What the devices on the feed do, as far as it was learned; one of them as a file that a person reviews.
+    Profiles(profiles::Args),
+    /// The model files in force, or of a site's folder whether they can be.
+    Models(models::Args),
     /// Recordings and injected attacks through the whole program: what is found, what is not, and what is alerted for nothing.
     Bench(bench::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
     Decode(decode::Args),
+    /// A table of recorded numbers as HL7 messages that replay and decode take, and what was odd about it.
+    Import(import::Args),
+    /// Labelled HL7 logs of attacks on recordings or invented patients.
+    Simulate(simulate::Args),
 }
 
 /// A wrong command line or configuration: exit code 2. Every line is one complaint.
@@ -100,11 +119,17 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&global, args),
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
+        Command::Explain(args) => explain::run(&global, args),
         Command::Decode(args) => decode::command(&global, &args),
         Command::Devices(args) => devices::run(&global, args),
+        Command::Fit(args) => fit::run(&args),
+        Command::Profiles(args) => profiles::run(&global, &args),
+        Command::Models(args) => models::run(&args),
         Command::Advisories(args) => advisories::run(&args),
         Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
         Command::Tee(args) => tee::run(&global, args),
+        Command::Import(args) => import::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr()),
+        Command::Simulate(args) => simulate::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr()),
         Command::Bench(args) => bench::run(&args),
         Command::Checks(args) => {
             checks::run(&args, &mut std::io::stdout().lock()).map(|()| ExitCode::SUCCESS).map_err(said_wrong)

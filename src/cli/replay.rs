@@ -67,6 +67,9 @@ struct ReplayOverrides {
     /// Slug of the installation.
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
+    /// Folder of the site's own model files.
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
     /// The broker for --to mqtt.
     #[arg(long, value_name = "URL")]
     mqtt_url: Option<String>,
@@ -99,6 +102,7 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         config: args.overrides.config,
         data: args.overrides.data.clone(),
         site: args.overrides.site,
+        models: args.overrides.models,
         mqtt_url: args.overrides.mqtt_url,
         ..Overrides::default()
     };

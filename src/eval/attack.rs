@@ -18,6 +18,7 @@ mod value;
 mod wire;
 
 pub use catalogue::{catalogue, short};
+pub(super) use edit::Edit;
 pub use place::{Place, place};
 pub use truth::{Counts, Goal, Level, SpotCheck, Truth};
 
@@ -344,6 +345,20 @@ pub fn inject(
     random: &mut Random,
 ) -> Result<Attacked, Unfit> {
     let context = stream::Context::new(attack, recording, donor, bed, start_s, random)?;
+    if attack.kind.is_protocol() { wire::inject(&context, random) } else { value::inject(&context, random) }
+}
+
+/// The same, but only what arrives from the attack's start on: what was before is the clean twin's.
+pub fn inject_rest(
+    attack: &Attack,
+    recording: &Recording,
+    donor: Option<&Recording>,
+    bed: &Bed,
+    start_s: f64,
+    random: &mut Random,
+) -> Result<Attacked, Unfit> {
+    let mut context = stream::Context::new(attack, recording, donor, bed, start_s, random)?;
+    context.rest = true;
     if attack.kind.is_protocol() { wire::inject(&context, random) } else { value::inject(&context, random) }
 }
 

@@ -2,6 +2,9 @@
 
 pub mod attack;
 pub mod bench;
+pub mod fit;
+pub mod measure;
+pub mod control;
 pub mod guard;
 pub mod measure;
 pub mod recording;

@@ -180,10 +180,15 @@ pub fn render(recording: &Recording, bed: &Bed) -> Vec<Wire> {
     run(Writer::new(recording, bed), recording, bed)
 }
 
-/// The same with zeros that are written as they are.
-pub(super) fn render_literal(recording: &Recording, bed: &Bed, literal: &Literal) -> Vec<Wire> {
+/// Of these messages the ones that arrive from some time on: the same bytes, without the work for those before.
+pub fn render_from(recording: &Recording, bed: &Bed, from: Timestamp) -> Vec<Wire> {
+    render_part(recording, bed, None, Some(from))
+}
+
+/// The same with zeros that are written as they are, and perhaps from some time on.
+pub(super) fn render_part(recording: &Recording, bed: &Bed, literal: Option<&Literal>, from: Option<Timestamp>) -> Vec<Wire> {
     let mut writer = Writer::new(recording, bed);
-    writer.literal = Some(literal);
+    (writer.literal, writer.from) = (literal, from.unwrap_or(Timestamp::MIN));
     run(writer, recording, bed)
 }
 
@@ -210,6 +215,8 @@ struct Writer<'a> {
     /// The last measurement of each episodic column.
     episodic: Vec<Option<Told>>,
     literal: Option<&'a Literal>,
+    /// Nothing that arrives earlier is written.
+    from: Timestamp,
     base_ms: f64,
     count: u64,
     last_sent: Timestamp,
@@ -228,6 +235,7 @@ impl<'a> Writer<'a> {
             order,
             episodic: vec![None; columns.len()],
             literal: None,
+            from: Timestamp::MIN,
             base_ms: 250.0 + 500.0 * Random::new(bed.seed).uniform(),
             count: 0,
             last_sent: Timestamp::MIN,
@@ -258,7 +266,7 @@ impl<'a> Writer<'a> {
         let received = sent.plus_ms(15 + (45.0 * random.uniform()) as i64).max(self.last_received.plus_ms(1));
         self.count += 1;
         (self.last_sent, self.last_received) = (sent, received);
-        if received < self.bed.from {
+        if received < self.from.max(self.bed.from) {
             return;
         }
         let pulse_lost = |channel: u8| {

@@ -216,7 +216,7 @@ impl Monitor {
         let mut verdicts = std::mem::take(&mut self.verdicts);
         verdicts.clear();
         let cell = &mut self.cells[number as usize];
-        let profile = self.house.shelf.of_application(&report.application);
+        let profile = cell.learner.profile(self.house.shelf.of_application(&report.application));
         let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile).with_bond(&bond);
         let checks = &self.house.settings.checks;
         use crate::check::Judge;

@@ -1,12 +1,14 @@
 //! One bed with everything that belongs to it.
 
+use super::SUSPICION_LOG10_E;
 use super::resent::Resent;
 use crate::bed::Bed;
-use crate::check::States;
+use crate::check::{States, Verdicts, id};
 use crate::clockwork::Hands;
 use crate::episode::Episodes;
-use crate::fusion::Findings;
+use crate::fusion::{Finding, Findings};
 use crate::observation::AgeBand;
+use crate::profile::learn::{Learner, Lesson};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,8 @@ pub(super) struct Cell {
     pub findings: Findings,
     pub episodes: Episodes,
     pub resent: Resent,
+    /// What its device does.
+    pub learner: Learner,
     /// How the own times of its messages stand to ours.
     pub hands: Hands,
     /// Grows with every [`Output::BedChanged`](super::Output::BedChanged).
@@ -69,6 +73,7 @@ impl Cell {
             findings: Findings::default(),
             episodes: Episodes::default(),
             resent: Resent::default(),
+            learner: Learner::default(),
             hands: Hands::default(),
             rev: 0,
             reserved,
@@ -93,6 +98,15 @@ impl Cell {
             grace_until: Timestamp::MIN,
             queued_at: None,
         }
+    }
+
+    /// Its device's habits, from a message that was judged.
+    pub fn learn(&mut self, lesson: &Lesson<'_>, verdicts: &Verdicts) {
+        let suspected = |r: &Finding| r.holds() && r.log10_e >= SUSPICION_LOG10_E && r.check.meta().evidence;
+        let blind = lesson.blind || self.findings.rows.iter().any(|r| suspected(r) && r.check != id::hard_range);
+        self.learner.learn(&Lesson { blind, ..*lesson });
+        let spoke = |check| verdicts.list.iter().any(|v| v.check == check);
+        self.learner.count(spoke(id::pressure_order), spoke(id::time_order));
     }
 
     pub fn due_at(&self) -> Timestamp {

@@ -52,7 +52,7 @@ impl Monitor {
 
     fn parameter_trust(&self, cell: &Cell, stream: &Stream, doubt: &Doubt, now: Timestamp) -> Trust {
         let p = stream.parameter;
-        let profile = self.house.shelf.of_application(&cell.application);
+        let profile = cell.learner.profile(self.house.shelf.of_application(&cell.application));
         match () {
             () if cell.bed.off => Trust::Off,
             () if self.nofeed(cell, now) => Trust::Nofeed,

@@ -64,7 +64,7 @@ impl Monitor {
         let mut verdicts = std::mem::take(&mut self.verdicts);
         verdicts.clear();
         if cell.judge_at <= at {
-            let profile = self.house.shelf.of_application(&cell.application);
+            let profile = cell.learner.profile(self.house.shelf.of_application(&cell.application));
             let view = View::moment(at, &cell.bed, &self.house.population, profile);
             self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);
             verdicts.mute(self.house.settings.muted);
@@ -262,7 +262,11 @@ impl Monitor {
         let cell = &mut self.cells[number as usize];
         let mut verdicts = std::mem::take(&mut self.verdicts);
         verdicts.clear();
-        let profile = self.house.shelf.of_application(&report.application);
+        let base = self.house.shelf.of_application(&report.application);
+        if cell.learner.device != device {
+            self.aside.exchange(&mut cell.learner, device);
+        }
+        let profile = cell.learner.profile(base);
         {
             let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile)
                 .with_bond(&bond)
@@ -301,6 +305,10 @@ impl Monitor {
         let frozen = late
             || whole
             || cell.findings.rows.iter().any(|r| r.holds() && r.log10_e >= SUSPICION_LOG10_E && r.check.meta().evidence);
+        if self.reading.is_live() && report.kind == MessageKind::Vitals {
+            cell.learn(&Lesson { report, population: &self.house.population, base, at, doubted, frozen, blind: late }, &verdicts);
+        }
+        let profile = cell.learner.profile(base);
         let bed = &mut cell.bed;
         for o in &report.observations {
             if !self.reading.is_live() {
@@ -337,7 +345,7 @@ impl Monitor {
 impl House {
     /// When a bed is to be looked at again.
     fn plan(&self, cell: &mut Cell, at: Timestamp) {
-        let profile = self.shelf.of_application(&cell.application);
+        let profile = cell.learner.profile(self.shelf.of_application(&cell.application));
         let later = |due: Timestamp, step_ms: i64| if due <= at { at.plus_ms(step_ms) } else { due };
         if !cell.heard {
             // Nothing was ever heard: there is nothing to miss.

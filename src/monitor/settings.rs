@@ -3,6 +3,7 @@
 use crate::advisory::Advisories;
 use crate::check::Checks;
 use crate::config::{Beds, Config, Devices, Episodes, Profiles, Senders};
+use crate::models::Models;
 use crate::profile::Profile;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub episodes: Episodes,
     pub checks: Checks,
     pub profiles: Profiles,
+    /// The model files: ours, or with the site's folder ([`Settings::with_models`]).
+    pub models: Arc<Models>,
     /// Profiles beside those that are part of the program; they win.
     pub shelf: Vec<Profile>,
     /// Checks that say nothing, one bit for each place in the catalogue (measurements of what the others find alone).
@@ -51,6 +54,7 @@ impl Settings {
             episodes: config.episodes.clone(),
             checks: config.checks.clone(),
             profiles: config.profiles,
+            models: Models::shipped(),
             shelf: Vec::new(),
             muted: 0,
             publish_comments: config.privacy.publish_comments,
@@ -62,6 +66,12 @@ impl Settings {
     /// With other advisories than those that are part of the program.
     pub fn with_advisories(mut self, advisories: Arc<Advisories>) -> Settings {
         self.advisories = advisories;
+        self
+    }
+
+    /// With other model files than those that are part of the program.
+    pub fn with_models(mut self, models: Arc<Models>) -> Settings {
+        self.models = models;
         self
     }
 }

@@ -13,6 +13,7 @@ use crate::clockwork::Clocks;
 use crate::fleet::Fleet;
 use crate::hl7::decode::State as DecoderState;
 use crate::hl7::dialect::EMBEDDED;
+use crate::profile::learn::Aside;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -20,7 +21,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Changes with the layout of the snapshot.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot<'a> {
@@ -32,6 +33,7 @@ struct Snapshot<'a> {
     cells: Cow<'a, [Cell]>,
     wards: Cow<'a, [Ward]>,
     fleet: Cow<'a, Fleet>,
+    aside: Cow<'a, Aside>,
     feeds: Cow<'a, BTreeMap<String, FeedCounts>>,
     inventory: Cow<'a, Inventory>,
     answered: Cow<'a, VecDeque<Answered>>,
@@ -70,6 +72,7 @@ pub(super) fn model_hash(
     // Debug output of plain numbers and words: the same on every machine.
     part("thresholds", &format!("{:?}", monitor_settings.checks));
     part("episodes", &format!("{:?}", monitor_settings.episodes));
+    part("models", &monitor_settings.models.digest());
     part("population", &format!("{population:?}"));
     part("profiles", &format!("{shelf:?} {:?}", monitor_settings.profiles));
     if monitor_settings.muted != 0 {
@@ -101,6 +104,7 @@ impl Monitor {
             cells: Cow::Borrowed(&self.cells),
             wards: Cow::Borrowed(&self.wards),
             fleet: Cow::Borrowed(&self.fleet),
+            aside: Cow::Borrowed(&self.aside),
             feeds: Cow::Borrowed(&self.feeds),
             inventory: Cow::Borrowed(&self.inventory),
             answered: Cow::Borrowed(&self.answered),
@@ -141,6 +145,7 @@ impl Monitor {
         monitor.cells = s.cells.into_owned();
         monitor.wards = s.wards.into_owned();
         monitor.fleet = s.fleet.into_owned();
+        monitor.aside = s.aside.into_owned();
         monitor.feeds = s.feeds.into_owned();
         monitor.inventory = s.inventory.into_owned();
         monitor.answered = s.answered.into_owned();

@@ -30,6 +30,7 @@ pub mod key;
 pub mod link;
 pub mod listener;
 pub mod metrics;
+pub mod models;
 pub mod mqtt;
 pub mod publisher;
 pub mod quarantine;

@@ -20,6 +20,7 @@ mod wire;
 use crate::alert::{AlertEvent, Envelope, EventKind, ReplayRef};
 use crate::check::Priority;
 use crate::config::Config;
+use crate::fusion::Account;
 use crate::monitor::{FIXED_KEY, HostSeen, Monitor, Output, Settings};
 use crate::observation::Source;
 use crate::shell::journal::{self, Record, Stamped};
@@ -106,6 +107,14 @@ pub trait Sink {
     fn event(&mut self, _event: &AlertEvent, _document: &str) -> Result<(), ReplayError> {
         Ok(())
     }
+    /// The same event with what the findings of its bed amounted to at that moment.
+    fn account(&mut self, _event: &AlertEvent, _account: Option<&Account>) -> Result<(), ReplayError> {
+        Ok(())
+    }
+    /// Whether [`Sink::account`] is of use.
+    fn wants_account(&self) -> bool {
+        false
+    }
     /// A state document; the topic is relative to `{P}/replay/{run}/v1/{site}/`.
     fn state(&mut self, _topic: &str, _document: &str) -> Result<(), ReplayError> {
         Ok(())
@@ -146,6 +155,8 @@ pub struct Summary {
     /// Raised alerts by condition, assessment and (first) priority.
     pub raised: BTreeMap<(String, String, Priority), u64>,
     pub events: u64,
+    /// What was learned of the devices.
+    pub habits: Vec<crate::monitor::DeviceHabits>,
     pub first: Option<Timestamp>,
     pub last: Option<Timestamp>,
     /// Pauses of the recording beyond [`PAUSE_MAX_S`].
@@ -191,7 +202,13 @@ impl<'a, W: Wall> Driver<'a, W> {
             tracing::warn!(%error, "the advisories of the program are used");
             crate::advisory::Advisories::shipped()
         });
-        let settings = Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY)).with_advisories(advisories);
+        let models = crate::shell::models::load(config).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the model files of the program are used");
+            crate::models::Models::shipped()
+        });
+        let settings = Settings::new(config, options.site_key.as_deref().unwrap_or(FIXED_KEY))
+            .with_advisories(advisories)
+            .with_models(models);
         Driver {
             watched: config.devices.quarantined_hosts().collect(),
             monitor: Monitor::new(settings),
@@ -321,6 +338,7 @@ impl<'a, W: Wall> Driver<'a, W> {
 
     fn count_feeds(&mut self) {
         self.summary.hosts = self.monitor.hosts_seen().to_vec();
+        self.summary.habits = self.monitor.habits();
         self.summary.devices = Some(crate::shell::devices::Listing::of(&self.monitor, true));
         for feed in self.monitor.feeds() {
             self.summary.observations += feed.observations;
@@ -427,6 +445,9 @@ impl<'a, W: Wall> Driver<'a, W> {
                     }
                     for sink in &mut self.sinks {
                         sink.event(&event, &document)?;
+                        if sink.wants_account() {
+                            sink.account(&event, self.monitor.account(&event.alert.ward, &event.alert.bed).as_ref())?;
+                        }
                     }
                 }
                 Output::BedChanged(id) if wants_state => {

@@ -50,6 +50,8 @@ pub enum ServeError {
     Key(#[from] KeyError),
     #[error("devices.advisories: {0}")]
     Advisories(#[from] crate::shell::advisories::LoadError),
+    #[error("models: {0}")]
+    Models(#[from] crate::shell::models::LoadError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -133,6 +135,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let tees = tee::start_all(&config).await?;
     let site_key = key::read_or_make(&config)?;
     let advisories = crate::shell::advisories::load(&config)?;
+    let models = crate::shell::models::load(&config)?;
     let boot = uuid::Uuid::now_v7().to_string();
     let origin = Origin { boot: boot.clone(), site: config.site.clone() };
 
@@ -204,7 +207,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let feeds = bound.iter().map(|listener| &listener.stats).chain(placed).cloned().collect();
     let parts = Parts {
         folder: folder.clone(),
-        settings: Settings::new(&config, &site_key).with_advisories(advisories),
+        settings: Settings::new(&config, &site_key).with_advisories(advisories).with_models(models),
         origin: origin.clone(),
         store,
         retained: Arc::clone(&retained),

@@ -24,6 +24,11 @@ impl Edit {
         text.into_bytes()
     }
 
+    /// A segment at the end.
+    pub fn append(&mut self, segment: &str) {
+        self.segments.push(segment.split('|').map(str::to_owned).collect());
+    }
+
     fn place(segment: &[String], field: usize) -> usize {
         if segment.first().is_some_and(|name| name == "MSH") { field - 1 } else { field }
     }

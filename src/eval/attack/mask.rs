@@ -270,10 +270,7 @@ mod tests {
 
     #[test]
     fn a_known_model_is_found_again() {
-        let truth = Model {
-            matrix: vec![vec![0.9, 0.0], vec![0.3, 0.5]],
-            noise: root(&[vec![1.0, 0.5], vec![0.5, 2.0]]),
-        };
+        let truth = Model { matrix: vec![vec![0.9, 0.0], vec![0.3, 0.5]], noise: root(&[vec![1.0, 0.5], vec![0.5, 2.0]]) };
         let mut random = Random::new(3);
         let mut now = vec![0.0, 0.0];
         let series: Vec<Vec<f64>> = (0..20_000)

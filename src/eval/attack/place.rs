@@ -49,7 +49,8 @@ pub fn place(attack: &Attack, recording: &Recording, random: &mut Random) -> Opt
         }
         if hides(attack.kind) {
             let onsets = onsets(recording);
-            let at_onset: Vec<i64> = free.iter().copied().filter(|at| onsets.iter().any(|o| (0..180_000).contains(&(o - at)))).collect();
+            let at_onset: Vec<i64> =
+                free.iter().copied().filter(|at| onsets.iter().any(|o| (0..180_000).contains(&(o - at)))).collect();
             if !at_onset.is_empty() {
                 let at = at_onset[random.below(at_onset.len() as u64) as usize];
                 return Some(Place { start_s: at as f64 / 1000.0, short, onset: true });

@@ -25,6 +25,8 @@ pub struct Context<'a> {
     pub end_ms: i64,
     /// Columns under attack, in order.
     pub columns: Vec<u16>,
+    /// Only what arrives from the attack's start on is wanted.
+    pub rest: bool,
 }
 
 impl<'a> Context<'a> {
@@ -42,7 +44,7 @@ impl<'a> Context<'a> {
         if start_ms > last {
             return Err(Unfit::NoRoom);
         }
-        let mut context = Context { attack, recording, donor, bed, start_ms, end_ms, columns: Vec::new() };
+        let mut context = Context { attack, recording, donor, bed, start_ms, end_ms, columns: Vec::new(), rest: false };
         context.columns = context.targets(random)?;
         Ok(context)
     }
@@ -72,6 +74,11 @@ impl<'a> Context<'a> {
 
     pub fn start(&self) -> Timestamp {
         self.bed.start.plus_ms(self.start_ms)
+    }
+
+    /// From when on messages are wanted.
+    pub fn from(&self) -> Option<Timestamp> {
+        self.rest.then(|| self.start())
     }
 
     pub fn end(&self) -> Timestamp {

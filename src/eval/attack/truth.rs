@@ -70,7 +70,8 @@ const LONE: &str = "a constant offset, a slow ramp or a plausible level on a par
                     the patient (0 of about 120 each in recordings): check by hand any bed whose feed has only one source";
 const ALL: &str = "an attacker who controls all parameters, at the right cadence, with the right resolution and natural \
                    variability, cannot be found without a second source (0 of 118 in recordings; expected at most 0.1)";
-const ZERO: &str = "where 0 is the monitor's own sign of a lost sensor, \"80 to 0\" needs ECG rate, arterial pressure or CO2 as a witness";
+const ZERO: &str =
+    "where 0 is the monitor's own sign of a lost sensor, \"80 to 0\" needs ECG rate, arterial pressure or CO2 as a witness";
 
 use Assessment::{Artefact, Identity, Silence, Tamper, Unit};
 
@@ -120,7 +121,8 @@ impl Facts {
         let continuous: Vec<u16> =
             context.columns.iter().copied().filter(|c| context.parameter(*c).nature() == Nature::Continuous).collect();
         let step = (context.recording.interval_s * 1000.0) as i64;
-        let interval_s = if context.bed.rate == Rate::Native { context.recording.interval_s } else { context.recording.interval_s.max(60.0) };
+        let interval_s =
+            if context.bed.rate == Rate::Native { context.recording.interval_s } else { context.recording.interval_s.max(60.0) };
         let quick = |p: Parameter| p.nature() == Nature::Continuous && p.sensor() != crate::vital::Sensor::Thermometer;
         let moving: ParamSet = targets.iter().filter(|p| quick(*p)).collect();
         Facts {
@@ -200,16 +202,16 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
             match (f.minute, f.slow_beat, f.moving) {
                 (true, _, 2..) => rule.goal(0.9, 900, "one message a minute"),
                 (false, true, 2) => rule.goal(0.85, 120, "slow beat, 2 parameters; 0.95 in all"),
-                (false, true, 3..) | (false, false, 2..) => rule.goal(0.9, 120, "at least 2 parameters at 1 s with ordinary change"),
+                (false, true, 3..) | (false, false, 2..) => {
+                    rule.goal(0.9, 120, "at least 2 parameters at 1 s with ordinary change")
+                }
                 _ => rule,
             }
         }
         Kind::ReplayOffset | Kind::ReplayJitter | Kind::ReplayWarp | Kind::OtherMatched | Kind::CloneMatched | Kind::Swap => {
             Counts::of(TAMPER_IDENTITY)
         }
-        Kind::MaskConstant if f.sensors <= 1 => {
-            any.engineer().when(!f.minute, 0.9, 600, "a lone probe: unverified counts")
-        }
+        Kind::MaskConstant if f.sensors <= 1 => any.engineer().when(!f.minute, 0.9, 600, "a lone probe: unverified counts"),
         Kind::MaskConstant | Kind::MaskAr | Kind::Smooth | Kind::Interpolate => {
             let known = f.sensors >= 2 || f.slow_beat;
             Counts::of(TAMPER).when(known && !f.minute, 0.9, 120, "a reviewed profile with a beat, or at least 2 sensors")
@@ -221,8 +223,11 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
         Kind::MaskArLattice | Kind::MaskVar => Counts::of(TAMPER),
         Kind::Freeze if f.moving >= 4 && f.sensors >= 2 => {
             let rule = Counts::of(TAMPER);
-            if f.minute { rule.when(attack.duration_s >= 1800, 0.8, 1800, "one message a minute") }
-            else { rule.when(attack.duration_s >= 60, 0.95, 90, "at least 4 parameters of at least 2 sensors at 1 s") }
+            if f.minute {
+                rule.when(attack.duration_s >= 1800, 0.8, 1800, "one message a minute")
+            } else {
+                rule.when(attack.duration_s >= 60, 0.95, 90, "at least 4 parameters of at least 2 sensors at 1 s")
+            }
         }
         Kind::Freeze if f.moving >= 2 => Counts::of(TAMPER),
         Kind::Freeze => any.engineer().checks(&["T04", "T03"]),
@@ -247,12 +252,15 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
             Counts::of(&[Unit]).goal(0.99, f.messages(2), "within 2 readings")
         }
         Kind::UnitDeclared => Counts::of(&[Unit]).checks(&["C01", "C02"]).engineer(),
-        Kind::Impossible => {
-            Counts::of(&[Artefact, Unit]).checks(&["A01", "C02"]).goal(0.99, f.messages(2), "within 2 messages")
-        }
+        Kind::Impossible => Counts::of(&[Artefact, Unit]).checks(&["A01", "C02"]).goal(0.99, f.messages(2), "within 2 messages"),
         Kind::Suppress => {
             let timer = (5.0 * f.interval_s).max(300.0) as u32;
-            Counts::of(LOST).when(attack.duration_s > timer + 30, 0.99, timer + 30, "within the stated timers (M01 for nurses: 5 min)")
+            Counts::of(LOST).when(
+                attack.duration_s > timer + 30,
+                0.99,
+                timer + 30,
+                "within the stated timers (M01 for nurses: 5 min)",
+            )
         }
         Kind::Silence | Kind::MassSilence => {
             let timer = (5.0 * f.interval_s).max(60.0) as u32;

@@ -5,7 +5,7 @@ use super::stream::{self, Context, beat_before, measured, median, quantum, round
 use super::truth::{SpotCheck, Truth, truth};
 use super::{Attacked, Kind, Severity, Tier, Unfit, donor_bed, mask};
 use crate::eval::recording::{Cell, Recording};
-use crate::eval::render::{Literal, render, render_literal};
+use crate::eval::render::{Literal, render_part};
 use crate::eval::synth::random::Random;
 use crate::vital::{Nature, Parameter, Sensor, Unit};
 
@@ -185,10 +185,7 @@ pub fn inject(c: &Context<'_>, random: &mut Random) -> Result<Attacked, Unfit> {
     if attack.kind == Kind::BedsideDiffers {
         truth.spot_checks = spot_checks(c);
     }
-    let wires = match &literal {
-        Some(literal) => render_literal(&copy, c.bed, literal),
-        None => render(&copy, c.bed),
-    };
+    let wires = render_part(&copy, c.bed, literal.as_ref(), c.from());
     Ok(Attacked { wires, truth, other_bed: None })
 }
 
@@ -290,7 +287,10 @@ fn past(c: &Context<'_>, random: &mut Random) -> Result<i64, Unfit> {
         if shift < least || gaps.iter().any(|gap| gap.0 < to && from < gap.1) {
             continue;
         }
-        let lively = c.columns.iter().all(|column| !c.numbers(*column, from, to).is_empty() || c.parameter(*column).nature() == Nature::Episodic);
+        let lively = c
+            .columns
+            .iter()
+            .all(|column| !c.numbers(*column, from, to).is_empty() || c.parameter(*column).nature() == Nature::Episodic);
         let normal = || {
             c.columns.iter().all(|column| {
                 let (parameter, list) = (c.parameter(*column), c.numbers(*column, from, to));
@@ -367,7 +367,9 @@ fn from_donor(
             }
         }
     }
-    Ok(Attacked { wires: render(&copy, c.bed), truth, other_bed: Some(render(&other, &donor_bed(c.bed))) })
+    let wires = render_part(&copy, c.bed, None, c.from());
+    let other_bed = render_part(&other, &donor_bed(c.bed), None, c.from());
+    Ok(Attacked { wires, truth, other_bed: Some(other_bed) })
 }
 
 /// A number of updates far off.

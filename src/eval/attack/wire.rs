@@ -58,12 +58,20 @@ pub fn inject(c: &Context<'_>, random: &mut Random) -> Result<Attacked, Unfit> {
         Kind::SecondSender => second_sender(&mut f, random)?,
         Kind::SenderChange => {
             let copied = c.attack.tier != Tier::K0;
-            f.edit(|edit| if !copied { as_other(edit) });
+            f.edit(|edit| {
+                if !copied {
+                    as_other(edit)
+                }
+            });
             f.window().iter_mut().for_each(|wire| wire.feed = feed::OTHER);
         }
-        Kind::DeviceChange => f.edit(|edit| {
-            edit.set("OBX", 18, |text| if text.is_empty() { String::new() } else { format!("{OTHER_DEVICE}^^{OTHER_DEVICE}^EUI-64") });
-        }),
+        Kind::DeviceChange => {
+            f.edit(|edit| {
+                edit.set("OBX", 18, |text| {
+                    if text.is_empty() { String::new() } else { format!("{OTHER_DEVICE}^^{OTHER_DEVICE}^EUI-64") }
+                });
+            })
+        }
         Kind::IdentityChange => f.edit(|edit| {
             edit.set("PID", 3, |_| "OTHER-01^^^SYNTH^PI".into());
             edit.set("PID", 5, |_| "Invented^Other".into());
@@ -98,11 +106,7 @@ pub fn inject(c: &Context<'_>, random: &mut Random) -> Result<Attacked, Unfit> {
             f.edit(|edit| edit.move_times(all, true, |at| at.plus_s(by_s)));
         }
         Kind::TimeFrozen => {
-            let (sent, measured) = {
-                let first = Edit::new(&f.wires[f.from].bytes);
-                (first.field("MSH", 7).to_owned(), first.field("OBR", 7).to_owned())
-            };
-            let _ = sent;
+            let measured = Edit::new(&f.wires[f.from].bytes).field("OBR", 7).to_owned();
             f.edit(|edit| {
                 edit.set("OBR", 7, |_| measured.clone());
                 edit.set("OBX", 14, |text| if text.is_empty() { String::new() } else { measured.clone() });
@@ -156,6 +160,12 @@ pub fn inject(c: &Context<'_>, random: &mut Random) -> Result<Attacked, Unfit> {
             edit.set("MSH", 21, |_| String::new());
         }),
         _ => return Err(Unfit::NoModel),
+    }
+    if let Some(from) = c.from() {
+        f.wires.retain(|wire| wire.received_at >= from);
+        if let Some(wires) = &mut other_bed {
+            wires.retain(|wire| wire.received_at >= from);
+        }
     }
     Ok(Attacked { wires: f.wires, truth, other_bed })
 }

@@ -1,0 +1,120 @@
+use super::*;
+use crate::eval::recording::{Cell, Column, Notes, Row};
+use crate::vital::Parameter;
+
+/// Invented: an oximeter whose values are refreshed every fourth second, with lost pulses, and a capnograph that is not.
+fn record(set: &str, name: &str, seed: i64, seconds: i64) -> Recording {
+    let columns = [Parameter::Pr, Parameter::Spo2, Parameter::Awrr].map(|parameter| Column { parameter, channel: 0 });
+    let noise = |a: i64, n: i64| ((a + seed * 7919).wrapping_mul(6_364_136_223_846_793_005) >> 33).rem_euclid(n);
+    let mut rows = Vec::new();
+    for s in 0..seconds {
+        let beat = s / 4;
+        let lost = s % 700 < 16;
+        let pr = if lost { 0.0 } else { (60 + seed % 20 + noise(beat, 5)) as f64 };
+        let spo2 = if lost { 0.0 } else { (95 + noise(beat / 3, 4)) as f64 };
+        let awrr = if s % 900 < 20 { 0.0 } else { (12 + noise(s / 7 + noise(s / 11, 3), 6)) as f64 };
+        for (column, value) in [pr, spo2, awrr].into_iter().enumerate() {
+            rows.push(Row { at_ms: s * 1000, column: column as u16, cell: Cell::Number(value) });
+        }
+    }
+    Recording {
+        set: set.into(),
+        name: name.into(),
+        patient: format!("{set}:{name}"),
+        interval_s: 1.0,
+        columns: columns.to_vec(),
+        rows,
+        flags: Vec::new(),
+        notes: Notes::default(),
+    }
+}
+
+fn ward(count: i64, seconds: i64) -> Vec<Recording> {
+    (0..count).map(|i| record("invented", &format!("r{i:02}"), i, seconds)).collect()
+}
+
+#[test]
+fn what_an_invented_device_does_is_found() {
+    let list = ward(3, 3000);
+    let profile = profiles(&list).remove(0);
+    assert!(profile.reviewed && profile.applications == ["RECORDED-INVENTED"], "{profile:?}");
+    assert_eq!((profile.quantum(Parameter::Pr), profile.period_s), (Some(1.0), Some(1.0)));
+    assert_eq!((profile.lattice_s.get(&Parameter::Pr), profile.lattice_s.get(&Parameter::Awrr)), (Some(&4.0), None));
+    assert_eq!(profile.sentinels(Parameter::Pr), [0.0]);
+    assert!(profile.is_sentinel(Parameter::Spo2, 0.0) && !profile.is_sentinel(Parameter::Awrr, 0.0));
+}
+
+#[test]
+fn the_same_recordings_give_the_same_bytes_in_any_order() {
+    let list = ward(24, 400);
+    let mut turned = list.clone();
+    turned.reverse();
+    turned.rotate_left(5);
+    let options = Options::default();
+    let fitted = fit(&list, &options);
+    assert_eq!(fit(&turned, &options), fitted);
+    read_back(&fitted).unwrap();
+    assert!(fitted.files.iter().any(|(path, _)| path == "population/adult_1s.toml"), "{:?}", fitted.refused);
+    let other = fit(&list, &Options { folds: 5, fold: 1, ..Options::default() });
+    assert_ne!(other.files, fitted.files, "other patients");
+}
+
+#[test]
+fn too_little_data_is_refused_with_what_is_missing() {
+    let fitted = fit(&ward(6, 200), &Options::default());
+    assert!(fitted.files.is_empty(), "{:?}", fitted.files);
+    let said = fitted.refused.join("\n");
+    assert!(said.contains("of 5 records") && said.contains("of 0.5 bed-days"), "{said}");
+    assert!(said.contains("pr: ") && said.contains("of 10 records with 60 values"), "{said}");
+    assert!(fit(&[], &Options::default()).files.is_empty());
+}
+
+#[test]
+fn a_copied_record_is_dropped_and_a_like_one_is_not() {
+    let mut list = ward(3, 1500);
+    let mut copy = list[0].clone();
+    copy.name = "r09".into();
+    copy.patient = "somebody else".into();
+    // A part of it, two seconds off.
+    copy.rows.retain(|row| row.at_ms >= 300_000);
+    copy.rows.iter_mut().for_each(|row| row.at_ms += 2000);
+    list.push(copy);
+    let fitted = fit(&list, &Options::default());
+    assert_eq!(fitted.copies, ["invented/r09 repeats invented/r00"]);
+}
+
+/// Some records of a set of the folder of recordings, where it is there.
+fn recorded(set: &str, count: usize) -> Option<Vec<Recording>> {
+    use std::io::Read as _;
+    let root = std::env::var_os("VG_TEST_SHARED")
+        .map_or_else(|| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), std::path::PathBuf::from);
+    let mut files: Vec<_> = std::fs::read_dir(root.join("vitals").join(set)).ok()?.flatten().map(|e| e.path()).collect();
+    files.retain(|path| path.to_string_lossy().ends_with(".csv.gz"));
+    files.sort();
+    let read = |path: &std::path::PathBuf| {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        Recording::from_csv(set, &name, &name, &text).unwrap()
+    };
+    Some(files.iter().take(count).map(read).collect())
+}
+
+#[test]
+fn what_is_learned_of_recorded_devices_is_what_is_known_of_them() {
+    let (Some(transcutaneous), Some(capnograph)) = (recorded("hfno_tcco2", 4), recorded("ipi_capno", 6)) else {
+        println!("the folder of recordings is not there: nothing was looked at");
+        return;
+    };
+    use Parameter::{Awrr, Etco2, Pr, Spo2};
+    let p = profiles(&transcutaneous).remove(0);
+    assert_eq!((p.lattice_s.get(&Pr), p.lattice_s.get(&Spo2)), (Some(&4.0), Some(&4.0)), "refreshed every fourth second");
+    assert_eq!((p.quantum(Pr), p.period_s), (Some(1.0), Some(1.0)));
+    assert_eq!((p.sentinels(Pr), p.sentinels(Spo2)), ([0.0].as_slice(), [0.0].as_slice()));
+    let p = profiles(&capnograph).remove(0);
+    assert!(p.lattice_s.is_empty(), "{:?}", p.lattice_s);
+    assert_eq!([Pr, Awrr, Etco2].map(|q| p.quantum(q)), [Some(1.0); 3]);
+    assert!((8.0..=10.0).contains(&p.hold_s[&Etco2]) && (8.0..=15.0).contains(&p.hold_s[&Awrr]), "{:?}", p.hold_s);
+    assert!(!p.is_sentinel(Awrr, 0.0) && !p.is_sentinel(Etco2, 0.0), "apnoea is measured");
+    assert!((0.5..6.0).contains(&p.dropouts_per_hour[&Pr]), "{:?}", p.dropouts_per_hour);
+}

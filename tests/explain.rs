@@ -1,0 +1,113 @@
+//! `vitalguard explain`: an alert derived again from what was recorded, with the sum behind it.
+
+mod common;
+
+use common::{BPM, Client, HR, PERCENT, SPO2, Served, pcd01, wait_for};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn program(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vitalguard"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("VITALGUARD_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null()).output().expect("the program was built")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Two messages of one control id whose values differ: P01, a hard violation.
+fn forged(at: &str) -> [Vec<u8>; 2] {
+    let message = |spo2: &str| pcd01("EXPLAIN", "icu", "B01", "M000001", at, &[(HR, "72", BPM), (SPO2, spo2, PERCENT)]);
+    [message("97"), message("88")]
+}
+
+fn frames(messages: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for message in messages {
+        bytes.push(0x0b);
+        bytes.extend_from_slice(message);
+        bytes.extend_from_slice(b"\x1c\r");
+    }
+    bytes
+}
+
+fn alert_of(lines: &str, condition: &str) -> serde_json::Value {
+    lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("events are JSON lines"))
+        .find(|event| event["event"] == "raised" && event["alert"]["condition"] == condition)
+        .unwrap_or_else(|| panic!("{condition} was raised: {lines}"))
+}
+
+#[test]
+fn the_sum_behind_an_alert_gives_its_confidence_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log.mllp");
+    std::fs::write(&file, frames(&forged("20270115100000"))).unwrap();
+    let file = file.to_str().unwrap();
+    let replayed = program(&["replay", "--quiet", "--alerts", "-", file]);
+    let raised = alert_of(&text(&replayed.stdout), "P01 control_id_reuse");
+    let id = raised["alert"]["id"].as_str().unwrap();
+
+    let explained = program(&["explain", id, file, "--json"]);
+    assert!(explained.status.success(), "{}", text(&explained.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&explained.stdout).unwrap();
+    let event = &answer["events"][0];
+    assert_eq!(event["confidence"], raised["alert"]["confidence"]);
+    assert_eq!(event["agrees"], true);
+    // The sum by hand: one hard rule, capped at 4.
+    let evidence = event["account"]["evidence_sum"].as_f64().unwrap();
+    let confidence = 0.9 + 0.09 * (1.0 - 10f64.powf(-evidence / 4.0));
+    assert!((confidence - event["confidence"].as_f64().unwrap()).abs() < 0.005, "{event}");
+    let finding = &event["account"]["findings"][0];
+    let (score, weight) = (finding["score"].as_f64().unwrap(), finding["weights"]["tamper"].as_f64().unwrap());
+    assert!((finding["credit"]["tamper"].as_f64().unwrap() - score * weight / 100.0).abs() < 1e-3);
+
+    let told = text(&program(&["explain", raised["alert"]["ref"].as_str().unwrap(), file]).stdout);
+    assert!(told.contains("rule: a hard violation") && told.contains("follows from this"), "{told}");
+    assert!(!told.contains("PID"), "{told}");
+}
+
+#[test]
+fn an_alert_that_does_not_follow_is_said_with_what_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log.mllp");
+    std::fs::write(&file, frames(&forged("20270115100000"))).unwrap();
+    let none = program(&["explain", "A-000000000000-20270115T100000Z", file.to_str().unwrap()]);
+    assert_eq!(none.status.code(), Some(1));
+    let complaint = text(&none.stderr);
+    assert!(complaint.contains("2 messages") && complaint.contains("judged by model"), "{complaint}");
+    let nothing = program(&["explain", "A-1", "--data", folder.path().to_str().unwrap()]);
+    assert_eq!(nothing.status.code(), Some(2), "{}", text(&nothing.stderr));
+}
+
+/// Waits until the service's store holds a raised alert of the condition.
+fn raised_in(data: &Path, condition: &str) -> String {
+    wait_for("the alert in the store", || {
+        let reader = vitalguard::shell::store::AlertReader::open(&data.join("store.sqlite")).ok()?;
+        let list = reader.list(&Default::default(), 100).ok()?;
+        list.into_iter().find(|row| row.condition == condition).map(|row| row.id)
+    })
+}
+
+#[test]
+fn a_published_alert_is_derived_again_from_the_journal_while_the_service_runs_and_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = Served::start(folder.path(), &[]);
+    let mut client = Client::connect(served.mllp);
+    for message in forged(&common::now_hl7()) {
+        client.ask(&message).unwrap();
+    }
+    let id = raised_in(folder.path(), "P01 control_id_reuse");
+    let data = folder.path().to_str().unwrap();
+    let explained = program(&["explain", &id, "--data", data]);
+    let told = text(&explained.stdout);
+    assert!(explained.status.success(), "{told}{}", text(&explained.stderr));
+    assert!(told.contains("events, the same"), "{told}");
+    assert!(told.contains("message mllp"), "{told}");
+}
