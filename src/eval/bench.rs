@@ -108,9 +108,9 @@ impl Input {
         let source = |r: &Recording| {
             let repeated = r.notes.count(Oddity::Repeated) as f64 > 0.5 * r.notes.cells as f64;
             // Of two sets with one recording the larger one has it.
-            let elsewhere = sets_of.get(&(r.name.clone(), r.patient.clone())).is_some_and(|sets| {
-                sets.iter().any(|other| *other != r.set && (sizes[other], other) > (sizes[&r.set], &r.set))
-            });
+            let elsewhere = sets_of
+                .get(&(r.name.clone(), r.patient.clone()))
+                .is_some_and(|sets| sets.iter().any(|other| *other != r.set && (sizes[other], other) > (sizes[&r.set], &r.set)));
             match () {
                 () if repeated => Source::CoarseClock,
                 () if r.interval_s > 90.0 => Source::Charted,
@@ -348,7 +348,14 @@ fn draw(input: &Input, entry: &Entry, options: &Options, setup: Setup) -> Draw {
 }
 
 /// Runs a job.
-pub fn run_job(wards: &mut Wards, input: &Input, shelves: &Shelves, attacks: &[Attack], options: &Options, job: &Job) -> Measured {
+pub fn run_job(
+    wards: &mut Wards,
+    input: &Input,
+    shelves: &Shelves,
+    attacks: &[Attack],
+    options: &Options,
+    job: &Job,
+) -> Measured {
     let entry = &input.entries[job.entry];
     let case = case(input, job.entry);
     let (ward, empty) = wards.of(shelves, job.setup, entry.fold);
@@ -445,7 +452,9 @@ fn notes(input: &Input, shelves: &Shelves, options: &Options) -> Vec<String> {
     if shelves.by_fold.is_empty() {
         list.push("No profiles were fitted: every device is learned from its own messages.".into());
     } else {
-        list.push(format!("Profiles are fitted by patient in {FOLDS} folds: a recording is judged with what other patients taught."));
+        list.push(format!(
+            "Profiles are fitted by patient in {FOLDS} folds: a recording is judged with what other patients taught."
+        ));
     }
     list.push(
         "Rules whose thresholds were set on the same recordings are measured in-sample; a claim needs fresh recordings.".into(),

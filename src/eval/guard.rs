@@ -106,7 +106,9 @@ fn mask(
     fused: &[Episode],
     out: &mut Guarded,
 ) {
-    let Some(column) = case.recording.columns.iter().find(|c| c.channel == 0 && shown_by(segment.what, c.parameter)) else { return };
+    let Some(column) = case.recording.columns.iter().find(|c| c.channel == 0 && shown_by(segment.what, c.parameter)) else {
+        return;
+    };
     let duration_s = (segment.end_s - segment.start_s).clamp(30.0, 1800.0) as u32;
     let attack = Attack {
         kind: Kind::MaskConstant,

@@ -2,7 +2,8 @@
 //!
 //! **Twin.** The recording without attack runs through the same monitor. An event is found when an episode of the kind named
 //! begins between the attack's start and [`AFTER_S`] after its end, *and none of that kind is open there in the twin*. One event
-//! counts once. Nothing is adjusted: an alert before the start finds nothing, one after the end plus a minute neither.
+//! counts once. Nurse level is what stands at a nursing station (low and above); engineer level adds the engineers' list. Nothing
+//! is adjusted: an alert before the start finds nothing, one after the end plus a minute neither.
 
 use super::attack::{Attack, Attacked, Level, Truth, Unfit, donor_bed, inject, place};
 use super::recording::Recording;
@@ -116,7 +117,7 @@ pub fn counted(episode: &Episode, truth: &Truth, level: Level) -> Option<Timesta
     };
     match level {
         Level::Engineer => Some(from),
-        Level::Nurse => episode.nurse_at.filter(|_| episode.assessment != Assessment::Unverified).map(|at| at.max(from)),
+        Level::Nurse => episode.shown_at.map(|at| at.max(from)),
     }
 }
 
@@ -140,7 +141,14 @@ pub fn turn(recording: &Recording, seed: u64) -> Encoding {
 }
 
 /// Runs one recording: clean in these forms, attacked as drawn.
-pub fn measure(ward: &mut Ward, empty: &Mark, case: &Case<'_>, forms: &[(Encoding, Rate)], attacks: &[Attack], draw: &Draw) -> Measured {
+pub fn measure(
+    ward: &mut Ward,
+    empty: &Mark,
+    case: &Case<'_>,
+    forms: &[(Encoding, Rate)],
+    attacks: &[Attack],
+    draw: &Draw,
+) -> Measured {
     let mut out = Measured::default();
     let own = own(case.recording, draw.seed);
     let turn = turn(case.recording, draw.seed);
@@ -248,9 +256,8 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
         let mut random = Random::new(planned.seed ^ 1);
         let window_s = truth.end.since_s(truth.start) + AFTER_S;
         let late = truth.end.plus_s(AFTER_S);
-        let nurse_tamper = |e: &Episode| {
-            e.assessment == Assessment::Tamper && e.nurse_at.is_some_and(|at| (truth.start..=late).contains(&at))
-        };
+        let nurse_tamper =
+            |e: &Episode| e.assessment == Assessment::Tamper && e.nurse_at.is_some_and(|at| (truth.start..=late).contains(&at));
         out.events.push(Event {
             attack: planned.attack,
             rate: bed.rate,
@@ -267,7 +274,13 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
             truth: truth.clone(),
         });
     }
-    out.clean.push(Clean { encoding: bed.encoding, rate: bed.rate, start: bed.start, messages: clean.len() as u64, episodes: twin });
+    out.clean.push(Clean {
+        encoding: bed.encoding,
+        rate: bed.rate,
+        start: bed.start,
+        messages: clean.len() as u64,
+        episodes: twin,
+    });
 }
 
 /// The messages of two beds in the order in which they come.

@@ -26,6 +26,8 @@ pub struct Episode {
     pub priority: Priority,
     pub params: ParamSet,
     pub raised_at: Timestamp,
+    /// Since when it stands at a nursing station: low, medium or high, and not on the engineers' list.
+    pub shown_at: Option<Timestamp>,
     /// Since when a nurse is called: medium or high.
     pub nurse_at: Option<Timestamp>,
     pub cleared_at: Option<Timestamp>,
@@ -103,7 +105,13 @@ impl Mark {
 
 impl Ward {
     pub fn new(settings: Settings) -> Ward {
-        Ward { monitor: Monitor::new(settings), sequence: 0, sources: Vec::new(), episodes: Vec::new(), open: FxHashMap::default() }
+        Ward {
+            monitor: Monitor::new(settings),
+            sequence: 0,
+            sources: Vec::new(),
+            episodes: Vec::new(),
+            open: FxHashMap::default(),
+        }
     }
 
     pub fn monitor(&self) -> &Monitor {
@@ -173,6 +181,7 @@ impl Ward {
                     priority: alert.priority,
                     params: ParamSet::EMPTY,
                     raised_at: event.ts,
+                    shown_at: None,
                     nurse_at: None,
                     cleared_at: None,
                     text: alert.text.en.clone(),
@@ -183,6 +192,9 @@ impl Ward {
         };
         let episode = &mut self.episodes[at];
         episode.priority = episode.priority.min(alert.priority);
+        if alert.priority <= Priority::Low && !matches!(alert.assessment, Assessment::Unverified | Assessment::Advisory) {
+            episode.shown_at.get_or_insert(event.ts);
+        }
         if alert.priority <= Priority::Medium {
             episode.nurse_at.get_or_insert(event.ts);
         }

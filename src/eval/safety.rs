@@ -63,8 +63,7 @@ pub fn shown_by(what: What, parameter: Parameter) -> bool {
 pub fn segments(recording: &Recording) -> Vec<Segment> {
     let mut list = Vec::new();
     for what in What::ALL {
-        let columns: Vec<bool> =
-            recording.columns.iter().map(|c| c.channel == 0 && shown_by(what, c.parameter)).collect();
+        let columns: Vec<bool> = recording.columns.iter().map(|c| c.channel == 0 && shown_by(what, c.parameter)).collect();
         let needed = if what == What::Apnoea { 2 } else { 1 };
         if columns.iter().filter(|c| **c).count() < needed {
             continue;

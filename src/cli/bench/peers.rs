@@ -104,9 +104,7 @@ fn export(
     results: &[Measured],
 ) -> anyhow::Result<()> {
     let path = folder.join("runs.jsonl");
-    let mut list = std::io::BufWriter::new(
-        std::fs::File::create(&path).with_context(|| format!("writing {}", path.display()))?,
-    );
+    let mut list = std::io::BufWriter::new(std::fs::File::create(&path).with_context(|| format!("writing {}", path.display()))?);
     let mut number = 0u64;
     let mut taken = vec![0usize; attacks.len()];
     for (job, measured) in jobs.iter().zip(results).filter(|(job, _)| job.setup == setup) {
@@ -116,12 +114,13 @@ fn export(
         }
         let case = case(input, job.entry);
         let parts: Vec<&str> = (0..FOLDS).map(|k| rotated(&entry.recording.patient, FOLDS, k).as_str()).collect();
+        let twin = number.to_string();
         let mut write = |wires: &mut dyn Iterator<Item = &Wire>, zero, event: Option<&measure::Event>| -> anyhow::Result<()> {
             let table = table(wires, zero);
             let file = format!("{number}.csv");
             let attack = event.map(|e| &attacks[e.attack]);
             let line = serde_json::json!({
-                "run": number.to_string(), "set": entry.recording.set, "record": entry.recording.name,
+                "run": number.to_string(), "twin": event.map(|_| &twin), "set": entry.recording.set, "record": entry.recording.name,
                 "patient": entry.recording.patient, "fold": entry.fold, "parts": parts,
                 "kind": attack.map(|a| a.kind.as_str()), "severity": attack.map(|a| a.severity.to_string()),
                 "tier": attack.map(|a| a.tier.as_str()), "duration_s": attack.map(|a| a.duration_s),
@@ -137,7 +136,8 @@ fn export(
         };
         let bed = |encoding| measure::bed(case.recording, case.number, encoding, Rate::Native);
         let Some(run) = measured.clean.iter().find(|c| c.rate == Rate::Native) else { continue };
-        let plain = bed(run.encoding);
+        // The twin of the events comes in their encoding.
+        let plain = bed(measured.events.iter().find(|e| e.rate == Rate::Native).map_or(run.encoding, |e| e.encoding));
         write(&mut render(case.recording, &plain).iter(), plain.start, None)?;
         for event in measured.events.iter().filter(|e| e.rate == Rate::Native && !e.truth.params.is_empty()) {
             if taken[event.attack] >= EVENTS_MAX {

@@ -20,12 +20,7 @@ const BED_BYTES: u64 = 128 * 1024;
 /// Rows of attacks in the order of the table.
 const GROUPS: &[(&str, &[Kind])] = &[
     ("replay, clone (tamper or identity)", &[Kind::ReplayExact, Kind::MaskOwnNormal, Kind::OtherExact, Kind::CloneExact]),
-    ("naive masking: constant, AR(1), smoothing (tamper)", &[
-        Kind::MaskConstant,
-        Kind::MaskAr,
-        Kind::Smooth,
-        Kind::Interpolate,
-    ]),
+    ("naive masking: constant, AR(1), smoothing (tamper)", &[Kind::MaskConstant, Kind::MaskAr, Kind::Smooth, Kind::Interpolate]),
     ("smoothing, rounded again (tamper)", &[Kind::SmoothRounded, Kind::InterpolateRounded]),
     ("joint freeze (tamper)", &[Kind::Freeze]),
     ("HR or PR forged beside a second source (nurse alert with both numbers)", &[Kind::HrForged, Kind::PrForged]),
@@ -187,7 +182,12 @@ fn deterioration(input: &Input, report: &Report, lines: &mut Vec<TargetLine>) {
         &format!("{hits} in {segments} segments, every setup, encoding and cadence"),
         if segments == 0 { Outcome::NotTried } else { met(hits == 0) },
     );
-    row.remark = report.safety.iter().map(|s| format!("{}: {} in {} records", s.what, s.segments, s.records)).collect::<Vec<_>>().join("; ");
+    row.remark = report
+        .safety
+        .iter()
+        .map(|s| format!("{}: {} in {} records", s.what, s.segments, s.records))
+        .collect::<Vec<_>>()
+        .join("; ");
     lines.push(row);
     let lost: u64 = report.safety.iter().map(|s| s.physiology_lost).sum();
     let late = report.safety.iter().map(|s| s.delay_s_max).fold(0.0, f64::max);

@@ -79,6 +79,7 @@ fn episode(raised: f64, cleared: f64, assessment: Assessment) -> Episode {
         priority: Priority::Medium,
         params: ParamSet::EMPTY,
         raised_at: at(raised),
+        shown_at: (assessment != Assessment::Unverified).then(|| at(raised)),
         nurse_at: Some(at(raised)),
         cleared_at: Some(at(cleared)),
         text: String::new(),

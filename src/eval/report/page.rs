@@ -68,7 +68,8 @@ fn head(out: &mut String, report: &Report) {
 fn targets(out: &mut String, report: &Report) {
     out.push_str(
         "<section><h2>Targets</h2><p>An event is found when an alert of the kind named begins between the start of the attack and \
-         60 s after its end, and none of that kind is open at that time in the same recording without the attack. Shares stand with \
+         60 s after its end, and none of that kind is open at that time in the same recording without the attack. Nurse level is what stands at a nursing \
+         station (low and above); engineer level adds the engineers' list. Shares stand with \
          their Wilson interval (95 %).</p><table><thead><tr><th></th><th>what</th><th>target</th><th>measured</th><th>delay, s \
          <small>median · p95</small></th></tr></thead><tbody>",
     );
@@ -97,10 +98,13 @@ fn clean(out: &mut String, report: &Report) {
     clean_table(out, report.clean.iter().filter(main));
     out.push_str("<details><summary>By encoding of invalid marks and by cadence</summary>");
     clean_table(out, report.clean.iter().filter(|l| !main(l)));
-    out.push_str("</details><details><summary>Which checks spoke on clean recordings</summary><table><thead><tr><th>setup</th><th>set</th>\
-                  <th>encoding</th><th>rate</th><th>check: nurse level / all</th></tr></thead><tbody>");
+    out.push_str(
+        "</details><details><summary>Which checks spoke on clean recordings</summary><table><thead><tr><th>setup</th><th>set</th>\
+                  <th>encoding</th><th>rate</th><th>check: nurse level / all</th></tr></thead><tbody>",
+    );
     for l in &report.clean {
-        let list: Vec<String> = l.checks.iter().take(14).map(|(id, nurse, all)| format!("{} {nurse}/{all}", escaped(id))).collect();
+        let list: Vec<String> =
+            l.checks.iter().take(14).map(|(id, nurse, all)| format!("{} {nurse}/{all}", escaped(id))).collect();
         let _ = write!(
             out,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
@@ -174,7 +178,9 @@ fn attacks(out: &mut String, report: &Report) {
         }
     }
     for (place, (setup, source, rate)) in groups.iter().enumerate() {
-        let lines = || report.attacks.iter().filter(|l| (l.setup.as_str(), l.source.as_str(), l.rate.as_str()) == (*setup, *source, *rate));
+        let lines = || {
+            report.attacks.iter().filter(|l| (l.setup.as_str(), l.source.as_str(), l.rate.as_str()) == (*setup, *source, *rate))
+        };
         let _ = write!(
             out,
             "<details{}><summary>{} · {} · {}: {} rows</summary>",

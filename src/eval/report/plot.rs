@@ -8,7 +8,7 @@ const LEFT: f64 = 56.0;
 const RIGHT: f64 = 12.0;
 const HEIGHT: f64 = 120.0;
 const GAP: f64 = 24.0;
-const ALERTS: f64 = 15.0;
+const ALERTS: f64 = 26.0;
 
 /// Text that may stand between tags or in an attribute.
 pub fn escaped(text: &str) -> String {
@@ -34,7 +34,7 @@ pub fn svg(example: &Example) -> String {
     }
     let x = move |t: f64| LEFT + (t.clamp(from, to) - from) / (to - from) * (WIDTH - LEFT - RIGHT);
     let alerts_top = example.panels.len() as f64 * (HEIGHT + GAP) + 4.0;
-    let height = alerts_top + (example.alerts.len().min(8) as f64 + 1.0) * ALERTS + 26.0;
+    let height = alerts_top + example.alerts.len().min(8) as f64 * ALERTS + 28.0;
     let mut out = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">", escaped(&example.title));
     let (a, b) = (x(example.start_s), x(example.end_s));
     let _ = write!(
@@ -57,12 +57,10 @@ pub fn svg(example: &Example) -> String {
             (b - a).max(3.0),
             escaped(&alert.text)
         );
-        let (at, anchor) = if a > WIDTH * 0.6 { (a - 5.0, "end") } else { (b.max(a + 3.0) + 5.0, "start") };
-        let (at, anchor) = if anchor == "start" && at > WIDTH * 0.75 { (LEFT + 2.0, "start") } else { (at, anchor) };
-        let _ =
-            write!(out, "<text class=\"label\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>", y + 8.5, escaped(&alert.text));
+        let label = escaped(&alert.text);
+        let _ = write!(out, "<text class=\"label\" x=\"{LEFT}\" y=\"{:.1}\">{label}</text>", y + 20.0);
     }
-    axis(&mut out, from, to, height - 8.0, &x);
+    axis(&mut out, from, to, height - 6.0, &x);
     out.push_str("</svg>");
     out
 }
@@ -95,9 +93,16 @@ fn draw(out: &mut String, panel: &Panel, top: f64, x: &impl Fn(f64) -> f64) {
     let room = ((high - low) * 0.08).max(1.0);
     let (low, high) = (low - room, high + room);
     let y = |v: f64| top + HEIGHT - 16.0 - (v.clamp(low, high) - low) / (high - low) * (HEIGHT - 16.0);
-    let _ = write!(out, "<text class=\"name\" x=\"{LEFT}\" y=\"{:.1}\">{} ({})</text>", top - 4.0, escaped(&panel.name), escaped(&panel.unit));
+    let _ = write!(
+        out,
+        "<text class=\"name\" x=\"{LEFT}\" y=\"{:.1}\">{} ({})</text>",
+        top - 4.0,
+        escaped(&panel.name),
+        escaped(&panel.unit)
+    );
     for v in [low + room, (low + high) / 2.0, high - room] {
-        let _ = write!(out, "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{v:.0}</text>", LEFT - 5.0, y(v) + 3.5);
+        let _ =
+            write!(out, "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{v:.0}</text>", LEFT - 5.0, y(v) + 3.5);
         let _ = write!(out, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{1:.1}\" y2=\"{1:.1}\"/>", WIDTH - RIGHT, y(v));
     }
     // The band, as one polygon for each stretch that has one.
