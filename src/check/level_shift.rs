@@ -225,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn evidence_survives_a_restart() {
+        let mut s = calibrated();
+        s.tell(&around(72.0, 90));
+        let before = s.tell(&around(84.0, 3));
+        s.state = postcard::from_bytes(&postcard::to_stdvec(&s.state).unwrap()).unwrap();
+        assert_eq!((before.as_str(), s.tell("84")), ("PPP", "F".to_owned()));
+    }
+
+    #[test]
     fn below_eighteen_at_an_unknown_age_and_without_a_calibration_it_only_reports() {
         for (age, with) in [(AgeBand::Adolescent, true), (AgeBand::Unknown, true), (AgeBand::Adult, false)] {
             let mut s = if with { calibrated() } else { Story::<Check>::of(&[Parameter::Hr]).every(60.0) };
