@@ -25,7 +25,9 @@ declare_check! {
     /// companions: there nothing is found.
     /// ## References
     /// Cai and Venkatasubramanian 2018 (a change of one signal alone is the signature); Ledoit and Wolf 2004; Shin, Ramdas and
-    /// Rinaldo 2024.
+    /// Rinaldo 2024. Judged on patients that were not calibrated on: 3 false in 39.9 bed-days at one a minute (upper bound 1.9 in
+    /// ten bed-days), far more than the average run length promises, as patients differ; a mean that drifts by 40 % in 30 min is
+    /// found in 14 of 71 records where companions explain it, by 20 % in 9 of 79. At one a second hardly anything could be judged.
     "T13" "drift_alone" class=Dynamics evidence=true weights=(50, 15, 30) rest=Unverified
     {
         /// Average run length while nothing is wrong, blocks of a minute. Lower: more false alerts. Higher: slower. 667 bed-days.
