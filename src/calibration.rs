@@ -340,7 +340,7 @@ pub mod tests {
         own.sketch = Sketch::fit(&mut (0..1000).map(|i| f64::from(i) / 100.0).collect::<Vec<_>>()).unwrap();
         c.tables.push(own);
         let mut all = Calibrations::default();
-        assert_eq!(all.rank("level_shift", Pace::Second, Parameter::Hr, 500.0).calibrated, false);
+        assert!(!all.rank("level_shift", Pace::Second, Parameter::Hr, 500.0).calibrated);
         all.add(c);
         let rank = |parameter| all.rank("level_shift", Pace::Second, parameter, 9.0);
         assert!(rank(Parameter::Hr).p > 0.98 && rank(Parameter::Spo2).p < 0.12 && rank(Parameter::Hr).calibrated);

@@ -280,6 +280,8 @@ impl Findings {
         // Another sensor is abnormal or moves too.
         let other = self.rows.iter().any(|r| {
             LEVELS.contains(&r.check.meta().id)
+                // What only reports supports nothing.
+                && r.priority != Some(Priority::Info)
                 && now.since_s(r.last_at) <= LAG_S
                 && r.params.union(row.params).sensors() > row.params.sensors()
                 && row.params.sensors() >= 1

@@ -24,7 +24,9 @@ declare_check! {
     /// None: it raises nothing alone. Therapy and posture change levels every hour.
     /// ## References
     /// Page 1954; Shin, Ramdas and Rinaldo 2024 (average run length of at least 1/α without an assumption about the
-    /// distribution). 0.03 tamper alerts a bed-day over 20 stochastic checks are one in 667 bed-days for each.
+    /// distribution). 0.03 tamper alerts a bed-day over 20 stochastic checks are one in 667 bed-days for each. Calibrated on three
+    /// folds of patients and judged on the fourth: 122 labels in 39.9 bed-days at one a minute (p2009_map, mimic3_pap and one long
+    /// record), 7 in 8.6 at one a second (hfno_tcco2, ipi_capno); a pulse multiplied by 1.25 is labelled within 30 min in 14 of 30.
     "T12" "level_shift" class=Dynamics evidence=true weights=(20, 70, 10) rest=Unverified
     {
         /// Average run length while nothing is wrong, blocks of a minute. Lower: more labels. Higher: slower. 667 bed-days.
@@ -222,6 +224,15 @@ mod tests {
         s.tell(&around(72.0, 90));
         assert!(!s.tell("150 72 71 73 72 30 72 71").contains('F'));
         assert!(!s.tell(&format!("~x16 {}", around(90.0, 30))).contains('F'), "after a gap the level is begun anew");
+    }
+
+    #[test]
+    fn evidence_survives_a_restart() {
+        let mut s = calibrated();
+        s.tell(&around(72.0, 90));
+        let before = s.tell(&around(84.0, 3));
+        s.state = postcard::from_bytes(&postcard::to_stdvec(&s.state).unwrap()).unwrap();
+        assert_eq!((before.as_str(), s.tell("84")), ("PPP", "F".to_owned()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ declare_check! {
     /// None: it raises nothing alone. Sedation, pacing and β-blockers lower variability.
     /// ## References
     /// A variability of 0.3 to 0.6 /min is a true sign of mortality (cardiac uncoupling); neonatal sepsis lowers it. Page 1954;
-    /// Shin, Ramdas and Rinaldo 2024 for the decision.
+    /// Shin, Ramdas and Rinaldo 2024 for the decision. One recording is long enough (1.3 bed-days: none), so there is no calibration.
     "T15" "variability_loss" class=Dynamics evidence=true weights=(20, 75, 5) rest=Unverified
     {
         /// Average run length while nothing is wrong, blocks. Lower: more labels. Higher: slower. Over 667 bed-days.

@@ -96,11 +96,11 @@ impl Gaussian {
                 self.covariance[i][j] = ((1.0 - weight) * (old + weight * di * dj)) as f32;
             }
         }
-        for i in 0..SLOTS {
+        for (i, most) in step_max.iter().enumerate() {
             let Some(di) = difference(self, i) else { continue };
             self.count[i] = self.count[i].saturating_add(1);
             let weight = alpha.max(1.0 / f64::from(self.count[i]));
-            self.mean[i] += (weight * di).clamp(-step_max[i], step_max[i]);
+            self.mean[i] += (weight * di).clamp(-most, *most);
         }
     }
 
