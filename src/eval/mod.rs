@@ -2,9 +2,8 @@
 
 pub mod attack;
 pub mod bench;
-pub mod fit;
-pub mod measure;
 pub mod control;
+pub mod fit;
 pub mod guard;
 pub mod measure;
 pub mod recording;
