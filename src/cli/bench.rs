@@ -2,10 +2,10 @@
 
 use super::Usage;
 use crate::eval::attack::{Attack, catalogue};
-use crate::eval::bench::{Input, Job, Options, Shelves, Wards, cost, examples, jobs, report, run_job};
+use crate::eval::bench::{Input, Job, Options, Shelves, Wards, cost, examples, jobs, report, run_job, synthetic_controls};
 use crate::eval::measure::Measured;
 use crate::eval::recording::{Index, Recording};
-use crate::eval::report::{ControlLine, Cost, html};
+use crate::eval::report::{Cost, html};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{Read as _, Write as _};
@@ -74,8 +74,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let shelves = Shelves::new(&input);
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1).max(1);
     let jobs = jobs(&input, &shelves);
-    let (results, controls) = measure(&input, &shelves, &attacks, &options, &jobs, threads, &bar);
+    let results = measure(&input, &shelves, &attacks, &options, &jobs, threads, &bar);
     bar.set_message("figures");
+    let controls = synthetic_controls(&input, &shelves);
     let cost = measure_cost(&input, &shelves, &results);
     let mut report = report(&input, &shelves, &attacks, &options, &jobs, &results, controls, cost);
     report.examples = examples(&input, &shelves, &attacks, &options, &jobs, &results);
@@ -173,7 +174,7 @@ fn measure(
     list: &[Job],
     threads: usize,
     bar: &ProgressBar,
-) -> (Vec<Measured>, Vec<ControlLine>) {
+) -> Vec<Measured> {
     bar.set_message("runs");
     bar.set_position(0);
     bar.set_length(list.len() as u64);
@@ -195,7 +196,7 @@ fn measure(
         }
     });
     let taken = |place: Mutex<Option<Measured>>| place.into_inner().unwrap_or_else(PoisonError::into_inner);
-    (places.into_iter().map(|place| taken(place).unwrap_or_default()).collect(), Vec::new())
+    places.into_iter().map(|place| taken(place).unwrap_or_default()).collect()
 }
 
 /// One core, nothing else: messages made before, then judged.

@@ -2,6 +2,8 @@
 //! amount to. Threads and files belong to the command line.
 
 use super::attack::{Attack, Level, Truth, Unfit};
+use super::control::{Control, play};
+use super::fit::profiles;
 use super::guard::{all_but_levels, guard};
 use super::measure::{self, Case, Clean, Draw, Event, Measured};
 use super::recording::{Oddity, Recording};
@@ -25,6 +27,10 @@ pub use examples::examples;
 
 /// Folds of the split by patient.
 pub const FOLDS: u32 = 4;
+/// Invented patients on which each control is played, for so many messages, from this second on.
+const CONTROL_BEDS: usize = 3;
+const CONTROL_MESSAGES: usize = 3600;
+const CONTROL_AT_S: f64 = 2000.0;
 /// Draws of the bootstrap.
 const DRAWS: usize = 2000;
 /// Faster than this is "one a second" in the tables, seconds.
@@ -242,8 +248,15 @@ pub struct Shelves {
 }
 
 impl Shelves {
-    pub fn new(_input: &Input) -> Shelves {
-        Shelves::default()
+    /// A recording is judged with what the patients of the other folds taught.
+    pub fn new(input: &Input) -> Shelves {
+        let taught = |fold: u32| {
+            let others = input.entries.iter().filter(move |e| {
+                e.fold != fold && matches!(e.source, Source::Monitor | Source::Synthetic) && e.recording.interval_s < 90.0
+            });
+            profiles(others.map(|e| &e.recording))
+        };
+        Shelves { by_fold: (0..FOLDS).map(taught).collect() }
     }
     /// The setups that are run; the first is the one that is spoken of.
     pub fn setups(&self) -> Vec<Setup> {
@@ -702,6 +715,39 @@ fn safety(input: &Input, done: &[Done<'_>]) -> Vec<SafetyLine> {
         lines.push(line);
     }
     lines
+}
+
+/// What happens to messages without anybody's ill will, on invented patients: none of it may be called tampering.
+pub fn synthetic_controls(input: &Input, shelves: &Shelves) -> Vec<ControlLine> {
+    let mut wards = Wards::default();
+    let beds: Vec<usize> =
+        (0..input.entries.len()).filter(|at| input.entries[*at].source == Source::Synthetic).take(CONTROL_BEDS).collect();
+    Control::ALL
+        .into_iter()
+        .map(|control| {
+            let mut line = ControlLine { control: control.as_str().into(), record: "synthetic".into(), ..ControlLine::default() };
+            let mut said: BTreeMap<String, u64> = BTreeMap::new();
+            for at in &beds {
+                let entry = &input.entries[*at];
+                let bed = measure::bed(&entry.recording, *at as u32, Encoding::Status, Rate::Native);
+                let mut clean = render(&entry.recording, &bed);
+                clean.truncate(CONTROL_MESSAGES);
+                let begin = bed.start.plus_s(CONTROL_AT_S);
+                let (ward, empty) = wards.of(shelves, shelves.setups()[0], entry.fold);
+                ward.go_on(empty);
+                for wire in &play(control, &clean, &bed, begin) {
+                    ward.push(wire);
+                }
+                line.runs += 1;
+                line.tamper += count(ward.episodes(), |e| (e.assessment == Assessment::Tamper).then_some(e.raised_at));
+                for e in ward.episodes().iter().filter(|e| e.raised_at >= begin) {
+                    *said.entry(format!("{} {}", e.check(), e.assessment.as_str())).or_default() += 1;
+                }
+            }
+            line.said = said.into_iter().map(|(what, n)| format!("{what} ×{n}")).collect();
+            line
+        })
+        .collect()
 }
 
 /// The controls of the recordings: what was said at each of them.
