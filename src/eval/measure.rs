@@ -5,7 +5,7 @@
 //! counts once. Nurse level is what stands at a nursing station (low and above); engineer level adds the engineers' list. Nothing
 //! is adjusted: an alert before the start finds nothing, one after the end plus a minute neither.
 
-use super::attack::{Attack, Attacked, Level, Truth, Unfit, donor_bed, inject, place};
+use super::attack::{Attack, Attacked, Level, Truth, Unfit, donor_bed, inject, inject_rest, place};
 use super::recording::Recording;
 use super::render::{Bed, Encoding, Rate, Wire, render};
 use super::runner::{Episode, Mark, Ward};
@@ -200,14 +200,9 @@ fn plan(recording: &Recording, attacks: &[Attack], chance: f64, seed: u64, skipp
 
 /// Makes one attack: the same for the same plan. Of its messages those until it can no longer be found are kept.
 pub fn make(case: &Case<'_>, attack: &Attack, bed: &Bed, start_s: f64, seed: u64) -> Result<Attacked, Unfit> {
-    // Messages long before are not needed; an attack on messages may look back on some.
-    let from = if attack.kind.needs_donor() {
-        Timestamp::MIN
-    } else {
-        bed.start.plus_s(start_s - if attack.kind.is_protocol() { 2700.0 } else { 5.0 })
-    };
-    let bed = Bed { from, ..bed.clone() };
-    let mut attacked = inject(attack, case.recording, case.donor, &bed, start_s, &mut Random::new(seed))?;
+    // What the other bed sent before is part of the attack; of this bed's own messages only those from the start on are needed.
+    let inject = if attack.kind.needs_donor() { inject } else { inject_rest };
+    let mut attacked = inject(attack, case.recording, case.donor, bed, start_s, &mut Random::new(seed))?;
     let (start, late) = (attacked.truth.start, attacked.truth.end.plus_s(AFTER_S));
     attacked.wires.retain(|w| (start..=late).contains(&w.received_at));
     attacked.wires.shrink_to_fit();
