@@ -50,8 +50,9 @@ const ENGINEER: [&str; 22] = [
     "C01", "C03", "C04", "C05", "C08", "M06", "M07", "T04", "T05", "T06", "T09", "T10", "T11", "T14", "T16", "P03", "P06", "P07",
     "A18", "A19", "A21", "A22",
 ];
-/// What a change of configuration at a gateway shows together: one cause, not two kinds of evidence. T05 is its mark in values.
-const CONFIGURATION: [&str; 4] = ["C01", "C04", "P07", "P13"];
+/// What a change of configuration at a gateway shows together: one cause, not two kinds of evidence. T05 is its mark in values,
+/// and A06 the same step seen beside the saturation's scale.
+const CONFIGURATION: [&str; 5] = ["C01", "C04", "P07", "P13", "A06"];
 /// Two readings of one quantity.
 const TWO_READINGS: [&str; 5] = ["A07", "A08", "A09", "A10", "A17"];
 /// Identity beyond doubt: two beds carry one stream or one patient, patients are swapped, a disconnected device is heard.

@@ -293,7 +293,7 @@ mod tests {
     fn a_row_that_cannot_be_is_refused() {
         let row = |hard: &str, source: &str| {
             format!(
-                "schema = \"limits/1\"\nversion = \"1\"\nspread = []\n[[limit]]\nages = [\"adult\"]\nparameters = [\"hr\"]\nhard = {hard}\nmark = \"M\"\nsource = \"{source}\"\n"
+                "schema = \"limits/1\"\nversion = \"1.0.0\"\nspread = []\n[[limit]]\nages = [\"adult\"]\nparameters = [\"hr\"]\nhard = {hard}\nmark = \"M\"\nsource = \"{source}\"\n"
             )
         };
         assert!(Population::from_toml(&row("[15, 300]", "manual")).is_ok());

@@ -379,7 +379,7 @@ mod tests {
         assert!(!p.is_sentinel(Parameter::Awrr, 0.0));
         assert!(!p.is_sentinel(Parameter::Pr, 1.0));
         assert_eq!((p.zero(Parameter::Pr), p.zero(Parameter::Awrr)), (Zero::Assumed, Zero::Measured));
-        let text = "schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = false\n[sentinels]\npr = [0.0]\n";
+        let text = "schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"x\"\nreviewed = false\n[sentinels]\npr = [0.0]\n";
         assert_eq!(Profile::from_toml(text).unwrap().zero(Parameter::Pr), Zero::Sentinel);
     }
 

@@ -295,7 +295,7 @@ mod tests {
 
     /// A story of a device whose profile says what a zero of a rate is.
     fn with(zero: &str, params: &[Parameter]) -> Story<Check> {
-        let text = format!("schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = false\n{zero}\n");
+        let text = format!("schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"x\"\nreviewed = false\n{zero}\n");
         let mut s = Story::<Check>::of(params);
         s.profile = Profile::from_toml(&text).unwrap();
         s.profile.reviewed = true;

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_device_whose_zero_is_no_measurement_is_not_looked_at() {
         let mut s = Story::<Check>::of(&PAIR);
-        let text = "schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = false\n[sentinels]\netco2 = [0.0]\n";
+        let text = "schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"x\"\nreviewed = false\n[sentinels]\netco2 = [0.0]\n";
         s.profile = crate::profile::Profile::from_toml(text).unwrap();
         s.profile.reviewed = true;
         assert_eq!(s.tell("35/12x30 0/12x100"), "P.");

@@ -253,7 +253,7 @@ mod tests {
     use super::*;
     use crate::check::story::Story;
 
-    const SHIPPED: &str = "schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = true\nreviewed_by_role = \"x\"\n\
+    const SHIPPED: &str = "schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"x\"\nreviewed = true\nreviewed_by_role = \"x\"\n\
                            reviewed_on = \"2026-11-30\"\n[quantum]\npr = 1.0\ntemp = 0.1\n";
 
     fn with_profile() -> Story<Check> {

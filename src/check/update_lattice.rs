@@ -256,7 +256,7 @@ mod tests {
     use crate::check::story::Story;
     use crate::vital::Parameter;
 
-    const SHIPPED: &str = "schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = true\nreviewed_by_role = \"x\"\n\
+    const SHIPPED: &str = "schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"x\"\nreviewed = true\nreviewed_by_role = \"x\"\n\
                            reviewed_on = \"2026-11-30\"\nperiod_s = 4.0\n";
 
     fn reviewed() -> Story<Check> {

@@ -29,7 +29,7 @@ fn measure(set: &str, encoding: Encoding, zero: bool) -> Option<Measured> {
             (ward.gap_s, ward.live_s) = (4.0 * 3600.0, 4.0 * 3600.0);
         }
         if zero {
-            let text = "schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = false\nzero_is_measured = [\"hr\", \"pr\", \"awrr\", \"etco2\"]\n";
+            let text = "schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"x\"\nreviewed = false\nzero_is_measured = [\"hr\", \"pr\", \"awrr\", \"etco2\"]\n";
             ward.profile = Profile::from_toml(text).expect("it is a profile");
             ward.profile.reviewed = true;
         }

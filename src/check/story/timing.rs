@@ -43,7 +43,7 @@ fn files(set: &str) -> Vec<PathBuf> {
 /// The monitor of one set, as a person would have reviewed it.
 fn beat_of_four() -> Profile {
     Profile::from_toml(
-        "schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = true\nreviewed_by_role = \"x\"\n\
+        "schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"x\"\nreviewed = true\nreviewed_by_role = \"x\"\n\
          reviewed_on = \"2026-11-30\"\nperiod_s = 4.0\nzero_is_measured = [\"awrr\", \"etco2\"]\n\
          [quantum]\npr = 1.0\nspo2 = 1.0\netco2 = 0.1\n",
     )

@@ -1,6 +1,7 @@
 use super::*;
 use crate::check::{CheckId, Priority};
 use crate::eval::attack::{Kind, Severity, Target, Tier, catalogue};
+use crate::eval::render::render_from;
 use crate::eval::synth::{Kind as Patients, Patient};
 use crate::monitor::Settings;
 use crate::vital::ParamSet;
@@ -16,10 +17,10 @@ fn freeze() -> Attack {
 
 #[test]
 fn a_continuation_says_what_the_whole_run_says() {
-    let recording = patient(7, 1500);
+    let recording = patient(7, 3300);
     let case = Case { recording: &recording, number: 4, donor: None };
     let bed = bed(&recording, 4, Encoding::Status, Rate::Native);
-    let attacked = make(&case, &freeze(), &bed, 900.0, 5).unwrap();
+    let attacked = make(&case, &freeze(), &bed, 2400.0, 5).unwrap();
     let clean = render(&recording, &bed);
     let before = || clean.iter().take_while(|w| w.received_at < attacked.truth.start);
     let mut whole = Ward::new(Settings::default());
@@ -51,13 +52,12 @@ fn messages_of_the_window_are_those_of_the_whole_copy() {
     let bed = bed(&recording, 4, Encoding::Sentinel, Rate::Native);
     let from = bed.start.plus_s(700.0);
     let whole: Vec<Wire> = render(&recording, &bed).into_iter().filter(|w| w.received_at >= from).collect();
-    assert_eq!(render(&recording, &Bed { from, ..bed.clone() }), whole);
+    assert_eq!(render_from(&recording, &bed, from), whole);
 }
 
 #[test]
 fn until_the_attack_every_message_is_the_twins() {
     let (recording, donor) = (patient(9, 2600), patient(10, 2600));
-    let case = Case { recording: &recording, number: 2, donor: Some(&donor) };
     let bed = bed(&recording, 2, Encoding::Status, Rate::Native);
     let clean = render(&recording, &bed);
     let mut made = 0;
@@ -140,7 +140,7 @@ fn a_recording_is_measured_the_same_in_any_monitor() {
     let draw = Draw { seed: 4, native: 0.05, minute: 0.0 };
     let forms = [(turn(&recording, 4), Rate::Native)];
     let attacks = catalogue();
-    let mut run = |ward: &mut Ward, empty: &Mark| measure(ward, empty, &case, &forms, &attacks, &draw);
+    let run = |ward: &mut Ward, empty: &Mark| measure(ward, empty, &case, &forms, &attacks, &draw);
     let mut fresh = Ward::new(Settings::default());
     let empty = fresh.mark();
     let first = run(&mut fresh, &empty);

@@ -391,7 +391,13 @@ fn a_gateway_that_begins_to_average_is_one_notice_for_the_engineers() {
     let open = w.monitor.open_alerts();
     let notice = open.iter().find(|a| a.bed == "_ward").unwrap_or_else(|| panic!("{:?}", w.told()));
     assert_eq!((notice.condition.as_str(), notice.cause_of.len()), ("T05 resolution_change", 4), "{notice:?}");
-    assert_eq!((notice.assessment, notice.priority), (Assessment::Unverified, Priority::Info));
+    assert_eq!(
+        (notice.assessment, notice.priority),
+        (Assessment::Unverified, Priority::Info),
+        "{:?} {:#?}",
+        w.told(),
+        w.monitor.account("icu", "A01")
+    );
     for member in open.iter().filter(|a| a.bed != "_ward") {
         assert_eq!((member.condition.as_str(), member.because.as_deref()), ("T05 resolution_change", Some(notice.id.as_str())));
         assert_eq!(member.priority, Priority::Info);
@@ -402,7 +408,7 @@ fn a_gateway_that_begins_to_average_is_one_notice_for_the_engineers() {
 
 #[test]
 fn a_beat_that_a_gateway_erases_on_all_beds_is_one_notice() {
-    let shelf = "schema = \"profile/1\"\nversion = \"1\"\nname = \"x\"\nreviewed = true\nreviewed_by_role = \"x\"\n\
+    let shelf = "schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"x\"\nreviewed = true\nreviewed_by_role = \"x\"\n\
                  reviewed_on = \"2026-11-30\"\napplications = [\"BEAT\"]\nperiod_s = 4.0\n";
     let mut w = Ward::new();
     w.monitor.house.shelf.add(crate::profile::Profile::from_toml(shelf).unwrap());
