@@ -40,7 +40,6 @@ pub struct Origin {
     /// What was run.
     pub command: String,
     /// What was not seen in this exposure happens at most so often a bed-day (one-sided 95 %, Poisson).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub none_seen_bound_per_bed_day: Option<f64>,
 }
 

@@ -384,6 +384,15 @@ mod tests {
     }
 
     #[test]
+    fn every_profile_goes_through_a_snapshot() {
+        let shelf = Shelf::default();
+        for profile in shelf.models.iter().chain([&shelf.generic]) {
+            let bytes = postcard::to_stdvec(profile).unwrap();
+            assert_eq!(&postcard::from_bytes::<Profile>(&bytes).unwrap(), profile, "{}", profile.name);
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_the_name_of_the_field() {
         let head = "schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"x\"\n";
         let refused = |rest: &str| match Profile::from_toml(&format!("{head}{rest}")) {

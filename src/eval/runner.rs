@@ -241,7 +241,7 @@ impl Ward {
 
     /// Goes on from where a run of the same settings stood; of its episodes only the open ones are known.
     pub fn go_on(&mut self, mark: &Mark) {
-        self.monitor.rewind(&mark.snapshot).expect("the mark was made under the same settings");
+        self.monitor.rewind(&mark.snapshot).unwrap_or_else(|error| panic!("a mark of the same settings: {error}"));
         self.sequence = mark.sequence;
         self.episodes.clear();
         self.open.clear();

@@ -150,3 +150,9 @@ fn a_recording_is_measured_the_same_in_any_monitor() {
     assert_eq!(first.events, again.events);
     assert_eq!(first.clean[0].episodes, again.clean[0].episodes);
 }
+#[test]
+fn an_empty_monitor_goes_back() {
+    let mut ward = crate::eval::runner::Ward::new(Settings::default());
+    let empty = ward.mark();
+    ward.go_on(&empty);
+}
