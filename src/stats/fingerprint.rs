@@ -344,11 +344,27 @@ pub fn kept(key: u64) -> u64 {
 /// overwrites the oldest of the 22 that it may stand in, and the index reaches back less than a day.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Index {
+    #[serde(with = "eight_bytes")]
     places: Vec<u64>,
     used: u32,
     grown: u8,
     swept: u32,
     heard_at: Timestamp,
+}
+
+/// Places in a snapshot take eight bytes each; as numbers of variable length they would take ten.
+mod eight_bytes {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(places: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = places.iter().flat_map(|place| place.to_le_bytes()).collect();
+        serializer.serialize_bytes(&bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        Ok(bytes.chunks_exact(8).map(|eight| u64::from_le_bytes(eight.try_into().expect("eight of eight"))).collect())
+    }
 }
 
 impl Index {

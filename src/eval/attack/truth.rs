@@ -12,6 +12,12 @@ use crate::time::Timestamp;
 use crate::vital::{Nature, ParamSet, Parameter};
 use serde::Serialize;
 
+/// How long an alert of medium and of low priority waits before it leaves the house, seconds (`[episodes] annunciation_*`).
+const MEDIUM_WAITS_S: u32 = 10;
+const LOW_WAITS_S: u32 = 20;
+const TWO_AND_MEDIUM: &str = "within 2 readings and the 10 s that a medium alert waits";
+const TWO_AND_LOW: &str = "within 2 readings and the 20 s that a low alert waits";
+
 /// Who must have been told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -247,12 +253,14 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
         Kind::Spike => Counts::of(&[Artefact, Tamper]),
         Kind::ZeroStep | Kind::ZeroDecay => Counts::of(&[Tamper, Artefact, Silence]),
         Kind::TripleForged => any.checks(&["A03", "A04", "A05"]),
-        Kind::PressureOrder => any.checks(&["A03", "A04"]).goal(0.99, f.messages(2), "within 2 readings"),
+        Kind::PressureOrder => any.checks(&["A03", "A04"]).goal(0.99, f.messages(2) + LOW_WAITS_S, TWO_AND_LOW),
         Kind::UnitKiloPascal | Kind::UnitFahrenheit | Kind::UnitFraction => {
-            Counts::of(&[Unit]).goal(0.99, f.messages(2), "within 2 readings")
+            Counts::of(&[Unit]).goal(0.99, f.messages(2) + MEDIUM_WAITS_S, TWO_AND_MEDIUM)
         }
         Kind::UnitDeclared => Counts::of(&[Unit]).checks(&["C01", "C02"]).engineer(),
-        Kind::Impossible => Counts::of(&[Artefact, Unit]).checks(&["A01", "C02"]).goal(0.99, f.messages(2), "within 2 messages"),
+        Kind::Impossible => {
+            Counts::of(&[Artefact, Unit]).checks(&["A01", "C02"]).goal(0.99, f.messages(2) + LOW_WAITS_S, TWO_AND_LOW)
+        }
         Kind::Suppress => {
             let timer = (5.0 * f.interval_s).max(300.0) as u32;
             Counts::of(LOST).when(
