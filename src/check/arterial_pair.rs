@@ -56,7 +56,7 @@ impl Judge for Check {
                 pair.hold.end();
                 continue;
             }
-            let Some(a) = view.shown(MEAN).filter(|_| is_fresh(o, view.bed, view.profile)) else { continue };
+            let Some(a) = view.near(MEAN).filter(|_| is_fresh(o, view.bed, view.profile)) else { continue };
             looked = true;
             if (a - o.value).abs() <= self.difference_mmhg {
                 pair.hold.end();

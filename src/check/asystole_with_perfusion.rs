@@ -127,9 +127,9 @@ fn is_technical(report: &Report, sensor: Sensor) -> bool {
 /// The other numbers of the same sensor go on: it is on the patient.
 fn sensor_is_on(view: &View<'_>, rate: Parameter) -> bool {
     match rate {
-        Parameter::Pr => view.shown(Parameter::Spo2).is_some(),
+        Parameter::Pr => view.near(Parameter::Spo2).is_some(),
         // The electrodes also feel the breath, where that is sent.
-        _ => !view.lost(Parameter::Rr) && view.shown(Parameter::Rr) != Some(0.0),
+        _ => !view.lost(Parameter::Rr) && view.near(Parameter::Rr) != Some(0.0),
     }
 }
 
@@ -154,14 +154,14 @@ impl Check {
             if p == rate {
                 continue;
             }
-            let Some(value) = view.shown(p) else { continue };
+            let Some(value) = view.near(p) else { continue };
             *before = value as f32;
             let recent = view.bed.stream(p).and_then(|s| s.recent.envelope(o.effective_at.plus_s(-BEFORE_S)));
             if let Some((low, high)) = recent {
                 run.steady &= (value - low).max(high - value) <= self.transient(p);
             }
         }
-        run.spo2 = view.shown(Parameter::Spo2).map_or(f32::NAN, |v| v as f32);
+        run.spo2 = view.near(Parameter::Spo2).map_or(f32::NAN, |v| v as f32);
     }
 
     fn transient(&self, p: Parameter) -> f64 {
@@ -174,9 +174,9 @@ impl Check {
 
     fn follow(&self, run: &mut Run, view: &View<'_>) {
         for (before, p) in run.before.iter().zip(WATCHED).filter(|(before, _)| !before.is_nan()) {
-            run.steady &= view.shown(p).is_some_and(|v| (v - f64::from(*before)).abs() <= self.transient(p));
+            run.steady &= view.near(p).is_some_and(|v| (v - f64::from(*before)).abs() <= self.transient(p));
         }
-        if let Some(spo2) = view.shown(Parameter::Spo2)
+        if let Some(spo2) = view.near(Parameter::Spo2)
             && spo2 as f32 != run.spo2
         {
             // After a gap the first value is no change.
@@ -192,22 +192,22 @@ impl Check {
     fn witness(&self, run: &Run, view: &View<'_>, rate: Parameter) -> Option<(&'static str, Args)> {
         use Parameter::{AbpDia, AbpSys, Awrr, Etco2, Hr, Pr, PrAbp, Spo2};
         let number = |name: &'static str, v: f64| (name, Arg::Number(v, 0));
-        let parts = if let Some((s, d)) = view.shown(AbpSys).zip(view.shown(AbpDia)).filter(|(s, d)| s - d >= self.pulse_mmhg) {
+        let parts = if let Some((s, d)) = view.near(AbpSys).zip(view.near(AbpDia)).filter(|(s, d)| s - d >= self.pulse_mmhg) {
             ("line", [number("s", s), number("d", d)])
         } else if let Some((other, v)) = [Hr, Pr, PrAbp]
             .into_iter()
             .filter(|p| p.sensor() != rate.sensor())
-            .find_map(|p| view.shown(p).filter(|v| *v >= self.rate_bpm).map(|v| (p, v)))
+            .find_map(|p| view.near(p).filter(|v| *v >= self.rate_bpm).map(|v| (p, v)))
         {
             ("rate", [("o", Arg::Parameter(other)), number("v", v)])
         } else if let Some((co2, rr)) =
-            view.shown(Etco2).zip(view.shown(Awrr)).filter(|(co2, rr)| *co2 >= self.co2_mmhg && *rr >= 1.0)
+            view.near(Etco2).zip(view.near(Awrr)).filter(|(co2, rr)| *co2 >= self.co2_mmhg && *rr >= 1.0)
         {
             ("co2", [number("v", co2), number("b", rr)])
         } else {
             let own_measured = rate != Pr || view.profile.zero(rate) == Zero::Measured;
             let changing = run.moves >= 2 && view.now.since_s(run.moved_at) <= self.changing_s;
-            let spo2 = view.shown(Spo2).filter(|_| own_measured && changing)?;
+            let spo2 = view.near(Spo2).filter(|_| own_measured && changing)?;
             ("saturation", [number("v", spo2), number("m", f64::from(run.moves))])
         };
         Some((parts.0, parts.1.into_iter().collect()))

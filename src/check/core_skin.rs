@@ -48,7 +48,7 @@ impl Judge for Check {
             return;
         }
         let Some(row) = view.fresh(Parameter::TempSkin) else { return };
-        let Some((site, core)) = CORE.iter().find_map(|p| view.shown(*p).map(|core| (*p, core))) else { return };
+        let Some((site, core)) = CORE.iter().find_map(|p| view.near(*p).map(|core| (*p, core))) else { return };
         let bare = |p: Parameter| view.fresh(p).is_some_and(|o| o.flags.has(ObsFlags::UNIT_UNKNOWN));
         if bare(Parameter::TempSkin) || bare(site) {
             return;

@@ -413,6 +413,18 @@ impl<'a> View<'a> {
         self.report?.observations.get(usize::from(self.fresh.place[parameter as usize]))
     }
 
+    /// What a parameter shows now: its new measurement, else the last one of a monitor if it is not stale.
+    pub fn shown(&self, parameter: Parameter) -> Option<f64> {
+        let last = || {
+            let stream = self.bed.stream(parameter)?;
+            if stream.is_stale(self.now) || stream.absent.is_some() || stream.is_charted() {
+                return None;
+            }
+            stream.latest.map(|latest| latest.value)
+        };
+        self.fresh(parameter).map(|o| o.value).or_else(last)
+    }
+
     /// Smallest and largest value that a parameter showed within the last seconds of its own time: what a device that averages
     /// may have taken into account. `None` where nothing is shown now.
     pub fn range(&self, parameter: Parameter, window_s: f64) -> Option<(f64, f64)> {
@@ -458,9 +470,8 @@ impl<'a> View<'a> {
             })
     }
 
-    /// What a parameter shows now: its new measurement, else the last one of a monitor if it is not stale and this message does
-    /// not say that there is none.
-    pub fn shown(&self, parameter: Parameter) -> Option<f64> {
+    /// The present value of a parameter: the new measurement, else the bed's newest while it is not stale and was not lost.
+    pub fn near(&self, parameter: Parameter) -> Option<f64> {
         if let Some(o) = self.fresh(parameter) {
             return Some(o.value);
         }
@@ -472,7 +483,7 @@ impl<'a> View<'a> {
     /// Two present values of which at least one is new.
     pub fn pair(&self, a: Parameter, b: Parameter) -> Option<(f64, f64)> {
         let new = self.fresh.set.contains(a) || self.fresh.set.contains(b);
-        if new { self.shown(a).zip(self.shown(b)) } else { None }
+        if new { self.near(a).zip(self.near(b)) } else { None }
     }
 
     /// A longer pause between two readings of these begins a run of readings anew, seconds.

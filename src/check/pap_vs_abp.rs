@@ -51,7 +51,7 @@ const WEDGES_S: f64 = 86_400.0;
 impl Check {
     fn lines(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) -> Option<bool> {
         let (lung, artery) = view.pair(Parameter::PapMean, Parameter::AbpMean)?;
-        let pulse = |s: Parameter, d: Parameter| view.shown(s).zip(view.shown(d)).map(|(s, d)| s - d);
+        let pulse = |s: Parameter, d: Parameter| view.near(s).zip(view.near(d)).map(|(s, d)| s - d);
         if pulse(Parameter::AbpSys, Parameter::AbpDia)? < self.arterial_pulse_mmhg
             || pulse(Parameter::PapSys, Parameter::PapDia)? < self.pulmonary_pulse_mmhg
         {
