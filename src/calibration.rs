@@ -2,10 +2,10 @@
 //! schema `calibration/1`), typed and validated, and the decision that is made from them ([`Detector`]).
 //!
 //! A file belongs to one check and one class of cadence and says what it was made of. Where there is none the check is
-//! *uncalibrated*: it reports to engineers and accuses nobody. The shipped files are part of the program; a test reads them.
+//! *uncalibrated*: it reports to engineers and accuses nobody. No file ships yet ([`SOURCES`] is empty), so every check is.
 //!
-//! Written by `vitalguard fit` with the very code that runs here: every stochastic check has a function `score`, and a file
-//! holds the distribution of what it gave on recordings ([`Sketch`]).
+//! Made with the very code that runs here: every stochastic check has a function `score` (`block_scores` of the checks asks them
+//! all), and a file holds the distribution of what it gave on recordings ([`Sketch`]). No command writes one yet.
 
 use crate::stats::blocks::SLOTS;
 use crate::stats::sketch::Sketch;
@@ -20,7 +20,7 @@ pub mod prior;
 
 pub use detector::Detector;
 
-/// The shipped files. A new one is one line here.
+/// The shipped files, by their path under `models/`. A new one is one line here.
 pub const SOURCES: &[(&str, &str)] = &[];
 
 /// A sketch of fewer patients says how these are, not how patients are.
@@ -145,7 +145,7 @@ impl Calibration {
 
     /// As a file: numbers with six digits, sixteen quantiles a line.
     pub fn to_toml(&self) -> String {
-        let mut text = String::from("# Written by `vitalguard fit`; do not edit.\n\n");
+        let mut text = String::from("# Made from recordings; do not edit.\n\n");
         let list = |words: &[&str]| words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(", ");
         let sets: Vec<&str> = self.sets.iter().map(String::as_str).collect();
         let _ = write!(
@@ -292,7 +292,7 @@ pub mod tests {
     fn the_shipped_files_are_valid_and_named_after_what_they_hold() {
         for (name, text) in SOURCES {
             let c = Calibration::from_toml(text).unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert_eq!(*name, format!("{}_{}", c.check, c.cadence.as_str()));
+            assert_eq!(*name, format!("calibration/{}_{}.toml", c.check, c.cadence.as_str()));
         }
         assert_eq!(shipped().list.len(), SOURCES.len());
     }

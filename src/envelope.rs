@@ -64,11 +64,6 @@ impl Origin {
     }
 }
 
-/// Upper bound of a rate of which no event was seen, one-sided 95 %: −ln 0.05 over the exposure.
-pub fn none_seen_bound(exposure: f64) -> f64 {
-    -(0.05f64.ln()) / exposure
-}
-
 /// SHA-256, 64 hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
@@ -110,11 +105,5 @@ mod tests {
         assert!(is_version("1.0.0") && is_version("10.20.30"));
         assert!(!is_version("1.0") && !is_version("1.0.x") && !is_version("1..0") && !is_version(""));
         assert!(is_date("2026-11-30") && !is_date("2026-02-30") && !is_date("2026-11-30T00") && !is_date("today"));
-    }
-
-    #[test]
-    fn nothing_seen_in_a_bed_day_is_at_most_three() {
-        assert!((none_seen_bound(1.0) - 2.9957).abs() < 1e-4);
-        assert!((none_seen_bound(4.99) - 0.600).abs() < 1e-3);
     }
 }

@@ -4,11 +4,12 @@
 //! or not at all: a file that is not listed, has another hash, another schema or a number that cannot be is refused, and the
 //! error names the file and the field. What is in force has one hash ([`Models::digest`]), which every alert carries.
 
+use crate::calibration::Pace;
 use crate::envelope::{ModelError, is_version, sha256};
 use crate::population::Population;
-use crate::population::prior::{Pace, Priors};
+use crate::population::prior::Priors;
 use crate::profile::{Profile, ProfileError};
-use crate::{population, profile, text};
+use crate::{calibration, population, profile, text};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -74,6 +75,7 @@ pub fn shipped_files() -> Vec<(String, &'static str)> {
     let own = |(path, text): &(&str, &'static str)| ((*path).to_owned(), *text);
     list.extend(profile::SHIPPED.iter().map(own));
     list.extend(population::SHIPPED.iter().map(own));
+    list.extend(calibration::SOURCES.iter().map(own));
     list.extend(crate::hl7::dialect::EMBEDDED.iter().map(|(name, text)| (format!("dialects/{name}"), *text)));
     list.extend(["texts/house.toml", "texts/checks.toml"].iter().zip(text::SOURCES).map(|(path, text)| ((*path).into(), text)));
     list.sort();
@@ -191,7 +193,7 @@ pub fn check(files: &[(String, String)]) -> Result<Vec<(ModelFile, &str)>, Model
                 return Err(ModelError::new(&listed.path, field, reason));
             }
         }
-        let numbers = listed.path.starts_with("profiles/") || listed.path.starts_with("population/");
+        let numbers = ["profiles/", "population/", "calibration/"].iter().any(|folder| listed.path.starts_with(folder));
         if numbers && !is_version(&found.version) {
             return Err(wrong(&listed.path, "version", "three numbers with dots are meant (1.0.0)"));
         }

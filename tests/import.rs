@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use std::collections::BTreeMap;
-use vitalguard::cli::{decode, import};
+use vitalguard::cli::{decode, import, recordings};
 
 #[derive(clap::Parser)]
 struct Line {
@@ -76,5 +76,5 @@ fn what_was_odd_is_said_and_strictness_makes_it_an_error() {
     let temperatures = decoded(&log).into_keys().filter(|key| key.contains(" temp 37.0")).count();
     assert_eq!(temperatures, 2, "both in degrees Celsius");
     assert!(!imported(folder.path(), table, &["--strict"]).2);
-    assert!(import::read(&folder.path().join("none.csv")).is_err());
+    assert!(recordings::read(&folder.path().join("none.csv")).is_err());
 }

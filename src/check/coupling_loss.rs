@@ -18,6 +18,7 @@ declare_check! {
     /// were independent: ½(z'R⁻¹z − z'z + ln det R). Only where there is something to lose: a total correlation of at least
     /// 0.1. Its rank among quiet beds becomes an e-value, R = (R + 1)·e, found at R ≥ 960 000 and until R < 980. Active after
     /// 30 min and 60 blocks. It only reports.
+    /// No calibration is part of this version, so there are no ranks among quiet beds yet and it only reports.
     /// ## Known false alerts
     /// Sedation, pacing, other averaging times, a patient who wakes up.
     /// ## References

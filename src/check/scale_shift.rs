@@ -18,6 +18,7 @@ declare_check! {
     /// away. It counts only while the spread within the last ten minutes has changed to the same side by at least half as much;
     /// else the score is 0. Its rank among quiet beds becomes an e-value, R = (R + 1)·e for each direction, found at R ≥ 960 000
     /// and until R < 980. Active after 30 min and 60 blocks. For engineers; at one sample a minute it only reports.
+    /// No calibration is part of this version, so there are no ranks among quiet beds yet and it only reports.
     /// ## Known false alerts
     /// Exercise and awakening raise rate and spread of a heart together. A unit that changes is C02's.
     /// ## References

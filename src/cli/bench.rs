@@ -1,14 +1,14 @@
 //! `vitalguard bench`: recordings and attacks through the whole program, and what was found.
 
 use super::Usage;
+use super::recordings;
 use crate::eval::attack::{Attack, catalogue};
 use crate::eval::bench::{Input, Job, Options, Shelves, Wards, cost, examples, jobs, report, run_job, synthetic_controls};
 use crate::eval::measure::Measured;
-use crate::eval::recording::{Index, Recording};
 use crate::eval::report::{Cost, html};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let attacks = catalogue();
     let options = Options { seed: args.seed, quick: args.quick, events: args.events };
     let recordings = match &args.recordings {
-        Some(folder) => load(folder, &args.sets, &bar)?,
+        Some(folder) => recordings::folder(folder, &args.sets, &bar)?,
         None => Vec::new(),
     };
     if args.recordings.is_some() && recordings.is_empty() {
@@ -119,50 +119,6 @@ fn bar(quiet: bool) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
-}
-
-/// Every recording of a folder, by set and name.
-fn load(folder: &Path, sets: &[String], bar: &ProgressBar) -> anyhow::Result<Vec<Recording>> {
-    let index = match std::fs::read_to_string(folder.join("INDEX.tsv")) {
-        Ok(text) => Index::from_tsv(&text).with_context(|| format!("reading {}", folder.join("INDEX.tsv").display()))?,
-        Err(_) => Index::default(),
-    };
-    let mut files: Vec<(String, String, PathBuf)> = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?.flatten() {
-        let set = entry.file_name().to_string_lossy().into_owned();
-        if !entry.path().is_dir() || (!sets.is_empty() && !sets.contains(&set)) {
-            continue;
-        }
-        for file in std::fs::read_dir(entry.path())?.flatten() {
-            let name = file.file_name().to_string_lossy().into_owned();
-            if let Some(record) = name.strip_suffix(".csv.gz").or_else(|| name.strip_suffix(".csv")) {
-                files.push((set.clone(), record.to_owned(), file.path()));
-            }
-        }
-    }
-    files.sort();
-    bar.set_message("reading");
-    bar.set_length(files.len() as u64);
-    let mut list = Vec::with_capacity(files.len());
-    for (set, record, path) in files {
-        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        let mut text = String::new();
-        if path.extension().is_some_and(|e| e == "gz") {
-            flate2::read::GzDecoder::new(&bytes[..])
-                .read_to_string(&mut text)
-                .with_context(|| format!("reading {}", path.display()))?;
-        } else {
-            text = String::from_utf8_lossy(&bytes).into_owned();
-        }
-        let patient = index.patient(&set, &record);
-        match Recording::from_csv(&set, &record, &patient, &text) {
-            Ok(recording) => list.push(recording),
-            // A table of something else beside the recordings.
-            Err(error) => bar.suspend(|| eprintln!("vitalguard: {} is left out: {error}", path.display())),
-        }
-        bar.inc(1);
-    }
-    Ok(list)
 }
 
 /// All jobs, on so many threads; each result has its place, whoever makes it.

@@ -8,14 +8,12 @@ mod table;
 
 use super::doctor::path::{get, request};
 use super::load::{Overrides, load};
+use super::replay;
 use super::{Global, Usage, start_logging};
 use crate::advisory::Status;
 use crate::config::Config;
-use crate::monitor::{FIXED_KEY, Settings};
+use crate::monitor::Settings;
 use crate::shell::devices::Listing;
-use crate::shell::replay::input::{Progress, gather, run_id};
-use crate::shell::replay::pace::{Machine, Pace};
-use crate::shell::replay::{Driver, Journal, Options};
 use crate::shell::{engine, key};
 use anyhow::Context as _;
 use std::io::Write as _;
@@ -154,29 +152,7 @@ fn of_folder(config: &Config) -> anyhow::Result<Listing> {
 }
 
 fn of_recordings(config: &Config, args: &Args) -> anyhow::Result<Listing> {
-    let site_key = match (&args.data, &config.privacy.key_file) {
-        (None, None) => FIXED_KEY.to_vec(),
-        _ => key::read(&key::path(config))?,
-    };
-    let journal = match args.files.as_slice() {
-        [folder] if folder.is_dir() => Journal::find(folder).context("reading the journal")?,
-        _ => None,
-    };
-    let inputs = if journal.is_some() { Vec::new() } else { gather(&args.files).context("opening the recordings")? };
-    let run = match &journal {
-        Some(journal) => journal.run.clone(),
-        None => run_id(&inputs).context("reading the recordings")?,
-    };
-    let zone = jiff::tz::TimeZone::get(&config.zone).context("the site's time zone")?;
-    let bytes_max = config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
-    let options = Options { run, feed: "replay".into(), feed_each: false, shift_to: None, judge: true, site_key: Some(site_key) };
-    let driver = Driver::new(config, options, Pace::new(Machine::default(), None), Vec::new());
-    let summary = match &journal {
-        Some(journal) => driver.run_journal(journal)?,
-        None => driver.run(&inputs, zone, bytes_max, Progress::default())?,
-    };
-    anyhow::ensure!(summary.messages > 0, "no message could be read");
-    summary.devices.context("nothing was judged")
+    replay::whole(config, &args.files, args.data.is_some())?.devices.context("nothing was judged")
 }
 
 /// A path segment of any id: what is no letter, digit, `-`, `_` or `.` is escaped.

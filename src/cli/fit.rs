@@ -4,6 +4,7 @@ use super::Usage;
 use super::recordings;
 use crate::eval::fit::{Fitted, Options, fit, read_back};
 use anyhow::Context as _;
+use indicatif::ProgressBar;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ pub struct Args {
     /// Rotate: so many folds by patient (3 or more) instead of one split into 50, 25 and 25 %.
     #[arg(long, default_value_t = 0, value_name = "K")]
     folds: u32,
-    /// The fold that is left for the report; the next one is left for calibration.
+    /// The fold that is left for the report; the next one is left aside, for a calibration (which this command does not make).
     #[arg(long, default_value_t = 0, value_name = "I", requires = "folds")]
     fold: u32,
     /// Only these sets.
@@ -44,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.folds != 0 && (args.folds < 3 || args.fold >= args.folds) {
         return Err(Usage::new("--folds: 3 or more, and --fold less than that").into());
     }
-    let list = recordings::read(&args.recordings, &args.sets)?;
+    let list = recordings::folder(&args.recordings, &args.sets, &ProgressBar::hidden())?;
     if list.is_empty() {
         return Err(Usage::new("no recording was found: SET/RECORD.csv or .csv.gz is meant").into());
     }

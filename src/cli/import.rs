@@ -5,12 +5,13 @@
 //! used, or with `--strict` a row was left out; 2 wrong usage.
 
 use super::Usage;
-use crate::eval::recording::{Index, Oddity, Recording};
+use super::recordings;
+use crate::eval::recording::{Oddity, Recording};
 use crate::eval::render::{Bed, Encoding, Rate, Wire, render};
 use crate::hl7::time::{Dtm, Precision};
 use crate::time::Timestamp;
 use anyhow::Context as _;
-use std::io::{Read as _, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -99,36 +100,6 @@ impl Form {
     }
 }
 
-/// Reads a table: plain or gzip, from a file or standard input. The set is the folder's name; the list of records, where it
-/// stands beside the folder, names the patient.
-pub fn read(path: &Path) -> anyhow::Result<Recording> {
-    let shown = path.display();
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes).context("reading standard input")?;
-    } else {
-        std::fs::File::open(path)
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .with_context(|| format!("reading {shown}"))?;
-    }
-    if bytes.starts_with(&[0x1F, 0x8B]) {
-        let mut plain = Vec::new();
-        flate2::read::MultiGzDecoder::new(bytes.as_slice())
-            .read_to_end(&mut plain)
-            .with_context(|| format!("unpacking {shown}"))?;
-        bytes = plain;
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    let name = path.file_name().map_or_else(|| "record".into(), |name| name.to_string_lossy().into_owned());
-    let name = name.trim_end_matches(".gz").trim_end_matches(".csv");
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let set =
-        folder.and_then(|folder| folder.file_name()).map_or_else(|| "table".into(), |set| set.to_string_lossy().into_owned());
-    let index = folder.and_then(Path::parent).map(|root| root.join("INDEX.tsv")).filter(|index| index.is_file());
-    let index = index.and_then(|index| Index::from_tsv(&std::fs::read_to_string(index).ok()?).ok()).unwrap_or_default();
-    Recording::from_csv(&set, name, &index.patient(&set, name), &text).with_context(|| format!("{shown} is no recording"))
-}
-
 /// What was odd, a line each.
 pub fn oddities(recording: &Recording) -> Vec<String> {
     let notes = recording.notes.list.iter().map(|note| {
@@ -184,7 +155,7 @@ pub fn write_file(path: &Path, wires: &[Wire]) -> std::io::Result<()> {
 }
 
 pub fn run(args: &Args, out: &mut impl Write, err: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let recording = read(&args.recording)?;
+    let recording = recordings::read(&args.recording)?;
     let mut bed = args.form.bed(&recording.set, 1);
     for (name, wanted) in [("--bed", &args.bed), ("--application", &args.application)] {
         if wanted.as_ref().is_some_and(|text| text.trim().is_empty()) {

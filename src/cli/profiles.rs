@@ -5,11 +5,9 @@
 //! (`vitalguard models DIR --write`).
 
 use super::load::{Overrides, load};
+use super::replay;
 use super::{Global, start_logging};
-use crate::monitor::{DeviceHabits, FIXED_KEY, Settings};
-use crate::shell::replay::input::{Progress, gather, run_id};
-use crate::shell::replay::pace::{Machine, Pace};
-use crate::shell::replay::{Driver, Journal, Options};
+use crate::monitor::{DeviceHabits, Settings};
 use crate::shell::{engine, key};
 use anyhow::Context as _;
 use std::io::Write as _;
@@ -44,7 +42,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         let monitor = engine::look(&settings, &config.data).with_context(|| format!("reading {}", config.data.display()))?;
         monitor.habits()
     } else {
-        of_recordings(&config, args)?
+        replay::whole(&config, &args.files, args.data.is_some())?.habits
     };
     let mut out = std::io::stdout().lock();
     let Some(wanted) = &args.device else {
@@ -54,32 +52,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let device = list.first().with_context(|| format!("no device {wanted} is known"))?;
     out.write_all(reviewable(device).as_bytes())?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn of_recordings(config: &crate::config::Config, args: &Args) -> anyhow::Result<Vec<DeviceHabits>> {
-    let site_key = match (&args.data, &config.privacy.key_file) {
-        (None, None) => FIXED_KEY.to_vec(),
-        _ => key::read(&key::path(config))?,
-    };
-    let journal = match args.files.as_slice() {
-        [folder] if folder.is_dir() => Journal::find(folder).context("reading the journal")?,
-        _ => None,
-    };
-    let inputs = if journal.is_some() { Vec::new() } else { gather(&args.files).context("opening the recordings")? };
-    let run = match &journal {
-        Some(journal) => journal.run.clone(),
-        None => run_id(&inputs).context("reading the recordings")?,
-    };
-    let zone = jiff::tz::TimeZone::get(&config.zone).context("the site's time zone")?;
-    let bytes_max = config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
-    let options = Options { run, feed: "replay".into(), feed_each: false, shift_to: None, judge: true, site_key: Some(site_key) };
-    let driver = Driver::new(config, options, Pace::new(Machine::default(), None), Vec::new());
-    let summary = match &journal {
-        Some(journal) => driver.run_journal(journal)?,
-        None => driver.run(&inputs, zone, bytes_max, Progress::default())?,
-    };
-    anyhow::ensure!(summary.messages > 0, "no message could be read");
-    Ok(summary.habits)
 }
 
 fn table(list: &[DeviceHabits], out: &mut impl std::io::Write) -> std::io::Result<()> {

@@ -3,7 +3,8 @@
 use super::load::{Overrides, load};
 use super::{Global, Usage, start_logging};
 use crate::capture::Indicator;
-use crate::monitor::HostSeen;
+use crate::config::Config;
+use crate::monitor::{FIXED_KEY, HostSeen};
 use crate::shell::key;
 use crate::shell::replay::input::{Progress, gather, run_id};
 use crate::shell::replay::mllp::{Answers, Sender};
@@ -315,6 +316,31 @@ fn hosts(summary: &Summary, out: &mut impl std::io::Write) -> std::io::Result<()
         )?;
     }
     Ok(())
+}
+
+/// What recordings or a journal's folder come to, as fast as it goes. With `own_key` hashes are those of the data folder.
+pub(super) fn whole(config: &Config, files: &[PathBuf], own_key: bool) -> anyhow::Result<Summary> {
+    let own_key = own_key || config.privacy.key_file.is_some();
+    let site_key = if own_key { key::read(&key::path(config))? } else { FIXED_KEY.to_vec() };
+    let journal = match files {
+        [folder] if folder.is_dir() => Journal::find(folder).context("reading the journal")?,
+        _ => None,
+    };
+    let inputs = if journal.is_some() { Vec::new() } else { gather(files).context("opening the recordings")? };
+    let run = match &journal {
+        Some(journal) => journal.run.clone(),
+        None => run_id(&inputs).context("reading the recordings")?,
+    };
+    let zone = jiff::tz::TimeZone::get(&config.zone).context("the site's time zone")?;
+    let bytes_max = config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
+    let options = Options { run, feed: "replay".into(), feed_each: false, shift_to: None, judge: true, site_key: Some(site_key) };
+    let driver = Driver::new(config, options, Pace::new(Machine::default(), None), Vec::new());
+    let summary = match &journal {
+        Some(journal) => driver.run_journal(journal)?,
+        None => driver.run(&inputs, zone, bytes_max, Progress::default())?,
+    };
+    anyhow::ensure!(summary.messages > 0, "no message could be read");
+    Ok(summary)
 }
 
 /// A progress bar on a terminal, moved by a thread of its own.

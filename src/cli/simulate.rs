@@ -8,7 +8,8 @@
 //! Exit codes: 0 done; 1 nothing could be injected, or a file cannot be read or written; 2 wrong usage.
 
 use super::Usage;
-use super::import::{Form, read, write_file, write_frames};
+use super::import::{Form, write_file, write_frames};
+use super::recordings;
 use crate::eval::attack::{self, Attack, Attacked, Kind, Place};
 use crate::eval::recording::Recording;
 use crate::eval::render::{Bed, Wire, feed, render};
@@ -122,7 +123,7 @@ fn keep_one(attacks: &mut Vec<Attack>) {
 fn subjects(args: &Args, folder: &Path, err: &mut impl Write) -> anyhow::Result<Vec<Subject>> {
     let mut recordings = Vec::new();
     for path in &args.recordings {
-        let recording = read(path)?;
+        let recording = recordings::read(path)?;
         if recording.notes.lost() > 0 {
             writeln!(err, "{}: {} rows were left out (import says which)", path.display(), recording.notes.lost())?;
         }

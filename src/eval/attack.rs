@@ -344,8 +344,7 @@ pub fn inject(
     start_s: f64,
     random: &mut Random,
 ) -> Result<Attacked, Unfit> {
-    let context = stream::Context::new(attack, recording, donor, bed, start_s, random)?;
-    if attack.kind.is_protocol() { wire::inject(&context, random) } else { value::inject(&context, random) }
+    write(&stream::Context::new(attack, recording, donor, bed, start_s, random)?, random)
 }
 
 /// The same, but only what arrives from the attack's start on: what was before is the clean twin's.
@@ -359,7 +358,11 @@ pub fn inject_rest(
 ) -> Result<Attacked, Unfit> {
     let mut context = stream::Context::new(attack, recording, donor, bed, start_s, random)?;
     context.rest = true;
-    if attack.kind.is_protocol() { wire::inject(&context, random) } else { value::inject(&context, random) }
+    write(&context, random)
+}
+
+fn write(context: &stream::Context<'_>, random: &mut Random) -> Result<Attacked, Unfit> {
+    if context.attack.kind.is_protocol() { wire::inject(context, random) } else { value::inject(context, random) }
 }
 
 /// The clean twin of a recording.

@@ -10,13 +10,14 @@
 use super::recording::Recording;
 use super::render::{Bed, Encoding, Rate, render};
 use super::split::{self, Group};
+use crate::calibration::Pace;
 use crate::envelope::{Origin, records_sha256};
 use crate::hl7::decode::Decoder;
 use crate::hl7::dialect::Tables;
 use crate::hl7::{Message, Scratch};
 use crate::observation::{Report, Source};
 use crate::population::Population;
-use crate::population::prior::{Pace, Priors};
+use crate::population::prior::Priors;
 use crate::profile::Profile;
 use crate::profile::learn::{Habits, Lesson};
 use crate::time::Timestamp;

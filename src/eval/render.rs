@@ -177,12 +177,8 @@ pub fn render(recording: &Recording, bed: &Bed) -> Vec<Wire> {
     run(Writer::new(recording, bed), recording, bed)
 }
 
-/// Of these messages the ones that arrive from some time on: the same bytes, without the work for those before.
-pub fn render_from(recording: &Recording, bed: &Bed, from: Timestamp) -> Vec<Wire> {
-    render_part(recording, bed, None, Some(from))
-}
-
-/// The same with zeros that are written as they are, and perhaps from some time on.
+/// The same with zeros that are written as they are, and perhaps only those that arrive from some time on: the same bytes,
+/// without the work for those before.
 pub(super) fn render_part(recording: &Recording, bed: &Bed, literal: Option<&Literal>, from: Option<Timestamp>) -> Vec<Wire> {
     let mut writer = Writer::new(recording, bed);
     (writer.literal, writer.from) = (literal, from.unwrap_or(Timestamp::MIN));

@@ -12,8 +12,6 @@ use statrs::function::gamma::gamma_ur;
 const Z95: f64 = 1.959_963_984_540_054;
 /// One attack in so many bed-days: the prevalence at which precision is stated.
 pub const PREVALENCE_BED_DAYS: f64 = 1000.0;
-/// A longer pause without rows is not live data, seconds.
-pub const LIVE_GAP_S: f64 = 60.0;
 
 /// A proportion or a rate, and the two ends of its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -77,12 +75,6 @@ pub fn clopper_pearson(found: u64, tried: u64) -> Interval {
     let low = if k == 0.0 { 0.0 } else { falling(0.0, 1.0, -0.025, |p| -beta_reg(k, n - k + 1.0, p)) };
     let high = if k == n { 1.0 } else { falling(0.0, 1.0, -0.975, |p| -beta_reg(k + 1.0, n - k, p)) };
     Interval { low, high }
-}
-
-/// One-sided exact 95 % upper bound of a proportion (Clopper and Pearson 1934).
-pub fn clopper_pearson_upper(found: u64, tried: u64) -> f64 {
-    let (k, n) = (found.min(tried) as f64, tried as f64);
-    if tried == 0 || k == n { 1.0 } else { falling(0.0, 1.0, -0.95, |p| -beta_reg(k + 1.0, n - k, p)) }
 }
 
 /// Events and exposure of one patient.
@@ -195,8 +187,6 @@ mod tests {
         assert!(near(i.low, 0.1871, 1e-4) && near(i.high, 0.8129, 1e-4), "{i:?}");
         let i = clopper_pearson(10, 10);
         assert!(near(i.low, 0.6915, 1e-4) && i.high == 1.0, "{i:?}");
-        // The rule of three for proportions: 1 − 0.05^(1/n).
-        assert!(near(clopper_pearson_upper(0, 300), 1.0 - 0.05f64.powf(1.0 / 300.0), 1e-9));
     }
 
     #[test]

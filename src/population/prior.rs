@@ -3,43 +3,13 @@
 //! Normal with an unknown mean: a prior weighs as much as [`N0`] independent samples (A. Gelman et al., Bayesian Data Analysis,
 //! 3rd ed., 2.5 and 3.3). Adults only: of children there are no recordings, and nothing is assumed.
 
+use crate::calibration::Pace;
 use crate::envelope::{ModelError, Origin, is_version};
 use crate::vital::Parameter;
 use serde::{Deserialize, Serialize};
 
 /// What a prior weighs, in independent samples.
 pub const N0: f64 = 30.0;
-
-/// Class of cadence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Pace {
-    /// Interval of at most 2 s.
-    #[serde(rename = "1")]
-    Second,
-    /// Longer, up to 30 s.
-    #[serde(rename = "5")]
-    Seconds,
-    /// Longer.
-    #[serde(rename = "60")]
-    Minute,
-}
-
-impl Pace {
-    pub fn of(interval_s: f64) -> Pace {
-        match interval_s {
-            s if s <= 2.0 => Pace::Second,
-            s if s <= 30.0 => Pace::Seconds,
-            _ => Pace::Minute,
-        }
-    }
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Pace::Second => "1",
-            Pace::Seconds => "5",
-            Pace::Minute => "60",
-        }
-    }
-}
 
 /// One parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

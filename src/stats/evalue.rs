@@ -30,12 +30,6 @@ pub fn log_mean(logs: &[f64]) -> f64 {
     largest + (logs.iter().map(|l| (l - largest).exp()).sum::<f64>() / logs.len() as f64).ln()
 }
 
-/// ln e of a bet of `stake` on a quantity in 0..1 whose mean is at most `mean`: 1 + stake·(x − mean), stake in 0..1/mean.
-pub fn log_of_bet(x: f64, mean: f64, stake: f64) -> f64 {
-    let stake = stake.clamp(0.0, 0.99 / mean.max(1e-9));
-    (stake * (x.clamp(0.0, 1.0) - mean)).ln_1p()
-}
-
 /// R = (R + 1)·e after every value, in logarithms: reaches 1/α after 1/α values on average at the earliest while nothing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ShiryaevRoberts {
@@ -122,12 +116,9 @@ mod tests {
     }
 
     #[test]
-    fn mean_and_bet_of_known_numbers() {
+    fn a_mean_of_known_numbers() {
         assert!((log_mean(&[1f64.ln(), 3f64.ln()]).exp() - 2.0).abs() < 1e-12);
         assert!((log_mean(&[1000.0, 0.0]) - (1000.0 - 2f64.ln())).abs() < 1e-9);
         assert_eq!((log_mean(&[]), log_mean(&[f64::NEG_INFINITY])), (0.0, f64::NEG_INFINITY));
-        assert!((log_of_bet(1.0, 0.5, 1.0).exp() - 1.5).abs() < 1e-12);
-        assert!((log_of_bet(0.0, 0.5, 1.0).exp() - 0.5).abs() < 1e-12);
-        assert!(log_of_bet(0.0, 0.1, 99.0).is_finite());
     }
 }

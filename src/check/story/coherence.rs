@@ -1,9 +1,8 @@
 //! The checks of values that cannot go together, over recorded patients: how often each speaks where nothing was changed.
 
-use super::recordings::{Encoding, T0, Ward, folder, run};
+use super::recordings::{Encoding, T0, Ward, files, folder, run};
 use crate::profile::Profile;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Checks that compare two numbers, beside those that were there first.
 pub const PAIRED: [&str; 12] = ["A05", "A06", "A08", "A09", "A10", "A11", "A12", "A13", "A14", "A15", "A16", "A17"];
@@ -18,9 +17,7 @@ struct Measured {
 
 /// Every record of a set, one bed each. `zero`: the device's profile says that a rate of 0 is a measurement.
 fn measure(set: &str, encoding: Encoding, zero: bool) -> Option<Measured> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder()?.join(set)).ok()?.flatten().map(|e| e.path()).collect();
-    files.retain(|f| f.to_string_lossy().ends_with(".csv.gz") && !f.to_string_lossy().contains("P085"));
-    files.sort();
+    let files = files(set)?;
     let mut measured = Measured { records: files.len(), days: 0.0, found: BTreeMap::new() };
     for path in &files {
         let mut ward = Ward::new(T0);

@@ -2,7 +2,7 @@
 //!
 //! `cargo test --lib echoes -- --ignored --nocapture` prints the figures of CHECKS.md.
 
-use super::recordings::{Moment, folder, read};
+use super::recordings::{Moment, files, read};
 use super::{Story, observation};
 use crate::check::Judge;
 use crate::check::self_replay::Check;
@@ -83,10 +83,7 @@ fn taken(plan: &Plan, path: &std::path::Path) -> Vec<Moment> {
 }
 
 fn records(plan: &Plan) -> Option<Vec<Vec<Moment>>> {
-    let mut files: Vec<_> = std::fs::read_dir(folder()?.join(plan.set)).ok()?.flatten().map(|e| e.path()).collect();
-    files.retain(|f| f.to_string_lossy().ends_with(".csv.gz") && !f.to_string_lossy().contains("P085"));
-    files.sort();
-    Some(files.iter().map(|f| taken(plan, f)).collect())
+    Some(files(plan.set)?.iter().map(|f| taken(plan, f)).collect())
 }
 
 /// A bed without the bed's own cost: both checks on slots of one record.

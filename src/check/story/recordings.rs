@@ -184,6 +184,14 @@ pub(super) fn folder() -> Option<PathBuf> {
     None
 }
 
+/// The records of a set, in order. P085 has a clock of minute resolution and is left out of every rate.
+pub(super) fn files(set: &str) -> Option<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder()?.join(set)).ok()?.flatten().map(|e| e.path()).collect();
+    files.retain(|f| f.to_string_lossy().ends_with(".csv.gz") && !f.to_string_lossy().contains("P085"));
+    files.sort();
+    Some(files)
+}
+
 fn parameter(name: &str) -> Option<Parameter> {
     Some(match name {
         "HR" => Parameter::Hr,
@@ -299,10 +307,7 @@ pub(super) fn run(ward: &mut Ward, path: &Path, encoding: Encoding) -> f64 {
 
 /// Runs every `step`th record of a set: hours, and episodes by check and first parameter.
 fn run_set(set: &str, step: usize, encoding: Encoding) -> Option<(f64, Counts)> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder()?.join(set)).ok()?.flatten().map(|e| e.path()).collect();
-    // P085 has a clock of minute resolution and is left out of every rate.
-    files.retain(|f| f.to_string_lossy().ends_with(".csv.gz") && !f.to_string_lossy().contains("P085"));
-    files.sort();
+    let files = files(set)?;
     let mut total = Counts::new();
     let mut hours = 0.0;
     for path in files.iter().step_by(step) {
@@ -462,13 +467,10 @@ fn freeze(path: &Path, start_s: f64, encoding: Encoding) -> Option<Option<f64>> 
 #[test]
 #[ignore = "half a minute: every record"]
 fn a_freeze_of_recorded_patients_is_found() {
-    let Some(folder) = folder() else { return };
     for (set, encoding, bar) in
         [("ipi_capno", Encoding::Status, 0.95), ("hfno_tcco2", Encoding::Status, 0.0), ("mimic3_pap", Encoding::Minute, 0.0)]
     {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(folder.join(set)).unwrap().flatten().map(|e| e.path()).collect();
-        files.retain(|f| f.to_string_lossy().ends_with(".csv.gz") && !f.to_string_lossy().contains("P085"));
-        files.sort();
+        let Some(files) = files(set) else { return };
         let start_s = if encoding == Encoding::Minute { 3600.0 } else { 900.0 };
         let found: Vec<Option<f64>> = files.iter().filter_map(|f| freeze(f, start_s, encoding)).collect();
         let mut delays: Vec<f64> = found.iter().flatten().copied().collect();

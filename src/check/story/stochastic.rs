@@ -4,7 +4,7 @@
 //! `cargo test --lib stochastic_checks -- --ignored --nocapture`
 
 use super::observation;
-use super::recordings::{Moment, folder, read};
+use super::recordings::{Moment, files, folder, read};
 use crate::bed::Bed;
 use crate::calibration::tests::made;
 use crate::calibration::{Calibrations, Pace, magnitude};
@@ -15,7 +15,6 @@ use crate::profile::Profile;
 use crate::time::Timestamp;
 use crate::vital::Parameter;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 const T0: Timestamp = Timestamp(1_800_000_000_000);
 const FOLDS: u64 = 4;
@@ -38,12 +37,8 @@ fn records(set: &str, minute: bool) -> Vec<Record> {
             Some(((fields.next()?, fields.next()?), fields.next()?))
         })
         .collect();
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(root.join(set)).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default();
-    files.retain(|f| f.to_string_lossy().ends_with(".csv.gz") && !f.to_string_lossy().contains("P085"));
-    files.sort();
     let mut list = Vec::new();
-    for path in files {
+    for path in files(set).unwrap_or_default() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().trim_end_matches(".csv.gz").to_owned();
         let who = patient.get(&(set, name.as_str())).copied().unwrap_or(&name);
         let hash = who.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));

@@ -2,13 +2,13 @@
 //! replaced. Where the folder is not present nothing is run.
 
 use super::observation;
-use super::recordings::{Encoding, Noise, T0, Ward, folder, read};
+use super::recordings::{Encoding, Noise, T0, Ward, files, read};
 use crate::check::Flag;
 use crate::observation::{Observation, Validity};
 use crate::profile::Profile;
 use crate::vital::Parameter;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is done to pulse rate and saturation from a moment on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,15 +29,6 @@ struct Outcome {
     days: f64,
     episodes: BTreeMap<&'static str, u32>,
     found_s: BTreeMap<&'static str, f64>,
-}
-
-fn files(set: &str) -> Vec<PathBuf> {
-    let Some(folder) = folder() else { return Vec::new() };
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(folder.join(set)).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default();
-    files.retain(|f| f.to_string_lossy().ends_with(".csv.gz") && !f.to_string_lossy().contains("P085"));
-    files.sort();
-    files
 }
 
 /// The monitor of one set, as a person would have reviewed it.
@@ -195,7 +186,8 @@ fn clean_records_lose_no_grid_and_no_beat() {
     ] {
         let profile = if set == "hfno_tcco2" && encoding == Encoding::Status { beat_of_four() } else { learned.clone() };
         for profile in [&learned, &profile] {
-            let outcomes: Vec<Outcome> = files(set).iter().filter_map(|f| play(f, encoding, profile, None)).collect();
+            let outcomes: Vec<Outcome> =
+                files(set).unwrap_or_default().iter().filter_map(|f| play(f, encoding, profile, None)).collect();
             let (days, counts) = total(&outcomes);
             println!("{set} {encoding:?} {}: {} records, {days:.2} bed-days: {counts:?}", profile.name, outcomes.len());
             for id in ["T05", "T06"] {
@@ -211,7 +203,7 @@ fn clean_records_lose_no_grid_and_no_beat() {
 /// Copies with a change of ten minutes in pulse rate and saturation.
 fn changed(set: &str, change: Change, profile: &Profile, id: &str, least: f64) {
     let mut outcomes = Vec::new();
-    for file in files(set) {
+    for file in files(set).unwrap_or_default() {
         for start_s in [2400.0, 4800.0] {
             outcomes.extend(play(&file, Encoding::Status, profile, Some((start_s, change))));
         }

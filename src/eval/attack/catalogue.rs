@@ -201,10 +201,6 @@ impl Kind {
             Kind::OtherExact | Kind::OtherMatched | Kind::CloneExact | Kind::CloneMatched | Kind::Swap | Kind::MassSilence
         )
     }
-    /// Whether the bed must send limits.
-    pub const fn needs_limits(self) -> bool {
-        matches!(self, Kind::AlarmSuppression | Kind::LimitWiden)
-    }
 }
 
 #[derive(Default)]

@@ -2,10 +2,11 @@
 //! trend, and which parameters move together and at which lag.
 
 use super::{Options, decimals};
+use crate::calibration::Pace;
 use crate::envelope::{Origin, records_sha256};
 use crate::observation::Observation;
 use crate::population::Population;
-use crate::population::prior::{N0, Pace, Pair, Prior, Priors};
+use crate::population::prior::{N0, Pair, Prior, Priors};
 use crate::stats::quantile::Quantile;
 use crate::vital::Parameter;
 use std::collections::{BTreeMap, BTreeSet};

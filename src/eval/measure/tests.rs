@@ -1,7 +1,7 @@
 use super::*;
 use crate::check::{CheckId, Priority};
 use crate::eval::attack::{Kind, Severity, Target, Tier, catalogue};
-use crate::eval::render::render_from;
+use crate::eval::render::render_part;
 use crate::eval::synth::{Kind as Patients, Patient};
 use crate::monitor::Settings;
 use crate::vital::ParamSet;
@@ -52,7 +52,7 @@ fn messages_of_the_window_are_those_of_the_whole_copy() {
     let bed = bed(&recording, 4, Encoding::Sentinel, Rate::Native);
     let from = bed.start.plus_s(700.0);
     let whole: Vec<Wire> = render(&recording, &bed).into_iter().filter(|w| w.received_at >= from).collect();
-    assert_eq!(render_from(&recording, &bed, from), whole);
+    assert_eq!(render_part(&recording, &bed, None, Some(from)), whole);
 }
 
 #[test]

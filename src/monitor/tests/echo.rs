@@ -46,6 +46,25 @@ fn a_bed_that_shows_its_own_past_is_tampering_within_80_s() {
 }
 
 #[test]
+fn three_beds_that_show_their_own_past_are_one_notice_of_the_same_priority() {
+    let mut w = Ward::new();
+    let beds = [("A01", 1), ("A02", 2), ("A03", 3)];
+    let past: Vec<Vec<Vec<Row>>> = beds.iter().map(|_| w.stretch(300)).collect();
+    let mut show = |seconds: std::ops::Range<usize>| {
+        for at in seconds {
+            let rows: Vec<(&str, u32, &[Row])> = beds.iter().zip(&past).map(|((bed, n), p)| (*bed, *n, &p[at][..])).collect();
+            w.show(&rows);
+        }
+    };
+    show(0..300);
+    show(100..200);
+    let t07: Vec<_> = w.events.iter().map(|e| &e.alert).filter(|a| a.condition.starts_with("T07")).collect();
+    assert!(beds.iter().all(|(bed, _)| t07.iter().any(|a| a.bed == *bed)), "{:?}", w.told());
+    assert!(t07.iter().any(|a| a.bed == "_ward"), "one notice: {:?}", w.told());
+    assert!(t07.iter().all(|a| a.priority == Priority::High), "{:?}", w.told());
+}
+
+#[test]
 fn two_live_beds_that_show_the_same_are_identity_at_both() {
     let mut w = Ward::new();
     for rows in w.stretch(120) {
