@@ -146,7 +146,8 @@ impl Population {
         };
         for (at, row) in population.centiles.iter().enumerate() {
             let ages = row.months[0] >= 0.0 && row.months[0] < row.months[1] && row.months[1] <= 216.0;
-            if !ages || !(row.p01 < row.p99) || row.parameters.is_empty() || row.source.trim().is_empty() {
+            let apart = row.p01 < row.p99;
+            if !ages || !apart || row.parameters.is_empty() || row.source.trim().is_empty() {
                 let reason = "ages, centiles, parameters or source cannot be".into();
                 return Err(LimitsError::Row { place: format!("centile {}", at + 1), reason });
             }

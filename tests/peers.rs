@@ -288,13 +288,15 @@ fn mllp_send_gets_the_prescribed_answer_for_each_message() {
 #[test]
 fn the_demo_catches_what_it_plays() {
     let out = Command::new(env!("CARGO_BIN_EXE_vitalguard"))
-        .args(["demo", "--for", "235", "--mllp", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        .args(["demo", "--for", "250", "--mllp", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{text}");
-    assert!(text.contains("P02"), "{text}");
-    assert!(text.contains("P01"), "{text}");
+    for (bed, check) in [("B07", "P02"), ("B04", "P01"), ("B12", "T07")] {
+        let caught = |line: &str| line.contains("CAUGHT") && line.contains(&format!("bed {bed}:")) && line.contains(check);
+        assert!(text.lines().any(caught), "{check} on bed {bed}: {text}");
+    }
     assert!(text.contains("ADVISORY  LOW    bed B13") && text.contains("ICSMA-25-030-01"), "{text}");
     assert!(text.contains("vitalguard devices --http "), "{text}");
 }

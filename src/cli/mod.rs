@@ -64,7 +64,7 @@ pub enum Command {
     Serve(serve::Args),
     /// Judge recorded messages: the same input gives the same alerts, byte for byte.
     Replay(replay::Args),
-    /// Invented beds, two attacks, a device named in an advisory, and what is caught: everything on this machine.
+    /// Invented beds, three attacks, a device named in an advisory, and what is caught: everything on this machine.
     Demo(demo::Args),
     /// Show, check or prepare the configuration.
     Config(config::Args),

@@ -73,10 +73,9 @@ pub fn play(control: Control, clean: &[Wire], bed: &Bed, at: Timestamp) -> Vec<W
         }
         Control::StoreAndForward => {
             let back = at.plus_s(OUTAGE_S);
-            let mut kept = 0;
-            for wire in wires.iter_mut().skip(from).take_while(|wire| wire.received_at < back) {
-                wire.received_at = back.plus_ms(kept * BURST_MS);
-                kept += 1;
+            let kept = wires.iter_mut().skip(from).take_while(|wire| wire.received_at < back);
+            for (wire, place) in kept.zip(0..) {
+                wire.received_at = back.plus_ms(place * BURST_MS);
             }
         }
         Control::DaylightSaving => edit(&mut wires, |wire, edit| {

@@ -83,7 +83,7 @@ pub fn bed(case: &Recording, number: u32, encoding: Encoding, rate: Rate) -> Bed
     // An invented day; monitors of a ward are not switched on at one moment.
     let start = Timestamp::from_ms(1_767_261_600_000 + i64::from(number % 997) * 61_000);
     // Half of the beds send their alarm limits.
-    Bed { encoding, rate, limits: number % 2 == 0, ..Bed::of(&case.set, number, start) }
+    Bed { encoding, rate, limits: number.is_multiple_of(2), ..Bed::of(&case.set, number, start) }
 }
 
 /// A number for a name: the same everywhere (FNV-1a).

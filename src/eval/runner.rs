@@ -12,6 +12,9 @@ use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use rustc_hash::FxHashMap;
 
+/// A parameter, its value as the document shows it, and the band in which the statistics expect it.
+pub type Expected = (Parameter, Option<f64>, Option<(f64, f64)>);
+
 /// An alert of one assessment ends after so long without one, seconds: what comes sooner is the same episode.
 pub const EPISODE_GAP_S: f64 = 300.0;
 
@@ -220,7 +223,7 @@ impl Ward {
     }
 
     /// What the bed's statistics expect of each parameter now, and its value as the document shows it.
-    pub fn expected(&self, ward: &str, bed: &str, now: Timestamp) -> Vec<(Parameter, Option<f64>, Option<(f64, f64)>)> {
+    pub fn expected(&self, ward: &str, bed: &str, now: Timestamp) -> Vec<Expected> {
         let state = self.monitor.bed_id(ward, bed).and_then(|id| self.monitor.bed_state(id, now));
         let row = |(p, one): (Parameter, BedParameter)| (p, one.value.map(|v| v.0), one.band.map(|b| (b[0].0, b[1].0)));
         state.map_or(Vec::new(), |state| state.params.0.into_iter().map(row).collect())

@@ -121,10 +121,12 @@ impl Priors {
         }
         for p in &file.pairs {
             let place = |field: &str| format!("pair.{}.{}.{field}", p.a.key(), p.b.key());
-            if !(p.correlation.abs() < 1.0) {
+            let correlates = p.correlation.abs() < 1.0;
+            if !correlates {
                 return wrong(&place("correlation"), "does not lie between -1 and 1");
             }
-            if !(p.lag_s.abs() <= 600.0) {
+            let lags = p.lag_s.abs() <= 600.0;
+            if !lags {
                 return wrong(&place("lag_s"), "is no lag");
             }
         }

@@ -20,7 +20,7 @@ pub struct Caught {
     pub text: String,
     /// Raised, or risen to this priority.
     pub raises: bool,
-    /// High or medium.
+    /// High, medium or low; an advisory that is low is the engineers' matter.
     pub for_nurses: bool,
 }
 
@@ -39,7 +39,11 @@ impl Caught {
             checks,
             text: alert.get("text").and_then(|t| text(t, "en")).unwrap_or_default(),
             raises: matches!(text(&document, "event")?.as_str(), "raised" | "escalated"),
-            for_nurses: matches!(priority.as_str(), "high" | "medium"),
+            for_nurses: match priority.as_str() {
+                "high" | "medium" => true,
+                "low" => alert.get("assessment").and_then(|v| v.as_str()) != Some("advisory"),
+                _ => false,
+            },
             condition,
             priority,
         })
@@ -117,5 +121,17 @@ mod tests {
             (&["P02".to_owned(), "P07".to_owned()][..], true, true)
         );
         assert!(Caught::read(b"{").is_none());
+    }
+
+    #[test]
+    fn a_low_alert_is_for_nurses_unless_it_is_an_advisory() {
+        let of = |priority: &str, assessment: &str| {
+            let event = format!(
+                r#"{{"event":"raised","alert":{{"bed":"B07","condition":"x","assessment":"{assessment}","priority":"{priority}"}}}}"#
+            );
+            Caught::read(event.as_bytes()).unwrap().for_nurses
+        };
+        assert!(of("low", "artefact") && of("medium", "advisory"));
+        assert!(!of("low", "advisory") && !of("info", "artefact"));
     }
 }

@@ -4,7 +4,7 @@ fn read(text: &str) -> Recording {
     Recording::from_csv("set", "one", "set:one", &format!("t_s,param,value,unit\n{text}")).unwrap()
 }
 
-fn note<'a>(recording: &'a Recording, oddity: Oddity) -> Vec<(&'a str, u64, u64)> {
+fn note(recording: &Recording, oddity: Oddity) -> Vec<(&str, u64, u64)> {
     let of = recording.notes.list.iter().filter(|n| n.oddity == oddity);
     of.map(|n| (n.about.as_str(), n.count, n.first_line)).collect()
 }
