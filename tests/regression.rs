@@ -7,6 +7,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use vitalguard::config::{SenderRule, Senders};
+use vitalguard::hl7::decode::Decoder;
+use vitalguard::hl7::dialect::Tables;
+use vitalguard::hl7::{Message, Scratch};
+use vitalguard::monitor::{Monitor, Output, Settings};
+use vitalguard::observation::{Report, Source};
+use vitalguard::time::Timestamp;
 
 /// A self-signed certificate of localhost under a file name, and its key.
 fn certificate(folder: &Path, name: &str) {
@@ -334,4 +341,94 @@ fn a_pattern_that_may_be_empty_somewhere_names_no_device() {
     let error =
         vitalguard::advisory::Advisories::read(&shipped.replacen(first, &broken, 1), "site.toml").unwrap_err().to_string();
     assert!(error.contains("matches the empty text"), "{error}");
+}
+
+fn start() -> Timestamp {
+    Timestamp::from_civil(2026, 3, 2, 9, 0, 0, 0).unwrap()
+}
+
+/// What a monitor says of a message, and the beds that it has then.
+fn told(monitor: &mut Monitor, (connection, message): (u64, &str), n: u64) -> String {
+    let source = Source { feed: "icu".into(), peer: "192.0.2.1".into(), connection, ward: "icu".into(), ..Source::default() };
+    monitor.handle_frame(&source, n, message.as_bytes(), start().plus_s(n as f64));
+    let mut all = String::new();
+    while let Some(output) = monitor.poll_output() {
+        match output {
+            Output::BedChanged(bed) => all.push_str(&format!("{bed:?}\n")),
+            other => all.push_str(&format!("{other:?}\n")),
+        }
+    }
+    let beds: Vec<String> = monitor.beds().map(|place| format!("{}/{}", place.ward, place.bed)).collect();
+    all + &beds.join(" ")
+}
+
+/// The last message is answered alike by who heard those before it and by who knows them from a snapshot.
+fn alike_after_a_restart(settings: impl Fn() -> Settings, messages: &[(u64, &str)]) -> String {
+    let (last, before) = messages.split_last().unwrap();
+    let mut one = Monitor::new(settings());
+    for (n, message) in before.iter().enumerate() {
+        told(&mut one, *message, n as u64 + 1);
+    }
+    let snapshot = one.snapshot();
+    let mut two = Monitor::restore(settings(), &snapshot).unwrap();
+    let n = messages.len() as u64;
+    let said = told(&mut one, *last, n);
+    assert_eq!(said, told(&mut two, *last, n));
+    assert_eq!(one.snapshot(), two.snapshot());
+    said
+}
+
+const VITALS: &str = "MSH|^~\\&|MON|ICU|||20260302090001||ORU^R01|1|P|2.5\rPID|||V-1\rPV1||I|ICU^^A03\r\
+                      OBX|1|NM|8867-4^Heart rate^LN||70|/min|||||F\r";
+
+#[test]
+fn test_data_in_the_name_of_a_bed_find_their_bed_after_a_restart() {
+    let test = VITALS.replace("|1|P|", "|2|T|").replace("||70|", "||71|");
+    let said = alike_after_a_restart(Settings::default, &[(1, VITALS), (1, &test)]);
+    assert!(said.starts_with("BedId(0)\nBedId(1)\n"), "{said}");
+}
+
+#[test]
+fn a_sender_that_may_not_speak_is_told_of_at_the_bed_it_names_after_a_restart() {
+    let settings = || {
+        let rule = SenderRule { application: Some("MON".into()), ..SenderRule::default() };
+        Settings { senders: Senders { closed: true, sender: vec![rule] }, ..Settings::default() }
+    };
+    let foreign = "MSH|^~\\&|ADM|ICU|||20260302090002||ADT^A01|2|P|2.5\rPID|||V-2\rPV1||I|ICU^^A03\r";
+    let said = alike_after_a_restart(settings, &[(1, VITALS), (2, foreign)]);
+    assert!(!said.contains("_unassigned"), "{said}");
+}
+
+/// The last message as it is read after the others, and as it is read first.
+fn read_first_and_last(dialect: Option<&str>, messages: &[&str]) -> [Report; 2] {
+    let mut reports = [Report::default(), Report::default()];
+    let last = messages.len() - 1;
+    for (report, from) in reports.iter_mut().zip([0, last]) {
+        let mut decoder = Decoder::new("UTC", Tables::embedded()).unwrap();
+        for (n, message) in messages.iter().enumerate().skip(from) {
+            let mut scratch = Scratch::default();
+            let message = Message::read(message.as_bytes(), &mut scratch).unwrap();
+            // Each over a connection of its own: what one of them says is none of the next one's.
+            let dialect = dialect.map(Into::into);
+            let source = Source { feed: "icu".into(), connection: n as u64, dialect, ..Source::default() };
+            decoder.decode(&message, &source, start(), report);
+        }
+    }
+    reports
+}
+
+#[test]
+fn what_a_code_means_does_not_depend_on_another_message_with_other_delimiters() {
+    let other = VITALS.replace("MSH|^~\\&|", "MSH|!~\\&|").replace("ORU^R01", "ORU!R01").replace("ICU^^A03", "ICU!!A03");
+    let [after, first] = read_first_and_last(Some("loinc"), &[&other, VITALS]);
+    assert_eq!(after.observations.len(), 1, "a heart rate: {:?}", after.rejects);
+    assert_eq!(format!("{after:?}"), format!("{first:?}"));
+}
+
+#[test]
+fn the_dialect_does_not_depend_on_another_message_whose_group_stands_behind_its_rows() {
+    let header = "MSH|^~\\&|X|NIHON KOHDEN|||20260302090001||ORU^R01|1|P|2.4\r";
+    let (row, group) = ("OBX|1|NM|8867-4^Heart rate^LN||70|/min|||||F\r", "OBR|1|||VITAL\r");
+    let [after, first] = read_first_and_last(None, &[&format!("{header}{row}{group}"), &format!("{header}{group}{row}")]);
+    assert_eq!((after.dialect, first.dialect), ("nihon_kohden", "nihon_kohden"));
 }

@@ -32,6 +32,9 @@ pub struct Args {
     /// A small sample: to see that it works, not to claim anything.
     #[arg(long)]
     quick: bool,
+    /// A still smaller one, for the tests of the program.
+    #[arg(long, hide = true, requires = "quick")]
+    glance: bool,
     /// What is drawn is drawn from this number.
     #[arg(long, default_value_t = 2026, value_name = "N")]
     seed: u64,
@@ -62,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let bar = bar(args.quiet);
     let attacks = catalogue();
-    let options = Options { seed: args.seed, quick: args.quick, events: args.events };
+    let options = Options { seed: args.seed, quick: args.quick, glance: args.glance, events: args.events };
     let recordings = match &args.recordings {
         Some(folder) => recordings::folder(folder, &args.sets, &bar)?,
         None => Vec::new(),
@@ -76,7 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let jobs = jobs(&input, &shelves);
     let results = measure(&input, &shelves, &attacks, &options, &jobs, threads, &bar);
     bar.set_message("figures");
-    let controls = synthetic_controls(&input, &shelves);
+    let controls = synthetic_controls(&input, &shelves, &options);
     let cost = measure_cost(&input, &shelves, &results);
     let mut report = report(&input, &shelves, &attacks, &options, &jobs, &results, controls, cost);
     report.examples = examples(&input, &shelves, &attacks, &options, &jobs, &results);

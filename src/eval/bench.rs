@@ -40,6 +40,8 @@ const FAST_S: f64 = 10.0;
 pub struct Options {
     pub seed: u64,
     pub quick: bool,
+    /// As little as shows that it runs: one form of each recording, short ones, one bed of controls.
+    pub glance: bool,
     /// Events of each attack that are aimed at.
     pub events: u32,
 }
@@ -161,7 +163,11 @@ fn sampled(recordings: Vec<Recording>, seed: u64) -> Vec<Recording> {
 
 /// Invented patients of every kind.
 fn ward(options: &Options) -> Vec<Recording> {
-    let (beds, seconds) = if options.quick { (2, 4500) } else { (15, 10_800) };
+    let (beds, seconds) = match (options.glance, options.quick) {
+        (true, _) => (2, 2400),
+        (_, true) => (2, 4500),
+        _ => (15, 10_800),
+    };
     let start = Timestamp::from_ms(1_767_261_600_000);
     (0..beds)
         .map(|bed| {
@@ -324,11 +330,11 @@ impl Wards {
 }
 
 /// The forms in which a recording is sent.
-fn forms(entry: &Entry, setup: Setup, seed: u64) -> Vec<(Encoding, Rate)> {
+fn forms(entry: &Entry, setup: Setup, options: &Options) -> Vec<(Encoding, Rate)> {
     let mut list: Vec<(Encoding, Rate)> = Vec::new();
-    let turn = measure::turn(&entry.recording, seed);
+    let turn = measure::turn(&entry.recording, options.seed);
     for encoding in Encoding::ALL {
-        if setup == Setup::Values && encoding != turn {
+        if (setup == Setup::Values || options.glance) && encoding != turn {
             continue;
         }
         list.push((encoding, Rate::Native));
@@ -372,7 +378,7 @@ pub fn run_job(
     let entry = &input.entries[job.entry];
     let case = case(input, job.entry);
     let (ward, empty) = wards.of(shelves, job.setup, entry.fold);
-    let forms = forms(entry, job.setup, options.seed);
+    let forms = forms(entry, job.setup, options);
     let mut measured = measure::measure(ward, empty, &case, &forms, attacks, &draw(input, entry, options, job.setup));
     let segments = if entry.source == Source::Synthetic { Vec::new() } else { segments(&entry.recording) };
     if job.setup == shelves.setups()[0] && !segments.is_empty() {
@@ -718,10 +724,11 @@ fn safety(input: &Input, done: &[Done<'_>]) -> Vec<SafetyLine> {
 }
 
 /// What happens to messages without anybody's ill will, on invented patients: none of it may be called tampering.
-pub fn synthetic_controls(input: &Input, shelves: &Shelves) -> Vec<ControlLine> {
+pub fn synthetic_controls(input: &Input, shelves: &Shelves, options: &Options) -> Vec<ControlLine> {
     let mut wards = Wards::default();
+    let (most, messages, begin_s) = if options.glance { (1, 900, 600.0) } else { (CONTROL_BEDS, CONTROL_MESSAGES, CONTROL_AT_S) };
     let beds: Vec<usize> =
-        (0..input.entries.len()).filter(|at| input.entries[*at].source == Source::Synthetic).take(CONTROL_BEDS).collect();
+        (0..input.entries.len()).filter(|at| input.entries[*at].source == Source::Synthetic).take(most).collect();
     Control::ALL
         .into_iter()
         .map(|control| {
@@ -731,8 +738,8 @@ pub fn synthetic_controls(input: &Input, shelves: &Shelves) -> Vec<ControlLine> 
                 let entry = &input.entries[*at];
                 let bed = measure::bed(&entry.recording, *at as u32, Encoding::Status, Rate::Native);
                 let mut clean = render(&entry.recording, &bed);
-                clean.truncate(CONTROL_MESSAGES);
-                let begin = bed.start.plus_s(CONTROL_AT_S);
+                clean.truncate(messages);
+                let begin = bed.start.plus_s(begin_s);
                 let (ward, empty) = wards.of(shelves, shelves.setups()[0], entry.fold);
                 ward.go_on(empty);
                 for wire in &play(control, &clean, &bed, begin) {

@@ -203,7 +203,7 @@ impl Decoder {
         let tables = Arc::clone(&self.tables);
         let chosen = match told {
             Some(dialect) => dialect,
-            None => self.choose(&header, message, &parts, source),
+            None => self.choose(&header, message, source),
         };
         let table = tables.table(chosen);
         report.dialect = table.name;
@@ -289,20 +289,21 @@ impl Decoder {
     }
 
     /// The listener's dialect, else the best fit, else the connection's last one, else the fallback.
-    fn choose(&mut self, header: &Header<'_>, message: &Message<'_>, parts: &Parts<'_>, source: &Source) -> u16 {
+    fn choose(&mut self, header: &Header<'_>, message: &Message<'_>, source: &Source) -> u16 {
         if let Some(forced) = source.dialect.as_deref().and_then(|name| self.tables.position(name)) {
             return forced;
         }
         self.header_key.clear();
         let shifted = message.flags().has(MessageFlags::MSH_SHIFTED);
+        let firsts = Firsts::of(message);
         let best = if shifted {
-            self.tables.best(&Firsts::of(message))
+            self.tables.best(&firsts)
         } else {
-            header.key(parts, &self.tables, message, &mut self.header_key);
+            header.key(&firsts, &self.tables, &mut self.header_key);
             match self.choices.get(self.header_key.as_slice()) {
                 Some(best) => *best,
                 None => {
-                    let best = self.tables.best(&Firsts::of(message));
+                    let best = self.tables.best(&firsts);
                     if self.header_key.len() <= CHOICE_BYTES_MAX {
                         if self.choices.len() >= CHOICES_MAX {
                             self.choices.clear();
@@ -393,29 +394,31 @@ impl<'a> Header<'a> {
         report.version.push_str(self.version.component(1).str());
     }
 
-    /// Everything that a dialect is recognised by, but what differs from message to message.
-    fn key(&self, parts: &Parts<'_>, tables: &Tables, message: &Message<'_>, out: &mut Vec<u8>) {
+    /// Everything that a dialect is recognised by, but what differs from message to message. Two messages with one key have one
+    /// choice: what is remembered is what would be found anew.
+    fn key(&self, firsts: &Firsts<'_>, tables: &Tables, out: &mut Vec<u8>) {
         let (text, start) = self.segment.text();
         let offset = |field: Field<'_>| (field.span().start - start) as usize;
         let end = |field: Field<'_>| (field.span().start + field.span().len - start) as usize;
-        out.extend_from_slice(&text[..offset(self.time)]);
-        out.extend_from_slice(&text[end(self.time)..offset(self.control_id)]);
-        out.extend_from_slice(&text[end(self.control_id)..]);
-        out.push(0);
-        if let Some(obr) = parts.obr {
-            out.extend_from_slice(obr.field(4).raw());
+        // The length goes before each part: no two lists of parts are one key.
+        let mut part = |bytes: &[u8]| {
+            out.extend((bytes.len() as u32).to_le_bytes());
+            out.extend_from_slice(bytes);
+        };
+        part(&text[..offset(self.time)]);
+        part(&text[end(self.time)..offset(self.control_id)]);
+        part(&text[end(self.control_id)..]);
+        part(&[u8::from(firsts.obr.is_some()), u8::from(firsts.obx.is_some())]);
+        if let Some(obr) = firsts.obr {
+            part(obr.field(4).raw());
         }
-        out.push(0);
-        if let Some(obx) = parts.obx {
+        if let Some(obx) = firsts.obx {
             let [_, _, code, _, _, unit] = obx.fields::<6>();
-            out.push(1);
-            out.extend_from_slice(code.raw());
-            out.push(0);
-            out.extend_from_slice(unit.raw());
+            part(code.raw());
+            part(unit.raw());
         }
-        out.push(0);
         // MSH-10 differs from message to message; what the tables ask of it does not.
-        out.extend(tables.control_id_features(message));
+        out.extend(tables.control_id_features(firsts));
     }
 }
 
@@ -423,21 +426,17 @@ impl<'a> Header<'a> {
 struct Parts<'a> {
     pid: Option<Segment<'a>>,
     pv1: Option<Segment<'a>>,
-    obr: Option<Segment<'a>>,
-    obx: Option<Segment<'a>>,
     software: [Option<Segment<'a>>; SOFTWARE_MAX],
 }
 
 impl<'a> Parts<'a> {
     fn of(message: &Message<'a>) -> Parts<'a> {
-        let mut parts = Parts { pid: None, pv1: None, obr: None, obx: None, software: [None; SOFTWARE_MAX] };
+        let mut parts = Parts { pid: None, pv1: None, software: [None; SOFTWARE_MAX] };
         // To the end: a PID that stands after the rows is in the wrong place, and still the patient's.
         for segment in message.segments() {
             let part = match segment.name() {
                 b"PID" => &mut parts.pid,
                 b"PV1" => &mut parts.pv1,
-                b"OBR" => &mut parts.obr,
-                b"OBX" => &mut parts.obx,
                 b"SFT" => match parts.software.iter_mut().find(|place| place.is_none()) {
                     Some(place) => place,
                     None => continue,

@@ -495,10 +495,9 @@ impl Tables {
         choose::all(self, &Firsts::of(message))
     }
     /// What the tables ask of MSH-10, answered: one byte a feature.
-    pub(super) fn control_id_features(&self, message: &Message<'_>) -> impl Iterator<Item = u8> {
-        let firsts = Firsts::header(message);
+    pub(super) fn control_id_features<'a>(&'a self, firsts: &'a Firsts<'_>) -> impl Iterator<Item = u8> + 'a {
         let feature = |at: &(u16, u16)| &self.tables[at.0 as usize].features[at.1 as usize];
-        self.of_control_id.iter().map(move |at| u8::from(feature(at).holds(&firsts)))
+        self.of_control_id.iter().map(move |at| u8::from(feature(at).holds(firsts)))
     }
     /// The table that fits best, if one fits.
     pub(super) fn best(&self, firsts: &Firsts<'_>) -> Option<u16> {

@@ -21,7 +21,8 @@ pub(super) struct Gate {
     devices: Devices,
     /// Their addresses, as far as they are entered by one.
     hosts: BTreeSet<IpAddr>,
-    known: FxHashMap<String, bool>,
+    /// Of keys, and of senders that name none.
+    known: [FxHashMap<String, bool>; 2],
 }
 
 impl Gate {
@@ -35,7 +36,7 @@ impl Gate {
             loose: SenderBook::new(loose),
             devices: Devices { device: quarantined, ..Devices::default() },
             hosts: devices.quarantined_hosts().collect(),
-            known: FxHashMap::default(),
+            known: Default::default(),
         }
     }
 
@@ -62,16 +63,18 @@ impl Gate {
             return true;
         }
         devices.iter().any(|device| {
-            let name = if device.key.is_empty() { own } else { device.key.as_str() };
-            if let Some(known) = self.known.get(name) {
+            let nameless = device.key.is_empty();
+            let name = if nameless { own } else { device.key.as_str() };
+            let known = &mut self.known[usize::from(nameless)];
+            if let Some(known) = known.get(name) {
                 return *known;
             }
-            let hash = if device.key.is_empty() { own.to_owned() } else { published(&device.key) };
+            let hash = if nameless { own.to_owned() } else { published(&device.key) };
             let found = self.devices.entry(&device.key, &hash).is_some();
-            if self.known.len() >= KNOWN_MAX {
-                self.known.clear();
+            if known.len() >= KNOWN_MAX {
+                known.clear();
             }
-            self.known.insert(name.to_owned(), found);
+            known.insert(name.to_owned(), found);
             found
         })
     }

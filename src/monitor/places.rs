@@ -43,8 +43,18 @@ impl Monitor {
         self.open_bed(ward, bed, true, at)
     }
 
-    /// The bed that a place is known to be. Leaves what it is compared by in `place_key`.
+    /// The open bed that a place is. What was looked up is remembered, and says the same whether it is or not: a restart forgets
+    /// it without harm.
     pub(super) fn placed(&mut self, source: &Source, parts: [&str; 3]) -> Option<u32> {
+        self.remembered(source, parts).or_else(|| {
+            let number = *self.by_slug.get(&self.slug_key(source, parts)?)?;
+            self.remember(number);
+            Some(number)
+        })
+    }
+
+    /// The bed that a place was found to be before. Leaves what it is compared by in `place_key`.
+    fn remembered(&mut self, source: &Source, parts: [&str; 3]) -> Option<u32> {
         let key = &mut self.place_key;
         key.clear();
         for (n, part) in parts.iter().enumerate() {
@@ -69,25 +79,34 @@ impl Monitor {
         if let Some(number) = self.placed(source, parts) {
             return Some(number);
         }
+        let (ward, bed) = self.slug(source, parts)?;
+        if self.full() {
+            return None;
+        }
+        let number = self.open_bed(&ward, &bed, false, at);
+        self.bed_opened(number, &place::key(&ward, &bed));
+        self.remember(number);
+        Some(number)
+    }
+
+    /// Ward and bed of a place that the configured map does not have; `None`: it is none, or only the map decides.
+    fn slug(&self, source: &Source, parts: [&str; 3]) -> Option<(String, String)> {
         if self.house.settings.beds.map == MapMode::Strict {
             return None;
         }
         let (ward, bed) = place::slug(parts[0], parts[1], parts[2])?;
-        let ward = if ward.is_empty() { source.ward.clone() } else { ward };
-        let key = place::key(&ward, &bed);
-        let number = match self.by_slug.get(&key).copied() {
-            Some(number) => number,
-            None if self.full() => return None,
-            None => {
-                let number = self.open_bed(&ward, &bed, false, at);
-                self.bed_opened(number, &key);
-                number
-            }
-        };
+        Some((if ward.is_empty() { source.ward.clone() } else { ward }, bed))
+    }
+
+    fn slug_key(&self, source: &Source, parts: [&str; 3]) -> Option<String> {
+        self.slug(source, parts).map(|(ward, bed)| place::key(&ward, &bed))
+    }
+
+    /// The place in `place_key` is this bed.
+    fn remember(&mut self, number: u32) {
         if self.places.len() < 4 * self.beds_max() as usize {
             self.places.insert(self.place_key.clone(), number);
         }
-        Some(number)
     }
 
     /// The bed that stands for a sender without a place.

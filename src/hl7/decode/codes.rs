@@ -4,9 +4,9 @@
 //! the alternate triplet (OBX-3.4 to 6) only where the first is unknown. What disagrees is refused, what is unknown is counted;
 //! nothing is guessed.
 
-use super::super::Field;
 use super::super::dialect::{Meaning, Role, RowRef, System, Table, Tables, hash32, mdil_number};
 use super::super::unit::{self, Dimension, Read};
+use super::super::{Delimiters, Field};
 use crate::observation::ObsFlags;
 use crate::vital::Parameter;
 use rustc_hash::FxHashMap;
@@ -52,7 +52,8 @@ pub struct UnitRead {
     pub hash: u32,
 }
 
-/// What was found out before. A pure function of tables and bytes, so it is no state: a restart forgets it without harm.
+/// What was found out before. A pure function of tables and bytes, so it is no state: a restart forgets it without harm. The
+/// same bytes mean something else under other delimiters: fields with any but the usual ones are looked up every time.
 #[derive(Debug, Default)]
 pub struct Memory {
     codes: Vec<FxHashMap<Box<[u8]>, Code>>,
@@ -66,6 +67,9 @@ impl Memory {
     /// The meaning of an OBX-3 in dialect `at`.
     pub fn code(&mut self, tables: &Tables, at: u16, field: Field<'_>) -> Code {
         let raw = field.raw();
+        if field.delimiters() != Delimiters::default() {
+            return resolve(tables, tables.table(at), field);
+        }
         if let Some(code) = self.codes.get(at as usize).and_then(|known| known.get(raw)) {
             return *code;
         }
@@ -106,7 +110,8 @@ impl Memory {
         if raw.is_empty() {
             return UnitRead { read: Read::Missing, hash: 0 };
         }
-        if let Some(read) = self.units.get(raw) {
+        let usual = field.delimiters() == Delimiters::default();
+        if let Some(read) = self.units.get(raw).filter(|_| usual) {
             return *read;
         }
         let read = if field.is_empty() {
@@ -115,7 +120,7 @@ impl Memory {
             unit::read(field.component(1).text().trim(), field.component(2).text().trim())
         };
         let read = UnitRead { read, hash: hash32(&[raw]) };
-        if raw.len() <= REMEMBERED_BYTES_MAX {
+        if usual && raw.len() <= REMEMBERED_BYTES_MAX {
             if self.units.len() >= REMEMBERED_MAX {
                 self.units.clear();
             }
