@@ -216,7 +216,10 @@ impl Check {
         beat.push(own);
         let profile = view.profile;
         if beat.period_ms == 0 {
-            let given = profile.period_s.filter(|_| profile.reviewed).map_or(0, |s| (s * 1000.0).round() as i64);
+            // The beat of the sensor's values, else that of the device: which may be that of its messages only.
+            let of_sensor = profile.lattice_s.iter().filter(|(p, _)| p.sensor() == beat.sensor).map(|(_, s)| *s);
+            let given_s = of_sensor.reduce(f64::max).or(profile.period_s).filter(|_| profile.reviewed);
+            let given = given_s.map_or(0, |s| (s * 1000.0).round() as i64);
             if given >= 3 * cadence_ms && given <= 120_000 {
                 (beat.period_ms, beat.reviewed) = (given as u32, true);
             } else if given == 0 {
@@ -263,6 +266,16 @@ mod tests {
         let mut s = Story::<Check>::of(&[Parameter::Pr, Parameter::Spo2]);
         s.profile = Profile::from_toml(SHIPPED).unwrap();
         s
+    }
+
+    #[test]
+    fn a_reviewed_beat_of_the_values_counts_where_messages_come_faster() {
+        let mut s = Story::<Check>::of(&[Parameter::Pr, Parameter::Spo2]);
+        let beat = format!("{}[lattice_s]\npr = 4.0\nspo2 = 4.0\n", SHIPPED.replace("period_s = 4.0", "period_s = 1.0"));
+        s.profile = Profile::from_toml(&beat).unwrap();
+        beats(&mut s, 60);
+        assert!(invented(&mut s, 60).contains('F'));
+        assert_eq!(s.found.unwrap().text, "reviewed");
     }
 
     /// Values that are renewed every four seconds.
