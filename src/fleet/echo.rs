@@ -17,7 +17,7 @@ const DAY: (usize, usize) = (256, 10);
 
 /// Which beds may have had a window: bed numbers in buckets, newest first. Whether a bed had it is asked of its own index.
 ///
-/// 6 KB a bed, for at most [`BEDS_MAX`] beds' worth. Of each bed the last two to three hours at one value a second stand whole,
+/// 6 KB a bed, for at most `BEDS_MAX` beds' worth. Of each bed the last two to three hours at one value a second stand whole,
 /// of a day every second place: there a match needs twice as long. When full, a bucket forgets its oldest bed; with more beds
 /// than there is room for, it reaches back less. Bed numbers above 65 534 are not taken.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

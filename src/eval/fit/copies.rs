@@ -1,6 +1,6 @@
 //! Records that are copies of another one: public collections hold them, and a copy would be on both sides of every split.
 //!
-//! Two records of the same columns that share [`SHARED`] windows of joint values, each with enough changes that chance does not
+//! Two records of the same columns that share `SHARED` windows of joint values, each with enough changes that chance does not
 //! repeat it, are one recording. Windows of the first are stored one beside the other and every window of the second is asked,
 //! so that a common stretch of two windows is found whatever the offset.
 
