@@ -42,15 +42,8 @@ impl Judge for Check {
             return;
         }
         let Some((rr, co2)) = view.pair(Parameter::Awrr, Parameter::Etco2) else { return };
-        if rr != 0.0 || co2 < self.co2_mmhg {
-            state.hold.end();
-            if view.settled() {
-                out.pass(id::awrr_zero_with_etco2);
-            }
-            return;
-        }
-        state.hold.push(view.now, view.pause_s(&PAIR));
-        if !state.hold.reached(self.hold_readings, self.hold_s) || !view.settled() {
+        let (doubt, least) = (rr == 0.0 && co2 >= self.co2_mmhg, (self.hold_readings, self.hold_s));
+        if !view.lasts(&mut state.hold, &PAIR, doubt, least, id::awrr_zero_with_etco2, out) {
             return;
         }
         let row = view.fresh(Parameter::Awrr).or(view.fresh(Parameter::Etco2));

@@ -55,15 +55,8 @@ impl Judge for Check {
         }
         // Tenths are not exact in binary.
         let above = row.value - core - 1e-6;
-        if above <= self.above_cel {
-            state.hold.end();
-            if view.settled() {
-                out.pass(id::core_skin);
-            }
-            return;
-        }
-        state.hold.push(view.now, view.pause_s(&[Parameter::TempSkin, site]));
-        if !state.hold.reached(self.hold_readings, self.hold_s) || !view.settled() {
+        let (doubt, least) = (above > self.above_cel, (self.hold_readings, self.hold_s));
+        if !view.lasts(&mut state.hold, &[Parameter::TempSkin, site], doubt, least, id::core_skin, out) {
             return;
         }
         out.push(Verdict {

@@ -43,15 +43,8 @@ impl Judge for Check {
             return;
         }
         let Some((co2, rr)) = view.pair(Parameter::Etco2, Parameter::Awrr) else { return };
-        if co2 != 0.0 || rr < self.breaths_bpm {
-            state.hold.end();
-            if view.settled() {
-                out.pass(id::etco2_zero_with_rr);
-            }
-            return;
-        }
-        state.hold.push(view.now, view.pause_s(&PAIR));
-        if !state.hold.reached(self.hold_readings, self.lag_s) || !view.settled() {
+        let (doubt, least) = (co2 == 0.0 && rr >= self.breaths_bpm, (self.hold_readings, self.lag_s));
+        if !view.lasts(&mut state.hold, &PAIR, doubt, least, id::etco2_zero_with_rr, out) {
             return;
         }
         let row = view.fresh(Parameter::Etco2).or(view.fresh(Parameter::Awrr));

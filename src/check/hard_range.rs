@@ -32,6 +32,31 @@ pub struct State {
     runs: Vec<(Parameter, u32, Timestamp)>,
 }
 
+impl State {
+    /// A reading of a parameter inside or outside; of one outside the readings of its run, and when that began.
+    pub(super) fn see(&mut self, parameter: Parameter, outside: bool, now: Timestamp) -> Option<(u32, Timestamp)> {
+        if !outside {
+            if self.outside.contains(parameter) {
+                self.outside = self.outside.minus(ParamSet::of(parameter));
+                self.runs.retain(|r| r.0 != parameter);
+            }
+            return None;
+        }
+        if !self.outside.contains(parameter) {
+            self.outside = self.outside.with(parameter);
+            self.runs.push((parameter, 0, now));
+        }
+        let run = self.runs.iter_mut().find(|r| r.0 == parameter)?;
+        run.1 = run.1.saturating_add(1);
+        Some((run.1, run.2))
+    }
+
+    /// No parameter is outside.
+    pub(super) fn is_inside(&self) -> bool {
+        self.outside.is_empty()
+    }
+}
+
 impl Judge for Check {
     type State = State;
 
@@ -44,20 +69,8 @@ impl Judge for Check {
             }
             let Some(range) = view.population.hard(p, view.bed.age) else { continue };
             looked = true;
-            if range.holds(o.value) {
-                if state.outside.contains(p) {
-                    state.outside = state.outside.minus(ParamSet::of(p));
-                    state.runs.retain(|r| r.0 != p);
-                }
-                continue;
-            }
-            if !state.outside.contains(p) {
-                state.outside = state.outside.with(p);
-                state.runs.push((p, 0, view.now));
-            }
-            let Some(run) = state.runs.iter_mut().find(|r| r.0 == p) else { continue };
-            run.1 = run.1.saturating_add(1);
-            if f64::from(run.1) < self.hold_readings {
+            let Some((readings, since)) = state.see(p, !range.holds(o.value), view.now) else { continue };
+            if f64::from(readings) < self.hold_readings {
                 continue;
             }
             let unit = unit_switch::other_unit(view, o).is_some();
@@ -66,14 +79,14 @@ impl Judge for Check {
                 value: Some(o.value),
                 limit: Some(range.edge(o.value)),
                 unit: p.unit().ucum(),
-                window_s: view.now.since_s(run.2),
+                window_s: view.now.since_s(since),
                 set_id: Some(o.set_id),
                 effective_at: Some(o.effective_at),
                 args: [("p", Arg::Parameter(p)), ("v", Arg::Number(o.value, 1)), view.bed_arg()].into_iter().collect(),
-                ..Verdict::new(id::hard_range, ParamSet::of(p), run.2)
+                ..Verdict::new(id::hard_range, ParamSet::of(p), since)
             });
         }
-        if looked && state.outside.is_empty() {
+        if looked && state.is_inside() {
             out.pass(id::hard_range);
         }
     }

@@ -14,6 +14,7 @@ use crate::clockwork::Reading;
 use crate::observation::{AgeBand, ObsFlags, Observation, Report, Source};
 use crate::population::Population;
 use crate::profile::Profile;
+use crate::stats::hold::Hold;
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
@@ -490,6 +491,28 @@ impl<'a> View<'a> {
     pub fn pause_s(&self, parameters: &[Parameter]) -> f64 {
         let own = parameters.iter().filter_map(|p| self.bed.stream(*p)?.delta_s());
         own.chain(self.bed.delta_s()).fold(30.0, |pause: f64, delta_s| pause.max(5.0 * delta_s))
+    }
+
+    /// Whether a doubt about these has lasted for so many readings and seconds, on a device that is known well enough. Where
+    /// there is no doubt, its run ends and the check has passed.
+    pub fn lasts(
+        &self,
+        hold: &mut Hold,
+        parameters: &[Parameter],
+        doubt: bool,
+        (readings, seconds): (f64, f64),
+        check: CheckId,
+        out: &mut Verdicts,
+    ) -> bool {
+        if !doubt {
+            hold.end();
+            if self.settled() {
+                out.pass(check);
+            }
+            return false;
+        }
+        hold.push(self.now, self.pause_s(parameters));
+        hold.reached(readings, seconds) && self.settled()
     }
 
     /// Whether what the device does is known well enough to accuse a value by it.

@@ -95,18 +95,9 @@ impl Judge for Check {
             },
             _ => return,
         };
-        let Some((value, limit, text)) = found else {
-            state.hold.end();
-            state.good = state.good.saturating_add(1);
-            if view.settled() {
-                out.pass(id::pulse_pressure);
-            }
-            return;
-        };
-        state.hold.push(view.now, view.pause_s(&LINE));
-        if !state.hold.reached(self.hold_readings, 0.0) || !view.settled() {
-            return;
-        }
+        state.good = state.good.saturating_add(u32::from(found.is_none()));
+        let lasts = view.lasts(&mut state.hold, &LINE, found.is_some(), (self.hold_readings, 0.0), id::pulse_pressure, out);
+        let Some((value, limit, text)) = found.filter(|_| lasts) else { return };
         let pump = text == "small" && f64::from(state.good) < self.known_readings;
         let row = m.or(s);
         let number = |o: Option<&Observation>| Arg::Number(o.map_or(0.0, |o| o.value), 0);

@@ -46,15 +46,8 @@ impl Judge for Check {
             return;
         }
         let Some((rr, hr)) = view.pair(Parameter::Rr, Parameter::Hr) else { return };
-        if (rr - hr).abs() > self.difference_bpm || rr <= self.above_bpm {
-            state.hold.end();
-            if view.settled() {
-                out.pass(id::rr_equals_hr);
-            }
-            return;
-        }
-        state.hold.push(view.now, view.pause_s(&PAIR));
-        if !state.hold.reached(self.hold_readings, self.hold_s) || !view.settled() {
+        let doubt = (rr - hr).abs() <= self.difference_bpm && rr > self.above_bpm;
+        if !view.lasts(&mut state.hold, &PAIR, doubt, (self.hold_readings, self.hold_s), id::rr_equals_hr, out) {
             return;
         }
         let row = view.fresh(Parameter::Rr).or(view.fresh(Parameter::Hr));

@@ -65,15 +65,8 @@ impl Judge for Check {
             let backward = -outside(aw, rr, envelope(Parameter::Rr));
             distance = if forward.abs() < backward.abs() { forward } else { backward };
         }
-        if distance.abs() <= limit {
-            state.hold.end();
-            if view.settled() {
-                out.pass(id::rr_vs_awrr);
-            }
-            return;
-        }
-        state.hold.push(view.now, view.pause_s(&PAIR));
-        if !state.hold.reached(self.hold_readings, self.hold_s) || !view.settled() {
+        let (doubt, least) = (distance.abs() > limit, (self.hold_readings, self.hold_s));
+        if !view.lasts(&mut state.hold, &PAIR, doubt, least, id::rr_vs_awrr, out) {
             return;
         }
         let row = view.fresh(Parameter::Awrr).or(view.fresh(Parameter::Rr));

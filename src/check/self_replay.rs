@@ -53,29 +53,10 @@ declare_check! {
     }
 }
 
-/// Parameters that a living sensor changes again and again.
-const LIVE: &[Parameter] = &[
-    Parameter::Hr,
-    Parameter::Pr,
-    Parameter::Rr,
-    Parameter::Awrr,
-    Parameter::Spo2,
-    Parameter::Etco2,
-    Parameter::AbpSys,
-    Parameter::AbpDia,
-    Parameter::AbpMean,
-    Parameter::PapSys,
-    Parameter::PapDia,
-    Parameter::PapMean,
-    Parameter::Cvp,
-    Parameter::Icp,
-    Parameter::PrAbp,
-    Parameter::Spo2Pre,
-    Parameter::Spo2Post,
-    Parameter::PerfIndex,
-    Parameter::RrPleth,
-    Parameter::RrVent,
-];
+/// The live parameters of flat_line but the skin CO2, with which replays were not measured.
+fn followed() -> ParamSet {
+    ParamSet::from_slice(super::flat_line::LIVE).minus(ParamSet::of(Parameter::Tcco2))
+}
 
 /// Intervals that are told apart, s: a window has the same number of slots however exactly Δ is known.
 const LADDER_S: [f64; 16] = [0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0];
@@ -110,7 +91,7 @@ impl Slots {
     /// Takes a message; `None`: it has no new live value.
     pub fn hear(&mut self, view: &View<'_>) -> Option<Heard> {
         let report = view.report.filter(|r| r.kind == MessageKind::Vitals)?;
-        let fresh = view.fresh_set().minus(view.fresh_set().minus(ParamSet::from_slice(LIVE)));
+        let fresh = view.fresh_set().minus(view.fresh_set().minus(followed()));
         if fresh.is_empty() || report.observations.is_empty() {
             return None;
         }

@@ -1,8 +1,6 @@
 use super::{Arg, Judge, Verdict, Verdicts, View, id};
 use crate::observation::ObsFlags;
-use crate::time::Timestamp;
-use crate::vital::{ParamSet, Parameter};
-use serde::{Deserialize, Serialize};
+use crate::vital::ParamSet;
 
 declare_check! {
     /// ## What it does
@@ -29,12 +27,7 @@ declare_check! {
 /// Less than suspicion: a rare level does not stop the bed from learning.
 const LOG10_E: f64 = 0.5;
 
-/// A run of readings outside, by parameter.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct State {
-    outside: ParamSet,
-    runs: Vec<(Parameter, u32, Timestamp)>,
-}
+pub use super::hard_range::State;
 
 impl Judge for Check {
     type State = State;
@@ -48,20 +41,8 @@ impl Judge for Check {
             }
             looked = true;
             let impossible = view.population.hard(p, view.bed.age).is_some_and(|hard| !hard.holds(o.value));
-            if impossible || soft.holds(o.value) {
-                if state.outside.contains(p) {
-                    state.outside = state.outside.minus(ParamSet::of(p));
-                    state.runs.retain(|r| r.0 != p);
-                }
-                continue;
-            }
-            if !state.outside.contains(p) {
-                state.outside = state.outside.with(p);
-                state.runs.push((p, 0, view.now));
-            }
-            let Some(run) = state.runs.iter_mut().find(|r| r.0 == p) else { continue };
-            run.1 = run.1.saturating_add(1);
-            if f64::from(run.1) < self.hold_readings {
+            let Some((readings, since)) = state.see(p, !impossible && !soft.holds(o.value), view.now) else { continue };
+            if f64::from(readings) < self.hold_readings {
                 continue;
             }
             out.push(Verdict {
@@ -69,14 +50,14 @@ impl Judge for Check {
                 value: Some(o.value),
                 limit: Some(soft.edge(o.value)),
                 unit: p.unit().ucum(),
-                window_s: view.now.since_s(run.2),
+                window_s: view.now.since_s(since),
                 set_id: Some(o.set_id),
                 effective_at: Some(o.effective_at),
                 args: [("p", Arg::Parameter(p)), ("v", Arg::Number(o.value, 1)), view.bed_arg()].into_iter().collect(),
-                ..Verdict::new(id::soft_range, ParamSet::of(p), run.2)
+                ..Verdict::new(id::soft_range, ParamSet::of(p), since)
             });
         }
-        if looked && state.outside.is_empty() {
+        if looked && state.is_inside() {
             out.pass(id::soft_range);
         }
     }
@@ -87,6 +68,7 @@ mod tests {
     use super::*;
     use crate::check::story::{Story, story};
     use crate::observation::AgeBand;
+    use crate::vital::Parameter;
 
     #[test]
     fn the_edge_is_inside_and_beyond_it_is_labelled_up_to_the_hard_range() {
