@@ -127,15 +127,14 @@ impl Input {
             }
         };
         let mut entries: Vec<Entry> = Vec::new();
-        let invented = ward(options);
-        for recording in recordings.iter().chain(&invented) {
+        for recording in recordings.into_iter().chain(ward(options)) {
             let synthetic = recording.set == "synthetic";
             entries.push(Entry {
-                source: if synthetic { Source::Synthetic } else { source(recording) },
+                source: if synthetic { Source::Synthetic } else { source(&recording) },
                 fold: fold(&recording.patient, FOLDS),
                 donor: None,
-                beat_s: beat_s(recording),
-                recording: recording.clone(),
+                beat_s: beat_s(&recording),
+                recording,
             });
         }
         let donors: Vec<Option<usize>> = (0..entries.len()).map(|at| donor(&entries, at)).collect();
@@ -674,7 +673,7 @@ fn attack_line(setup: Setup, source: &str, rate: &str, attack: &Attack, events: 
         in_time: Found::new(number(&|e| delay(e).is_some_and(|d| targets::within(e).is_none_or(|s| d <= s))), tried),
         delays: delays(&mut list),
         random: Found::new(number(&|e| e.random), tried),
-        always: Found::new(0, tried),
+        always: Found::new(number(&|e| e.always), tried),
         undetectable: truth.undetectable.map(str::to_owned),
     }
 }

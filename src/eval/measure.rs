@@ -10,7 +10,7 @@ use super::recording::Recording;
 use super::render::{Bed, Encoding, Rate, Wire, render};
 use super::runner::{Episode, Mark, Ward};
 use super::synth::random::Random;
-use crate::check::Assessment;
+use crate::check::{Assessment, CheckId, Priority};
 use crate::time::Timestamp;
 
 /// An alert counts until so long after an attack's end, seconds.
@@ -51,6 +51,8 @@ pub struct Event {
     pub nurse: Option<f64>,
     pub engineer: Option<f64>,
     pub random: bool,
+    /// A detector that is always on, counted by the same rule.
+    pub always: bool,
     /// Tamper alerts that call a nurse in the time of the attack, whatever was to be found.
     pub tamper: bool,
 }
@@ -96,6 +98,23 @@ fn by_chance(window_s: f64, random: &mut Random) -> bool {
     let begins = |s: f64, random: &mut Random| random.uniform() >= (-RANDOM_PER_DAY * s / 86_400.0).exp();
     let twin = begins(window_s + super::runner::EPISODE_GAP_S, random);
     begins(window_s, random) && !twin
+}
+
+/// What a detector that is always on would say: everything that is asked for, from the beginning on.
+fn always_on(truth: &Truth, since: Timestamp) -> Episode {
+    let counts = &truth.counts;
+    Episode {
+        bed: String::new(),
+        assessment: counts.assessments.first().copied().unwrap_or(Assessment::Tamper),
+        checks: counts.checks.iter().filter_map(|id| CheckId::from_id(id)).map(|check| (check, since)).collect(),
+        priority: Priority::High,
+        params: truth.params,
+        raised_at: since,
+        shown_at: Some(since),
+        nurse_at: Some(since),
+        cleared_at: None,
+        text: String::new(),
+    }
 }
 
 /// When an episode began to count for a truth at a level; `None`: it is of another kind.
@@ -249,6 +268,7 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
         let refused = ward.refused();
         out.messages += run_on(ward, &attacked.wires, other.unwrap_or_default(), truth);
         let mut random = Random::new(planned.seed ^ 1);
+        let always = [always_on(truth, bed.start)];
         let window_s = truth.end.since_s(truth.start) + AFTER_S;
         let late = truth.end.plus_s(AFTER_S);
         let nurse_tamper =
@@ -265,6 +285,7 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
                 found => found,
             },
             random: by_chance(window_s, &mut random),
+            always: found(&always, &always, truth, truth.counts.level).is_some(),
             tamper: ward.episodes().iter().any(nurse_tamper),
             truth: truth.clone(),
         });
