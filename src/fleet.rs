@@ -1,8 +1,8 @@
 //! Evidence across beds: the same condition on several beds of one gateway, a whole ward without data, one patient in two beds.
 //!
-//! The fleet gets small events (a raise, an end, a patient, a picked window of values, a step), never the stream. One condition on at least 3 beds, or on at least
-//! 2 that are more than 20 % of a gateway's beds, within 60 s is one notice: a [`Group`], whose alert stands at the ward
-//! (`_ward`) where all its beds lie, else at the installation (`_site`). Mass silence is M04. Physiology is never grouped, and
+//! The fleet gets small events (a raise, an end, a patient, a picked window of values, a step), never the stream. One condition
+//! on at least 3 beds, or on at least 2 that are more than 20 % of a gateway's beds, within 60 s is one notice: a [`Group`],
+//! whose alert stands at the ward (`_ward`) where all its beds lie, else at the installation (`_site`). Mass silence is M04. Physiology is never grouped, and
 //! neither is what concerns two beds by its nature (clones, swaps). Bounds: [`RECENT_MAX`] raises, [`GROUPS_MAX`] groups; of
 //! windows and steps see [`Echoes`] and [`Steps`].
 

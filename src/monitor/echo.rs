@@ -18,12 +18,14 @@ impl Monitor {
         }
         self.make_room_for_echoes(at);
         let (unseen_s, level_ms) = (self.cells[number as usize].states.self_replay.unseen_s(), self.reading.level_ms);
-        let mut found: Option<(u32, f64)> = None;
+        // The bed, how long ago, and whether one device speaks for both.
+        let mut found: Option<(u32, f64, bool)> = None;
         for other in self.fleet.echoes.beds(place.key) {
             let Some(there) = self.cells.get(other as usize).filter(|_| other != number) else { continue };
             let Some(age_s) = there.states.self_replay.index.get(place.key, at) else { continue };
             let checks = &self.house.settings.checks;
-            if self.one_device(number, other, at) {
+            let same_device = self.one_device(number, other, at);
+            if same_device {
                 // It goes with its patient, or sends again what it has sent.
                 let here = &self.cells[number as usize];
                 let explained = at.since_s(here.adt_at.max(there.adt_at)) <= checks.patient_clone.explained_s;
@@ -34,12 +36,12 @@ impl Monitor {
                     continue;
                 }
             }
-            if found.is_none_or(|(_, youngest_s)| age_s < youngest_s) {
-                found = Some((other, age_s));
+            if found.is_none_or(|(_, youngest_s, _)| age_s < youngest_s) {
+                found = Some((other, age_s, same_device));
             }
         }
         self.fleet.echoes.put(place.key, number);
-        let Some((other, age_s)) = found else {
+        let Some((other, age_s, same_device)) = found else {
             let over_s = self.house.settings.checks.patient_clone.over_s.max(unseen_s);
             let row = self.cells[number as usize].findings.row(id::patient_clone);
             if row.is_some_and(|row| row.holds() && at.since_s(row.last_at) > over_s) {
@@ -52,7 +54,6 @@ impl Monitor {
         if !profile.usable(here.bed.epoch_at, at) {
             return;
         }
-        let same_device = self.one_device(number, other, at);
         let lag_s = age_s - at.since_s(place.stood_at);
         let seen = Other { bed: &there.bed.bed, live: there.live(at), same_device, age_s, lag_s };
         let verdict = self.house.settings.checks.patient_clone.verdict(&place, &here.bed.bed, seen, at);
@@ -106,18 +107,19 @@ impl Monitor {
         let settled = |cell: &Cell| {
             at.since_s(cell.bed.epoch_at) >= check.settled_s && at.since_s(cell.adt_at) >= check.together_s && cell.live(at)
         };
-        if !settled(cell) || !check.steps(&Levels::of(&cell.bed, population, at)) {
+        let levels = settled(cell).then(|| Levels::of(&cell.bed, population, at)).filter(|levels| check.steps(levels));
+        let Some(levels) = levels else {
             self.fleet.steps.stands(number);
             if cell.findings.row(id::swap_step).is_some_and(|row| row.holds()) {
                 self.inject_pass(number, id::swap_step, at);
             }
             return;
-        }
+        };
         let others = self.fleet.steps.steps(number, at, check.together_s, check.at_once_s);
         let mut best: Option<(u32, f64)> = None;
         for other in others {
             let Some(there) = self.cells.get(other as usize).filter(|c| settled(c)) else { continue };
-            let ratio = check.ratio(&Levels::of(&cell.bed, population, at), &Levels::of(&there.bed, population, at));
+            let ratio = check.ratio(&levels, &Levels::of(&there.bed, population, at));
             if ratio >= check.ratio_log10 && best.is_none_or(|(_, most)| ratio > most) {
                 best = Some((other, ratio));
             }
