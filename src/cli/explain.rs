@@ -5,6 +5,7 @@
 //! they were published, both are compared. Of messages only OBX rows are shown, never who the patient is.
 
 use super::load::{Overrides, load};
+use super::replay::{driven, journal_of};
 use super::{Global, Usage, start_logging};
 use crate::alert::{AlertEvent, EventKind};
 use crate::check::Assessment;
@@ -12,10 +13,7 @@ use crate::config::Config;
 use crate::fusion::{Account, Line};
 use crate::hl7::{Message, Scratch};
 use crate::shell::journal::{self, Record};
-use crate::shell::key;
-use crate::shell::replay::input::{Progress, gather, run_id};
-use crate::shell::replay::pace::{Machine, Pace};
-use crate::shell::replay::{Driver, Journal, Options, ReplayError, Sink};
+use crate::shell::replay::{Journal, ReplayError, Sink};
 use crate::shell::store::AlertReader;
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -121,14 +119,9 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let config = load(&overrides)?.config;
     let quiet = crate::config::Log { format: config.log.format, filter: "warn".into() };
     start_logging(global, &quiet);
-    let folder = match args.files.as_slice() {
-        [] => Some(config.data.clone()),
-        [folder] if folder.is_dir() => Some(folder.clone()),
-        _ => None,
-    };
-    let journal = match &folder {
-        Some(folder) => Journal::find(folder).with_context(|| format!("reading the journal of {}", folder.display()))?,
-        None => None,
+    let journal = match args.files.as_slice() {
+        [] => Journal::find(&config.data).with_context(|| format!("reading the journal of {}", config.data.display()))?,
+        files => journal_of(files)?,
     };
     if args.files.is_empty() && journal.is_none() {
         return Err(Usage::new(format!(
@@ -173,25 +166,12 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn drive(config: &Config, args: &Args, from: &From, seen: &Rc<RefCell<Collected>>) -> anyhow::Result<()> {
-    let with_key = args.data.is_some() || config.privacy.key_file.is_some() || (args.files.is_empty());
-    let site_key = if with_key { Some(key::read(&key::path(config))?) } else { None };
-    let inputs = match from {
-        From::Journal(_) => Vec::new(),
-        From::Recordings => gather(&args.files).context("opening the recordings")?,
+    let own_key = args.data.is_some() || args.files.is_empty();
+    let journal = match from {
+        From::Journal(journal) => Some(journal),
+        From::Recordings => None,
     };
-    let run = match from {
-        From::Journal(journal) => journal.run.clone(),
-        From::Recordings => run_id(&inputs).context("reading the recordings")?,
-    };
-    let zone = jiff::tz::TimeZone::get(&config.zone).context("the site's time zone")?;
-    let bytes_max = config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
-    let options = Options { run, feed: args.feed.clone(), feed_each: false, shift_to: None, judge: true, site_key };
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Watch(seen.clone()))];
-    let driver = Driver::new(config, options, Pace::new(Machine::default(), None), sinks);
-    let summary = match from {
-        From::Journal(journal) => driver.run_journal(journal)?,
-        From::Recordings => driver.run(&inputs, zone, bytes_max, Progress::default())?,
-    };
+    let summary = driven(config, &args.files, journal, own_key, &args.feed, vec![Box::new(Watch(seen.clone()))])?;
     for outcome in summary.outcomes.iter().filter(|outcome| outcome.faults.broken.is_some()) {
         eprintln!("{}: reading stopped: {}", outcome.name, outcome.faults.broken.as_deref().unwrap_or_default());
     }

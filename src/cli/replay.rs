@@ -120,10 +120,7 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         Some(url) if url.starts_with("mllp://") => false,
         Some(other) => return Err(Usage::new(format!("--to {other}: mqtt or mllp://HOST:PORT is meant")).into()),
     };
-    let journal = match args.files.as_slice() {
-        [folder] if folder.is_dir() => Journal::find(folder).context("reading the journal")?,
-        _ => None,
-    };
+    let journal = journal_of(&args.files)?;
     if journal.is_some() && args.shift == Shift::Now {
         return Err(Usage::new("--shift now moves recorded messages; a journal is replayed as it was").into());
     }
@@ -320,27 +317,44 @@ fn hosts(summary: &Summary, out: &mut impl std::io::Write) -> std::io::Result<()
 
 /// What recordings or a journal's folder come to, as fast as it goes. With `own_key` hashes are those of the data folder.
 pub(super) fn whole(config: &Config, files: &[PathBuf], own_key: bool) -> anyhow::Result<Summary> {
+    let journal = journal_of(files)?;
+    let summary = driven(config, files, journal.as_ref(), own_key, "replay", Vec::new())?;
+    anyhow::ensure!(summary.messages > 0, "no message could be read");
+    Ok(summary)
+}
+
+/// The journal that a single folder holds.
+pub(super) fn journal_of(files: &[PathBuf]) -> anyhow::Result<Option<Journal>> {
+    match files {
+        [folder] if folder.is_dir() => Ok(Journal::find(folder).context("reading the journal")?),
+        _ => Ok(None),
+    }
+}
+
+/// The same, told to others as well; without a journal the files are read.
+pub(super) fn driven(
+    config: &Config,
+    files: &[PathBuf],
+    journal: Option<&Journal>,
+    own_key: bool,
+    feed: &str,
+    sinks: Vec<Box<dyn Sink + '_>>,
+) -> anyhow::Result<Summary> {
     let own_key = own_key || config.privacy.key_file.is_some();
     let site_key = if own_key { key::read(&key::path(config))? } else { FIXED_KEY.to_vec() };
-    let journal = match files {
-        [folder] if folder.is_dir() => Journal::find(folder).context("reading the journal")?,
-        _ => None,
-    };
     let inputs = if journal.is_some() { Vec::new() } else { gather(files).context("opening the recordings")? };
-    let run = match &journal {
+    let run = match journal {
         Some(journal) => journal.run.clone(),
         None => run_id(&inputs).context("reading the recordings")?,
     };
     let zone = jiff::tz::TimeZone::get(&config.zone).context("the site's time zone")?;
     let bytes_max = config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
-    let options = Options { run, feed: "replay".into(), feed_each: false, shift_to: None, judge: true, site_key: Some(site_key) };
-    let driver = Driver::new(config, options, Pace::new(Machine::default(), None), Vec::new());
-    let summary = match &journal {
+    let options = Options { run, feed: feed.into(), feed_each: false, shift_to: None, judge: true, site_key: Some(site_key) };
+    let driver = Driver::new(config, options, Pace::new(Machine::default(), None), sinks);
+    Ok(match journal {
         Some(journal) => driver.run_journal(journal)?,
         None => driver.run(&inputs, zone, bytes_max, Progress::default())?,
-    };
-    anyhow::ensure!(summary.messages > 0, "no message could be read");
-    Ok(summary)
+    })
 }
 
 /// A progress bar on a terminal, moved by a thread of its own.
