@@ -12,8 +12,8 @@ declare_check! {
     /// A device that reports whole numbers does not begin to report tenths by itself: something on the way averages, smooths,
     /// converts or invents.
     /// ## How it decides
-    /// The grid is the profile's quantum where a person has reviewed it, else the number of decimals that all of 1000 values
-    /// and 30 min kept to. Three of the last twenty values between the steps of the grid are a verdict. A coarser grid (every
+    /// The grid is the profile's quantum where a person has reviewed it and ten changed values in a row have kept to it here, else
+    /// the number of decimals that all of 1000 values and 30 min kept to. Three of the last twenty values between the steps of the grid are a verdict. A coarser grid (every
     /// fifth or every tenth step: fives, tens, whole numbers in place of tenths) is one when changed values keep to it longer
     /// than the share of such values before allows (surprise 8). Values that came out of a conversion of units have no grid
     /// and are not looked at, neither is a perfusion index, whose decimals follow its size. Where the values come slower than
@@ -28,6 +28,8 @@ declare_check! {
     {
         /// Values off the grid, of the last twenty, count. Lower: one slip is told. Higher: slower.
         values: f64 = 3.0;
+        /// Changed values in a row that confirm a reviewed grid, count. Lower: a feed that was resampled before is accused.
+        confirm_changes: f64 = 10.0;
         /// Values before a grid counts as learned, count. Lower: a quiet start passes for a grid.
         learn_values: f64 = 1000.0;
         /// Surprise of a coarser grid, decimal logarithm. Lower: chance series of fives are told. Higher: slower.
@@ -50,11 +52,23 @@ const CONVERTED: u8 = 4;
 /// Coarser grids that are looked for, in steps of the fine one.
 const COARSER: [f64; 2] = [5.0, 10.0];
 
+/// Whether the values of a bed keep to the grid that a person reviewed for such devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Reviewed {
+    /// So many changed values in a row did.
+    Kept(u8),
+    Confirmed,
+    /// Something before us resamples: the bed's own grid counts.
+    Refuted,
+}
+
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Grid {
     parameter: Parameter,
     /// Most decimals seen, 4: no grid.
     decimals: u8,
+    /// What this bed says of the grid that a person reviewed.
+    reviewed: Reviewed,
     /// Values that kept to it, and since when.
     kept: u16,
     since: Timestamp,
@@ -96,6 +110,7 @@ impl Grid {
         Grid {
             parameter,
             decimals,
+            reviewed: Reviewed::Kept(0),
             kept: 0,
             since: at,
             off: 0,
@@ -111,6 +126,16 @@ impl Grid {
     /// Learns anew from here.
     fn renew(&mut self, decimals: u8, at: Timestamp) {
         *self = Grid::new(self.parameter, decimals, at);
+    }
+
+    /// One more value on the grid.
+    fn confirm(&mut self, enough: f64, changed: bool) {
+        if let Reviewed::Kept(run) = &mut self.reviewed {
+            *run += u8::from(changed);
+            if f64::from(*run) >= enough {
+                self.reviewed = Reviewed::Confirmed;
+            }
+        }
     }
 
     fn count_off(&self) -> u32 {
@@ -134,8 +159,8 @@ impl Grid {
 impl Check {
     /// The step of the grid and whether leaving it accuses; `None`: there is none.
     fn step(&self, grid: &Grid, profile: &Profile, now: Timestamp) -> Option<(f64, bool)> {
-        if let Some(quantum) = profile.quantum(grid.parameter).filter(|_| profile.reviewed) {
-            return Some((quantum, true));
+        if let Some(quantum) = profile.quantum(grid.parameter).filter(|_| profile.reviewed && grid.reviewed != Reviewed::Refuted) {
+            return Some((quantum, grid.reviewed == Reviewed::Confirmed));
         }
         let held = f64::from(grid.kept) >= self.learn_values && now.since_s(grid.since) >= Profile::LEARN_S;
         (grid.decimals < CONVERTED).then(|| (10f64.powi(-i32::from(grid.decimals)), held && profile.learns))
@@ -145,6 +170,9 @@ impl Check {
     fn look(&self, grid: &mut Grid, o: &Observation, before: Option<f64>, view: &View<'_>) -> Option<(&'static str, f64, f64)> {
         let (step, accuses) = self.step(grid, view.profile, view.now)?;
         let off = !fits(o.value, step);
+        if off && let Reviewed::Kept(run) = &mut grid.reviewed {
+            *run = 0;
+        }
         let interval_ms = view.bed.stream(o.parameter).and_then(|s| s.latest).map_or(0, |l| o.effective_at.since_ms(l.effective_at));
         let late = grid.interval_ms > 0 && interval_ms as f64 > self.slower * f64::from(grid.interval_ms);
         grid.off = grid.off << 1 | u32::from(off);
@@ -153,6 +181,7 @@ impl Check {
             grid.run = [0; 2];
         } else {
             grid.kept = grid.kept.saturating_add(1);
+            grid.confirm(self.confirm_changes, before.is_some_and(|b| b != o.value));
             if grid.off & HISTORY == 0
                 && let Some(delta_s) = view.bed.stream(o.parameter).and_then(|s| s.delta_s())
             {
@@ -166,6 +195,7 @@ impl Check {
             }
             // Nothing may be said yet: the finer grid is what this device does.
             grid.renew(decimals(o.value).max(grid.decimals), view.now);
+            grid.reviewed = Reviewed::Refuted;
             return None;
         }
         if !accuses || f64::from(grid.changed) < self.coarser_learn {
@@ -217,7 +247,8 @@ impl Judge for Check {
             };
             let since = *grid.lost_at.get_or_insert(view.now);
             let lost_s = view.now.since_s(since);
-            if lost_s >= self.relearn_s && view.profile.quantum(parameter).filter(|_| view.profile.reviewed).is_none() {
+            let by_review = grid.reviewed == Reviewed::Confirmed && view.profile.reviewed && view.profile.quantum(parameter).is_some();
+            if lost_s >= self.relearn_s && !by_review {
                 grid.renew(decimals(o.value), view.now);
                 continue;
             }
@@ -259,7 +290,26 @@ mod tests {
     fn with_profile() -> Story<Check> {
         let mut s = Story::<Check>::of(&[Parameter::Pr, Parameter::Temp]);
         s.profile = Profile::from_toml(SHIPPED).unwrap();
+        assert!(!s.tell(&"70/36.6 71/36.7 ".repeat(6)).contains('F'));
         s
+    }
+
+    #[test]
+    fn a_reviewed_grid_that_nine_changes_kept_to_does_not_accuse_and_ten_do() {
+        for (changes, flag) in [(9, 'P'), (10, 'F')] {
+            let mut s = Story::<Check>::of(&[Parameter::Pr]);
+            s.profile = Profile::from_toml(SHIPPED).unwrap();
+            for i in 0..=changes {
+                s.tell(&format!("{}", 70 + i));
+            }
+            assert!(s.tell("70.5 70.6 70.7").ends_with(flag), "{changes}");
+        }
+        // What was resampled from the beginning has a grid of its own.
+        let mut s = Story::<Check>::of(&[Parameter::Pr]);
+        s.profile = Profile::from_toml(SHIPPED).unwrap();
+        s.tell("70 70.5 71 70.3 70.8 71.2");
+        assert!(!s.tell(&"70 71 72 71 ".repeat(20)).contains('F'));
+        assert!(!s.tell("70.5 70.6 70.7 71").contains('F'));
     }
 
     /// Whole numbers, each held for four values.

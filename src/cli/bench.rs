@@ -41,6 +41,12 @@ pub struct Args {
     /// Events of each attack that are aimed at, of recordings at their own cadence (half as many at one message a minute).
     #[arg(long, default_value_t = 40, value_name = "N")]
     events: u32,
+    /// Only attacks whose name (`offset/+20%/600s/one/K1`) holds one of these texts, under the first setup.
+    #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+    attack: Vec<String>,
+    /// Write every event that missed its goal, a JSON object a line: where, and what was said meanwhile; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    missed: Option<PathBuf>,
     /// Only these sets.
     #[arg(long, value_delimiter = ',', value_name = "SET,…")]
     sets: Vec<String>,
@@ -64,8 +70,15 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let bar = bar(args.quiet);
-    let attacks = catalogue();
-    let options = Options { seed: args.seed, quick: args.quick, glance: args.glance, events: args.events };
+    let mut attacks = catalogue();
+    let part = !args.attack.is_empty();
+    if part {
+        attacks.retain(|a| args.attack.iter().any(|text| a.id().contains(text.as_str())));
+        if attacks.is_empty() {
+            return Err(Usage::new("no attack has such a name (vitalguard simulate --list names all)").into());
+        }
+    }
+    let options = Options { seed: args.seed, quick: args.quick, glance: args.glance, part, events: args.events };
     let recordings = match &args.recordings {
         Some(folder) => recordings::folder(folder, &args.sets, &bar)?,
         None => Vec::new(),
@@ -76,7 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let input = Input::new(recordings, &options);
     let shelves = Shelves::new(&input);
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1).max(1);
-    let jobs = jobs(&input, &shelves);
+    let jobs = jobs(&input, &shelves, &options);
     let results = measure(&input, &shelves, &attacks, &options, &jobs, threads, &bar);
     bar.set_message("figures");
     let controls = synthetic_controls(&input, &shelves, &options);
@@ -95,6 +108,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.json {
         write(path, report.to_json().as_bytes(), &mut out)?;
     }
+    if let Some(path) = &args.missed {
+        write(path, missed(&input, &attacks, &jobs, &results).as_bytes(), &mut out)?;
+    }
     if let Some(path) = &args.html {
         write(path, html(&report).as_bytes(), &mut out)?;
     }
@@ -103,6 +119,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "{} messages in {:.0} s on {threads} threads.", report.cost.messages, report.cost.wall_s)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every event that missed its goal.
+fn missed(input: &Input, attacks: &[Attack], jobs: &[Job], results: &[Measured]) -> String {
+    let mut out = String::new();
+    for (job, measured) in jobs.iter().zip(results) {
+        let recording = &input.entries[job.entry].recording;
+        for event in &measured.events {
+            let Some(missed) = &event.missed else { continue };
+            let line = serde_json::json!({
+                "set": recording.set, "record": recording.name, "setup": job.setup.as_str(), "attack": attacks[event.attack].id(),
+                "start_s": event.start_s, "rate": event.rate.as_str(), "encoding": event.encoding.as_str(),
+                "goal": event.truth.counts.goal, "condition": event.truth.counts.condition, "delay_s": event.delay(),
+                "attacked": missed.attacked, "twin": missed.twin,
+            });
+            out.push_str(&line.to_string());
+            out.push('\n');
+        }
+    }
+    out
 }
 
 fn write(path: &Path, bytes: &[u8], out: &mut impl std::io::Write) -> anyhow::Result<()> {

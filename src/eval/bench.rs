@@ -42,6 +42,8 @@ pub struct Options {
     pub quick: bool,
     /// As little as shows that it runs: one form of each recording, short ones, one bed of controls.
     pub glance: bool,
+    /// A part of the attacks is wanted: the first setup, each recording in the one form in which it is attacked.
+    pub part: bool,
     /// Events of each attack that are aimed at.
     pub events: u32,
 }
@@ -292,9 +294,9 @@ pub struct Job {
 }
 
 /// Every job.
-pub fn jobs(input: &Input, shelves: &Shelves) -> Vec<Job> {
+pub fn jobs(input: &Input, shelves: &Shelves, options: &Options) -> Vec<Job> {
     let mut list = Vec::new();
-    for setup in shelves.setups() {
+    for setup in shelves.setups().into_iter().take(if options.part { 1 } else { usize::MAX }) {
         for (at, entry) in input.entries.iter().enumerate() {
             if setup == Setup::Values && !matches!(entry.source, Source::Monitor | Source::Synthetic) {
                 continue;
@@ -333,13 +335,13 @@ fn forms(entry: &Entry, setup: Setup, options: &Options) -> Vec<(Encoding, Rate)
     let mut list: Vec<(Encoding, Rate)> = Vec::new();
     let turn = measure::turn(&entry.recording, options.seed);
     for encoding in Encoding::ALL {
-        if (setup == Setup::Values || options.glance) && encoding != turn {
+        if (setup == Setup::Values || options.glance || options.part) && encoding != turn {
             continue;
         }
         list.push((encoding, Rate::Native));
         if entry.fast() {
             list.push((encoding, Rate::MinuteLast));
-            if setup != Setup::Values {
+            if setup != Setup::Values && !options.part {
                 list.push((encoding, Rate::MinuteMean));
             }
         }

@@ -12,6 +12,7 @@ use super::runner::{Episode, Mark, Ward};
 use super::synth::random::Random;
 use crate::check::{Assessment, CheckId, Priority};
 use crate::time::Timestamp;
+use serde::Serialize;
 
 /// An alert counts until so long after an attack's end, seconds.
 pub const AFTER_S: f64 = 60.0;
@@ -55,6 +56,46 @@ pub struct Event {
     pub always: bool,
     /// Tamper alerts that call a nurse in the time of the attack, whatever was to be found.
     pub tamper: bool,
+    /// Where a goal was missed: what was said meanwhile.
+    pub missed: Option<Box<Missed>>,
+}
+
+impl Event {
+    /// When it was found by whom it is meant for, seconds after its start.
+    pub fn delay(&self) -> Option<f64> {
+        if self.truth.counts.level == Level::Engineer { self.engineer } else { self.nurse }
+    }
+    /// Whether it was found within the time that its goal names.
+    pub fn in_time(&self) -> bool {
+        self.delay().is_some_and(|d| self.truth.counts.goal.is_none_or(|goal| d <= f64::from(goal.within_s)))
+    }
+}
+
+/// What stood open during an attack, and during the same time without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missed {
+    pub attacked: Vec<String>,
+    pub twin: Vec<String>,
+}
+
+/// Episodes of the time in which an attack can be found, in words.
+fn open_then(episodes: &[Episode], truth: &Truth) -> Vec<String> {
+    let late = truth.end.plus_s(AFTER_S);
+    let said = |e: &Episode| {
+        let after = |at: Option<Timestamp>| at.map_or("-".into(), |at| format!("{:.0}", at.since_s(truth.start)));
+        let checks: Vec<&str> = e.checks.iter().map(|(check, _)| check.meta().id).collect();
+        let params = super::runner::names(e.params);
+        format!(
+            "{} {} {:?} {params} raised {} shown {} cleared {}",
+            checks.join("+"),
+            e.assessment.as_str(),
+            e.priority,
+            after(Some(e.raised_at)),
+            after(e.shown_at),
+            after(e.cleared_at)
+        )
+    };
+    episodes.iter().filter(|e| e.overlaps(e.raised_at, truth.start, late)).map(said).collect()
 }
 
 /// The clean run in one form.
@@ -204,7 +245,8 @@ fn plan(recording: &Recording, attacks: &[Attack], chance: f64, seed: u64, skipp
         return list;
     }
     for (number, attack) in attacks.iter().enumerate() {
-        let mut random = Random::new(seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        // By its name: the same whatever else is in the table.
+        let mut random = Random::new(seed ^ hashed(&attack.id()).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         if random.uniform() >= chance * share(attacks, attack) {
             continue;
         }
@@ -273,7 +315,7 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
         let late = truth.end.plus_s(AFTER_S);
         let nurse_tamper =
             |e: &Episode| e.assessment == Assessment::Tamper && e.nurse_at.is_some_and(|at| (truth.start..=late).contains(&at));
-        out.events.push(Event {
+        let mut event = Event {
             attack: planned.attack,
             rate: bed.rate,
             encoding: bed.encoding,
@@ -288,7 +330,13 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
             always: found(&always, &always, truth, truth.counts.level).is_some(),
             tamper: ward.episodes().iter().any(nurse_tamper),
             truth: truth.clone(),
-        });
+            missed: None,
+        };
+        if truth.counts.goal.is_some() && !event.in_time() {
+            let (attacked, twin) = (open_then(ward.episodes(), truth), open_then(twin, truth));
+            event.missed = Some(Box::new(Missed { attacked, twin }));
+        }
+        out.events.push(event);
     }
     out.clean.push(Clean {
         encoding: bed.encoding,

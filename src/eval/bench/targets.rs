@@ -3,7 +3,7 @@
 //! A target that fails is printed as failed. Nothing is left out to meet one: what cannot be won has its row and its sentence.
 
 use super::{Done, Input, Setup, Source};
-use crate::eval::attack::{Attack, Kind, Level, Tier};
+use crate::eval::attack::{Attack, Kind, Tier};
 use crate::eval::measure::Event;
 use crate::eval::report::{CleanLine, Outcome, POOLED, Rate, Report, TargetLine};
 use crate::eval::score::delays;
@@ -40,14 +40,6 @@ const GROUPS: &[(&str, &[Kind])] = &[
 /// The delay that the target of an event names, seconds.
 pub fn within(event: &Event) -> Option<f64> {
     event.truth.counts.goal.map(|goal| f64::from(goal.within_s))
-}
-
-fn delay(event: &Event) -> Option<f64> {
-    if event.truth.counts.level == Level::Engineer { event.engineer } else { event.nurse }
-}
-
-fn in_time(event: &Event) -> bool {
-    delay(event).is_some_and(|d| within(event).is_none_or(|s| d <= s))
 }
 
 /// Seconds for a reader.
@@ -156,8 +148,8 @@ fn group(what: &str, kinds: &[Kind], attacks: &[Attack], events: &[(bool, &Event
         let (low, high) =
             goal.map(|g| f64::from(g.within_s)).fold((f64::MAX, 0.0f64), |(low, high), s| (low.min(s), high.max(s)));
         let within = if low == high { span(low) } else { format!("{} to {}", span(low), span(high)) };
-        let timely = Rate::new(list.iter().filter(|e| in_time(e)).count() as u64, list.len() as u64);
-        let ever = list.iter().filter(|e| delay(e).is_some()).count() as u64;
+        let timely = Rate::new(list.iter().filter(|e| e.in_time()).count() as u64, list.len() as u64);
+        let ever = list.iter().filter(|e| e.delay().is_some()).count() as u64;
         let mut row = line_of(
             &format!("{what}: {condition}{}", if invented { " [invented patients]" } else { "" }),
             &format!("≥ {rate} within {within}"),
@@ -167,7 +159,7 @@ fn group(what: &str, kinds: &[Kind], attacks: &[Attack], events: &[(bool, &Event
         if ever > timely.found {
             row.measured.push_str(&format!("; {:.2} later included", ever as f64 / list.len() as f64));
         }
-        row.delays = delays(&mut list.iter().filter_map(|e| delay(e)).collect::<Vec<_>>());
+        row.delays = delays(&mut list.iter().filter_map(|e| e.delay()).collect::<Vec<_>>());
         lines.push(row);
     }
 }
