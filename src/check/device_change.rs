@@ -14,7 +14,7 @@ declare_check! {
     /// Plugging in another monitor takes a minute; another id in the next second is a message that was put in the place of another.
     /// ## How it decides
     /// A device id (OBX-18, PRT-10, EUI-64, MAC) reports a parameter that another one reported less than 60 s before, both are
-    /// not in one message, and no ADT of the bed came within ten minutes. Of another sender (address, MSH-3/4, header device) it takes a
+    /// not in one message, and no ADT of the bed came within ten minutes (two intervals before, where messages come slower than that). Of another sender (address, MSH-3/4, header device) it takes a
     /// second message with none of the first sender's between, and a device that was not here within ten minutes: senders that take turns are P02's. After a gap of 60 s: information, a new device. Devices
     /// that share no parameter (monitor and ventilator) are no change. A message without a device id is not looked at.
     /// ## Known false alerts
@@ -165,7 +165,7 @@ impl Judge for Check {
         let information = Verdict { priority: Some(Priority::Info), log10_e: 0.0, ..verdict.clone() };
         out.push(match () {
             () if view.bond.explained => Verdict { text: "explained", ..information },
-            () if pause_s >= self.gap_s => Verdict { text: "after_gap", ..information },
+            () if pause_s >= view.unhurried_s(self.gap_s) => Verdict { text: "after_gap", ..information },
             () => verdict,
         });
     }

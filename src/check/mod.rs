@@ -493,6 +493,11 @@ impl<'a> View<'a> {
         own.chain(self.bed.delta_s()).fold(30.0, |pause: f64, delta_s| pause.max(5.0 * delta_s))
     }
 
+    /// A pause of this many seconds, or of two intervals where the messages of the bed come slower than that.
+    pub fn unhurried_s(&self, at_least_s: f64) -> f64 {
+        at_least_s.max(2.0 * self.bed.delta_s().unwrap_or(0.0))
+    }
+
     /// Whether a doubt about these has lasted for so many readings and seconds, on a device that is known well enough. Where
     /// there is no doubt, its run ends and the check has passed.
     pub fn lasts(

@@ -11,8 +11,9 @@ declare_check! {
     /// One patient has one heart rate. If two report it, one of them is at the wrong bed, or is not what it says.
     /// ## How it decides
     /// A newcomer reports a parameter of the incumbent within ten minutes of it. Both go on, two messages of the newcomer and the
-    /// incumbent again: a second sender. The incumbent stops: a handover, one notice. Senders that share no parameter (monitor
-    /// and ventilator) are no rivals.
+    /// incumbent again: a second sender. The incumbent stops: a handover, one notice; for the nurses if the newcomer began within
+    /// a minute of the incumbent's last message and no ADT explains it, for that is no time to connect a patient. Senders that
+    /// share no parameter (monitor and ventilator) are no rivals.
     /// ## Known false alerts
     /// Transport monitor, telemetry, fail-over of a gateway (these take turns). A clinical system whose dialect says that its values
     /// are charted is not looked at.
@@ -24,6 +25,9 @@ declare_check! {
         messages: f64 = 2.0;
         /// The incumbent was heard within, s. Lower: a slow pair of senders escapes.
         together_s: f64 = 600.0;
+        /// A pause in which a patient may be connected to another sender, s. Lower: a substitution hides in a short pause. Design
+        /// choice, as of P04.
+        gap_s: f64 = 60.0;
     }
 }
 
@@ -124,7 +128,13 @@ impl Judge for Check {
             out.push(Verdict { hard: true, log10_e: 4.0, text: "interleaved", ..verdict });
         } else if !new.told {
             state.senders[position].told = true;
-            out.push(Verdict { priority: Some(Priority::Info), text: "handover", ..verdict });
+            let pause_s = new.first_at.since_s(old.last_at);
+            let information = Verdict { priority: Some(Priority::Info), ..verdict.clone() };
+            out.push(match () {
+                () if view.bond.explained => Verdict { text: "explained", ..information },
+                () if pause_s >= view.unhurried_s(self.gap_s) => Verdict { text: "after_gap", ..information },
+                () => Verdict { text: "handover", ..verdict },
+            });
         } else {
             out.pass(id::second_sender);
         }
@@ -196,8 +206,24 @@ mod tests {
     fn a_handover_is_told_once() {
         let mut s = Story::<Check>::of(&[]);
         assert_eq!(from(&mut s, "aaaabbbbbb", &[Hr]), "PPPP.FPPPP");
-        assert_eq!(s.found.clone().unwrap().priority, Some(Priority::Info));
+        assert_eq!(s.found.clone().map(|f| (f.priority, f.text)), Some((None, "handover")));
         assert_eq!(from(&mut s, "a", &[Hr]), "F", "the old one comes back");
+    }
+
+    #[test]
+    fn a_pause_in_which_a_patient_is_connected_and_an_adt_explain_a_handover() {
+        for (pause_s, adt, priority, text) in [
+            (58.0, false, None, "handover"),
+            (59.0, false, Some(Priority::Info), "after_gap"),
+            (0.0, true, Some(Priority::Info), "explained"),
+        ] {
+            let mut s = Story::<Check>::of(&[]);
+            from(&mut s, "aaaa", &[Hr]);
+            s.bond.explained = adt;
+            s.now = s.now.plus_s(pause_s);
+            assert_eq!(from(&mut s, "bb", &[Hr]), ".F");
+            assert_eq!(s.found.clone().map(|f| (f.priority, f.text)), Some((priority, text)));
+        }
     }
 
     #[test]

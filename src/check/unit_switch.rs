@@ -11,8 +11,8 @@ declare_check! {
     /// ## Why it matters
     /// 16 read as mmHg is a patient in shock; as kPa it is 120.
     /// ## How it decides
-    /// m is the median of the last five minutes, and the last value lies near it. The new value divided by m is, within 3 %,
-    /// 0.1333 or 7.501 (kPa, mmHg), 0.01 or 100 (fraction, per cent), or 0.7356 or 1.3595 (cmH2O, mmHg; venous, airway and
+    /// m is the median of the last five minutes, and the last value lies near it. The new value divided by m is, within 3 % or
+    /// what these five minutes spread (2.5 MADs, at most 12 %), 0.1333 or 7.501 (kPa, mmHg), 0.01 or 100 (fraction, per cent), or 0.7356 or 1.3595 (cmH2O, mmHg; venous, airway and
     /// intracranial pressures only, by at least 5 mmHg); or a temperature is within 1 of the other scale. Two readings in a row.
     /// It holds until the values are nearer to the old scale.
     /// ## Known false alerts
@@ -34,7 +34,9 @@ declare_check! {
 const KPA: [f64; 2] = [0.133_322, 7.500_62];
 const CMH2O: [f64; 2] = [0.735_559, 1.359_51];
 const FRACTION: [f64; 2] = [0.01, 100.0];
-const RATIO_TOLERANCE: f64 = 0.03;
+/// How near to the ratio: at least, at most, and in spreads of the values before.
+const TOLERANCE: (f64, f64) = (0.03, 0.12);
+const TOLERANCE_SPREADS: f64 = 2.5 * 1.4826;
 const TEMPERATURE_TOLERANCE_CEL: f64 = 1.0;
 const CMH2O_MIN_MMHG: f64 = 5.0;
 /// The last value lies this near to the median, or the change was no switch.
@@ -45,8 +47,9 @@ const NEAR: f64 = 0.15;
 pub struct Switched {
     /// Which sentence.
     pub text: &'static str,
-    /// The median that the value was compared with.
+    /// The median that the value was compared with, and how near to a ratio was near enough.
     pub median: f64,
+    pub tolerance: f64,
     /// What the value is in the canonical unit if it was sent in the other one.
     pub meant: f64,
 }
@@ -61,15 +64,15 @@ fn scales(parameter: Parameter) -> &'static [(&'static str, [f64; 2])] {
     }
 }
 
-fn compare(parameter: Parameter, median: f64, value: f64) -> Option<Switched> {
+fn compare(parameter: Parameter, median: f64, tolerance: f64, value: f64) -> Option<Switched> {
     if parameter.unit() == Unit::Cel {
         let fahrenheit = 1.8 * median + 32.0;
         let celsius = (median - 32.0) / 1.8;
         if (value - fahrenheit).abs() <= TEMPERATURE_TOLERANCE_CEL {
-            return Some(Switched { text: "fahrenheit", median, meant: (value - 32.0) / 1.8 });
+            return Some(Switched { text: "fahrenheit", median, tolerance, meant: (value - 32.0) / 1.8 });
         }
         if (value - celsius).abs() <= TEMPERATURE_TOLERANCE_CEL {
-            return Some(Switched { text: "celsius", median, meant: 1.8 * value + 32.0 });
+            return Some(Switched { text: "celsius", median, tolerance, meant: 1.8 * value + 32.0 });
         }
         return None;
     }
@@ -79,16 +82,19 @@ fn compare(parameter: Parameter, median: f64, value: f64) -> Option<Switched> {
     for (text, ratios) in scales(parameter) {
         for ratio in ratios {
             let enough = *text != "cmh2o" || (value - median).abs() >= CMH2O_MIN_MMHG;
-            if enough && (value / median / ratio - 1.0).abs() <= RATIO_TOLERANCE {
-                return Some(Switched { text, median, meant: value / ratio });
+            // A third more or less is within what a patient does: there the ratio must be exact.
+            let near = if *text == "cmh2o" { TOLERANCE.0 } else { tolerance };
+            if enough && (value / median / ratio - 1.0).abs() <= near {
+                return Some(Switched { text, median, tolerance, meant: value / ratio });
             }
         }
     }
     None
 }
 
-/// Median of the accepted values of the last `window_s`, newest included; `None` where fewer than three are known.
-fn median(stream: &Stream, at: Timestamp, window_s: f64) -> Option<f64> {
+/// Median of the accepted values of the last `window_s`, newest included, and their median distance from it; `None` where fewer
+/// than three are known.
+fn median(stream: &Stream, at: Timestamp, window_s: f64) -> Option<(f64, f64)> {
     let mut values = [0.0f64; crate::bed::Recent::KEPT];
     let mut count = 0;
     for (value, _) in stream.recent.since(at.plus_s(-window_s)) {
@@ -99,7 +105,12 @@ fn median(stream: &Stream, at: Timestamp, window_s: f64) -> Option<f64> {
         return None;
     }
     values[..count].sort_unstable_by(f64::total_cmp);
-    Some(values[count / 2])
+    let median = values[count / 2];
+    for value in &mut values[..count] {
+        *value = (*value - median).abs();
+    }
+    values[..count].sort_unstable_by(f64::total_cmp);
+    Some((median, values[count / 2]))
 }
 
 /// Whether a new value looks like the old ones in another unit. The quick no costs two comparisons.
@@ -109,11 +120,12 @@ pub fn other_unit(view: &View<'_>, o: &Observation) -> Option<Switched> {
     if (o.value - last).abs() <= 0.2 * last.abs() || stream.unit_hash != o.unit_hash {
         return None;
     }
-    let median = median(stream, stream.last?.effective_at, Check::default().window_s)?;
+    let (median, apart) = median(stream, stream.last?.effective_at, Check::default().window_s)?;
     if (last - median).abs() > NEAR * median.abs() {
         return None;
     }
-    compare(o.parameter, median, o.value)
+    let tolerance = (TOLERANCE_SPREADS * apart / median.abs().max(f64::MIN_POSITIVE)).clamp(TOLERANCE.0, TOLERANCE.1);
+    compare(o.parameter, median, tolerance, o.value)
 }
 
 /// A switch that is being watched or goes on.
@@ -121,6 +133,7 @@ pub fn other_unit(view: &View<'_>, o: &Observation) -> Option<Switched> {
 struct Pending {
     parameter: Parameter,
     median: f64,
+    tolerance: f64,
     first: f64,
     run: u32,
     since: Timestamp,
@@ -150,6 +163,7 @@ impl Judge for Check {
                         state.pending.push(Pending {
                             parameter,
                             median: hit.median,
+                            tolerance: hit.tolerance,
                             first: o.value,
                             run: 1,
                             since: view.now,
@@ -160,11 +174,11 @@ impl Judge for Check {
                 continue;
             };
             let mut p = state.pending[position];
-            // Until it fires the ratio must hit each time; then it holds while the values are nearer to the new scale.
+            // Until it fires the ratio must hit each time, the patient having gone on; then it holds while the values are nearer to the new scale.
             let hit = if p.firing {
                 (o.value - p.first).abs() < (o.value - p.median).abs()
             } else {
-                compare(parameter, p.median, o.value).is_some()
+                compare(parameter, p.median, 2.0 * p.tolerance, o.value).is_some()
             };
             if !hit {
                 state.pending.swap_remove(position);
@@ -172,7 +186,7 @@ impl Judge for Check {
                 continue;
             }
             p.run = p.run.saturating_add(1);
-            let hit = compare(parameter, p.median, p.first);
+            let hit = compare(parameter, p.median, p.tolerance, p.first);
             let cmh2o = hit.is_some_and(|h| h.text == "cmh2o");
             let long = !cmh2o || view.now.since_s(p.since) >= self.hold_cmh2o_s;
             p.firing |= f64::from(p.run) >= self.hold_readings && long;

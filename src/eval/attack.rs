@@ -309,10 +309,12 @@ pub enum Unfit {
     NoModel,
     #[error("makes no sense at one message a minute")]
     TooSlow,
+    #[error("nothing that it would change is sent in its time")]
+    Unchanged,
 }
 
 impl Unfit {
-    pub const ALL: [Unfit; 8] = [
+    pub const ALL: [Unfit; 9] = [
         Unfit::NoParameter,
         Unfit::NoRoom,
         Unfit::NoDonor,
@@ -321,6 +323,7 @@ impl Unfit {
         Unfit::NoLimits,
         Unfit::NoModel,
         Unfit::TooSlow,
+        Unfit::Unchanged,
     ];
 }
 

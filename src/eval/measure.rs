@@ -273,12 +273,32 @@ pub fn make(case: &Case<'_>, attack: &Attack, bed: &Bed, start_s: f64, seed: u64
     Ok(attacked)
 }
 
+/// A goal's time runs from the first message that the attack changes, adds or takes away: what is not there yet cannot be found.
+fn from_the_first(attacked: &mut Attacked, clean: &[Wire]) -> Result<(), Unfit> {
+    let start = attacked.truth.start;
+    let clean = &clean[clean.partition_point(|w| w.received_at < start)..];
+    let pairs = attacked.wires.iter().zip(clean);
+    let alike = pairs.take_while(|(a, b)| a.received_at == b.received_at && a.bytes == b.bytes && a.feed == b.feed).count();
+    let first = [attacked.wires.get(alike), clean.get(alike)].into_iter().flatten().map(|w| w.received_at).min();
+    let first = first.filter(|at| *at <= attacked.truth.end.plus_s(AFTER_S) || attacked.other_bed.is_some());
+    let Some(first) = first else { return if attacked.other_bed.is_some() { Ok(()) } else { Err(Unfit::Unchanged) } };
+    if attacked.other_bed.is_none()
+        && let Some(goal) = &mut attacked.truth.counts.goal
+    {
+        goal.within_s += first.since_s(start).max(0.0).ceil() as u32;
+    }
+    Ok(())
+}
+
 fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[Attack], plan: &[Planned], out: &mut Measured) {
     let clean = render(case.recording, bed);
     let mut made: Vec<(&Planned, Attacked)> = Vec::new();
     for planned in plan {
         match make(case, &attacks[planned.attack], bed, planned.start_s, planned.seed) {
-            Ok(attacked) => made.push((planned, attacked)),
+            Ok(mut attacked) => match from_the_first(&mut attacked, &clean) {
+                Ok(()) => made.push((planned, attacked)),
+                Err(unfit) => out.skipped.push((planned.attack, unfit)),
+            },
             Err(unfit) => out.skipped.push((planned.attack, unfit)),
         }
     }
