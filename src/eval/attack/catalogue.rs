@@ -270,13 +270,13 @@ pub fn catalogue() -> Vec<Attack> {
     t.add(Kind::MaskArLattice, &[S::Plain], &masks, group_and_all);
     t.add(Kind::MaskOwnNormal, &[S::Plain], &masks, group_and_all);
     t.add(Kind::MaskVar, &[S::Plain], &masks, &[(Target::Group, &[K1]), (Target::All, &[K2, K3])]);
-    let lines: &[(Target, &[Tier])] = &[
-        (Target::Line(Parameter::AbpMean), &[K1]),
-        (Target::Line(Parameter::NibpMean), &[K1]),
-        (Target::Line(Parameter::PapMean), &[K1]),
-    ];
-    t.add(Kind::TripleForged, &[-20.0, 20.0, 40.0].map(S::Units), &[10 * MIN], lines);
-    t.add(Kind::PressureOrder, &[S::Units(10.0)], &[10 * MIN], lines);
+    let lines: &[(Target, &[Tier])] = &[(Target::Line(Parameter::AbpMean), &[K1]), (Target::Line(Parameter::PapMean), &[K1])];
+    // A cuff reads every quarter of an hour or so: two readings and more.
+    let cuff: &[(Target, &[Tier])] = &[(Target::Line(Parameter::NibpMean), &[K1])];
+    for (lines, lasts_s) in [(lines, 10 * MIN), (cuff, 45 * MIN)] {
+        t.add(Kind::TripleForged, &[-20.0, 20.0, 40.0].map(S::Units), &[lasts_s], lines);
+        t.add(Kind::PressureOrder, &[S::Units(10.0)], &[lasts_s], lines);
+    }
     let by = [-40.0, -20.0, 20.0, 40.0].map(S::Units);
     t.add(Kind::HrForged, &by, &[10 * MIN], &[(Target::Only(Parameter::Hr), &[K1])]);
     t.add(Kind::PrForged, &by, &[10 * MIN], &[(Target::Only(Parameter::Pr), &[K1])]);

@@ -110,6 +110,8 @@ impl Counts {
 /// What the counting rules ask of a record.
 struct Facts {
     interval_s: f64,
+    /// The same of the slowest target: a cuff has readings of its own.
+    reading_s: f64,
     minute: bool,
     targets: ParamSet,
     /// Parameters that stay true.
@@ -131,8 +133,11 @@ impl Facts {
             if context.bed.rate == Rate::Native { context.recording.interval_s } else { context.recording.interval_s.max(60.0) };
         let quick = |p: Parameter| p.nature() == Nature::Continuous && p.sensor() != crate::vital::Sensor::Thermometer;
         let moving: ParamSet = targets.iter().filter(|p| quick(*p)).collect();
+        let cuffs = context.columns.iter().filter(|c| context.parameter(**c).nature() == Nature::Episodic);
+        let reading_s = cuffs.filter_map(|c| context.recording.usual_s(*c)).fold(interval_s, f64::max);
         Facts {
             interval_s,
+            reading_s,
             minute,
             targets,
             others: context.recording.parameters().minus(targets),
@@ -144,6 +149,10 @@ impl Facts {
     /// Whether something true is left that knows better.
     fn has_witness(&self) -> bool {
         self.targets.iter().any(|p| witnesses(p).iter().any(|w| self.others.contains(*w)))
+    }
+    /// Seconds of so many readings of what is forged, and the way.
+    fn readings(&self, n: u32) -> u32 {
+        (f64::from(n) * self.reading_s.max(1.0)).ceil() as u32 + 5
     }
     /// Seconds of so many messages and the way.
     fn messages(&self, n: u32) -> u32 {
@@ -253,13 +262,13 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
         Kind::Spike => Counts::of(&[Artefact, Tamper]),
         Kind::ZeroStep | Kind::ZeroDecay => Counts::of(&[Tamper, Artefact, Silence]),
         Kind::TripleForged => any.checks(&["A03", "A04", "A05"]),
-        Kind::PressureOrder => any.checks(&["A03", "A04"]).goal(0.99, f.messages(2) + LOW_WAITS_S, TWO_AND_LOW),
+        Kind::PressureOrder => any.checks(&["A03", "A04"]).goal(0.99, f.readings(2) + LOW_WAITS_S, TWO_AND_LOW),
         Kind::UnitKiloPascal | Kind::UnitFahrenheit | Kind::UnitFraction => {
-            Counts::of(&[Unit]).goal(0.99, f.messages(2) + MEDIUM_WAITS_S, TWO_AND_MEDIUM)
+            Counts::of(&[Unit]).goal(0.99, f.readings(2) + MEDIUM_WAITS_S, TWO_AND_MEDIUM)
         }
         Kind::UnitDeclared => Counts::of(&[Unit]).checks(&["C01", "C02"]).engineer(),
         Kind::Impossible => {
-            Counts::of(&[Artefact, Unit]).checks(&["A01", "C02"]).goal(0.99, f.messages(2) + LOW_WAITS_S, TWO_AND_LOW)
+            Counts::of(&[Artefact, Unit]).checks(&["A01", "C02"]).goal(0.99, f.readings(2) + LOW_WAITS_S, TWO_AND_LOW)
         }
         Kind::Suppress => {
             let timer = (5.0 * f.interval_s).max(300.0) as u32;

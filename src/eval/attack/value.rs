@@ -5,7 +5,7 @@ use super::stream::{self, Context, beat_before, measured, median, quantum, round
 use super::truth::{SpotCheck, Truth, truth};
 use super::{Attacked, Kind, Severity, Tier, Unfit, donor_bed, mask};
 use crate::eval::recording::{Cell, Recording};
-use crate::eval::render::{Literal, render_part};
+use crate::eval::render::{Literal, Rate, render_part};
 use crate::eval::synth::random::Random;
 use crate::vital::{Nature, Parameter, Sensor, Unit};
 
@@ -266,6 +266,11 @@ fn replay(copy: &mut Recording, c: &Context<'_>, forges: &[Forge], random: &mut 
     Ok(())
 }
 
+/// Who replays a feed replays its messages: at one a minute only whole minutes repeat what was sent.
+fn told_every(c: &Context<'_>, step_ms: i64) -> i64 {
+    if c.bed.rate == Rate::Native { step_ms } else { 60_000 }
+}
+
 /// How far back a window of the past lies, ms: whole intervals (who knows the beat: whole beats), no gap inside, at least a
 /// minute before the attack; a normal one where one is wanted.
 fn past(c: &Context<'_>, random: &mut Random) -> Result<i64, Unfit> {
@@ -274,6 +279,7 @@ fn past(c: &Context<'_>, random: &mut Random) -> Result<i64, Unfit> {
     if c.attack.tier >= Tier::K1 {
         step = c.columns.iter().map(|column| beat_before(c, *column).0).max().unwrap_or(step);
     }
+    step = told_every(c, step);
     let lasts = c.end_ms - c.start_ms;
     let (least, most) = (lasts * 102 / 100 + 60_000, c.start_ms - first);
     let gaps: Vec<(i64, i64)> = c.recording.gaps().collect();
@@ -322,8 +328,9 @@ fn from_donor(
     }
     let old = matches!(c.attack.kind, Kind::OtherExact | Kind::OtherMatched);
     let shift = if old {
-        let room = (c.start_ms - 120_000 - first) / 1000;
-        120_000 + random.below(room.max(1) as u64) as i64 * 1000
+        let step = told_every(c, 1000);
+        let room = (c.start_ms - 120_000 - first) / step;
+        120_000 + random.below(room.max(1) as u64) as i64 * step
     } else {
         0
     };
