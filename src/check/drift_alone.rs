@@ -65,7 +65,7 @@ struct Slot {
     detector: Detector,
     read: f32,
     expected: f32,
-    calibrated: bool,
+    votes: bool,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -153,9 +153,10 @@ impl Judge for Check {
         let scores = self.score(state, view);
         for score in &scores {
             let slot = &mut state.slots[usize::from(score.slot)];
+            out.scored(id::drift_alone, view, *score);
             let rank = view.rank(&META, *score);
-            slot.calibrated = rank.calibrated;
-            slot.detector.push_signed(rank.p, score.value > 0.0, state.at, self.arl_blocks);
+            slot.votes = rank.votes;
+            slot.detector.push_signed(rank.p, score.value > 0.0, state.at, rank.arl_factor * self.arl_blocks);
         }
         let mut held = false;
         for (i, slot) in state.slots.iter().enumerate().filter(|(_, slot)| slot.detector.holds()) {
@@ -180,7 +181,7 @@ impl Judge for Check {
                 .collect(),
                 ..Verdict::new(id::drift_alone, ParamSet::of(parameter), slot.detector.since())
             };
-            out.push(if slot.calibrated { verdict } else { verdict.report_only() });
+            out.push(if slot.votes { verdict } else { verdict.report_only() });
         }
         if !held && !scores.is_empty() {
             out.pass(id::drift_alone);
@@ -192,7 +193,7 @@ impl Judge for Check {
 mod tests {
     use super::*;
     use crate::calibration::Pace;
-    use crate::calibration::tests::made;
+    use crate::calibration::tests::trusted;
     use crate::check::story::Story;
     use crate::observation::AgeBand;
 
@@ -217,7 +218,7 @@ mod tests {
         let mut scores: Vec<f64> =
             (0..10_000).map(|i| Normal::standard().inverse_cdf(0.5 + (f64::from(i) + 0.5) / 20_000.0)).collect();
         let mut s = Story::<Check>::of(&RATES).every(60.0);
-        s.calibrations.add(made("drift_alone", Pace::Minute, &mut scores));
+        s.calibrations = trusted("drift_alone", Pace::Minute, &mut scores);
         s
     }
 

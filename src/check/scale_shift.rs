@@ -1,6 +1,6 @@
 use super::{Arg, Judge, Verdict, Verdicts, View, id};
 use crate::calibration::detector::{ARL_BLOCKS, is_warm};
-use crate::calibration::{Detector, Pace, Score, Scores};
+use crate::calibration::{Detector, Score, Scores};
 use crate::stats::blocks::SLOTS;
 use crate::stats::ewma::Ewma;
 use crate::time::Timestamp;
@@ -77,7 +77,7 @@ struct Slot {
     lagged: f32,
     square: f32,
     detector: Detector,
-    calibrated: bool,
+    votes: bool,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -158,9 +158,10 @@ impl Judge for Check {
         let scores = self.score(state, view);
         for score in &scores {
             let slot = &mut state.slots[usize::from(score.slot)];
+            out.scored(id::scale_shift, view, *score);
             let rank = view.rank(&META, *score);
-            slot.calibrated = rank.calibrated;
-            slot.detector.push_signed(rank.p, score.value > 0.0, slot.at, self.arl_blocks);
+            slot.votes = rank.votes;
+            slot.detector.push_signed(rank.p, score.value > 0.0, slot.at, rank.arl_factor * self.arl_blocks);
         }
         let mut held = false;
         for (i, slot) in state.slots.iter().enumerate().filter(|(_, slot)| slot.detector.holds()) {
@@ -188,7 +189,7 @@ impl Judge for Check {
                 ..Verdict::new(id::scale_shift, ParamSet::of(parameter), slot.detector.since())
             };
             // The spread of single samples says too little to accuse.
-            let speaks = slot.calibrated && view.pace() != Pace::Minute;
+            let speaks = slot.votes;
             out.push(if speaks { verdict } else { verdict.report_only() });
         }
         if !held && !scores.is_empty() {
@@ -200,7 +201,8 @@ impl Judge for Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibration::tests::made;
+    use crate::calibration::Pace;
+    use crate::calibration::tests::trusted;
     use crate::check::story::Story;
 
     const RATES: [Parameter; 2] = [Parameter::Hr, Parameter::Pr];
@@ -222,7 +224,7 @@ mod tests {
         let mut scores: Vec<f64> =
             (0..10_000).map(|i| Normal::standard().inverse_cdf(0.5 + (f64::from(i) + 0.5) / 20_000.0)).collect();
         let mut s = Story::<Check>::of(&RATES);
-        s.calibrations.add(made("scale_shift", Pace::Second, &mut scores));
+        s.calibrations = trusted("scale_shift", Pace::Second, &mut scores);
         s
     }
 

@@ -65,9 +65,6 @@ pub(super) fn model_hash(
     for text in crate::text::SOURCES {
         part("text", text);
     }
-    for (name, text) in crate::calibration::SOURCES {
-        part(name, text);
-    }
     for meta in CATALOGUE {
         let row = (meta.id, meta.name, meta.class, meta.evidence, meta.art, meta.phy, meta.tam, meta.rest);
         part("check", &format!("{row:?}"));

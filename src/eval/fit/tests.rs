@@ -83,6 +83,88 @@ fn a_copied_record_is_dropped_and_a_like_one_is_not() {
     assert_eq!(fitted.copies, ["invented/r09 repeats invented/r00"]);
 }
 
+/// Invented: one value a minute of a heart rate and a pulmonary pressure that move together.
+fn minutes(name: &str, seed: i64, minutes: i64) -> Recording {
+    let columns = [Parameter::Hr, Parameter::PapSys, Parameter::PapDia, Parameter::PapMean];
+    let noise = |a: i64, n: i64| ((a + seed * 7919).wrapping_mul(6_364_136_223_846_793_005) >> 33).rem_euclid(n);
+    let mut rows = Vec::new();
+    for m in 0..minutes {
+        let shared = noise(m, 9) + noise(m / 3, 7);
+        let tenths = 700 + 10 * (seed % 20) + 3 * shared + noise(m + 17, 11);
+        let mean = 250 + 2 * shared + noise(m + 31, 9);
+        for (column, value) in [tenths, mean + 120, mean - 80, mean].into_iter().enumerate() {
+            rows.push(Row { at_ms: m * 60_000, column: column as u16, cell: Cell::Number(value as f64 / 10.0) });
+        }
+    }
+    Recording {
+        set: "invented".into(),
+        name: name.into(),
+        patient: name.into(),
+        interval_s: 60.0,
+        columns: columns.map(|parameter| Column { parameter, channel: 0 }).to_vec(),
+        rows,
+        flags: Vec::new(),
+        notes: Notes::default(),
+    }
+}
+
+/// Patients of an invented ward, by group: so many of each.
+fn patients(wanted: [(Group, usize); 3], long: i64) -> Vec<Recording> {
+    let mut list = Vec::new();
+    for (group, count) in wanted {
+        let names = (0..).map(|i| format!("p{i:03}")).filter(|name| split::group(name) == group);
+        list.extend(names.take(count).map(|name| minutes(&name, name[1..].parse().unwrap_or(0), long)));
+    }
+    list
+}
+
+fn parts(list: &[Recording]) -> Fitted {
+    let mut fitted = Fitted::default();
+    calibrated(&ordered(list), &Options::default(), &mut fitted);
+    fitted
+}
+
+#[test]
+fn calibrations_are_of_the_first_group_thresholds_of_the_second_and_nothing_is_chosen_on_the_third() {
+    let list = patients([(Group::Fit, 12), (Group::Calibrate, 8), (Group::Report, 2)], 260);
+    let fitted = parts(&list);
+    let text = |path: &str| fitted.files.iter().find(|(p, _)| p == path).map(|(_, text)| text.as_str());
+    let level = Calibrations::default();
+    let mut all = level;
+    for (path, text) in &fitted.files {
+        all.take(path, text).unwrap();
+    }
+    let file = all.get("level_shift", Pace::Minute).expect("enough of it");
+    assert_eq!((file.origin.patients, file.tables.len(), file.tables[0].patients), (12, 3, 12), "{:?}", fitted.refused);
+    assert!(text("calibration/variability_loss_60.json").is_none(), "five minutes of it need five hours to get warm");
+    let said = fitted.refused.join("\n");
+    assert!(said.contains("variability_loss_60.json: every parameter: 0 of 10 patients, 0 of 1000 blocks (0.00 of 3.47"), "{said}");
+    assert!(said.contains("level_shift_1.json: every parameter: 0 of 10 patients"), "{said}");
+    let lock = all.lock().expect("both groups are there");
+    assert_eq!((lock.calibrate.origin.patients, lock.report.origin.patients), (8, 2));
+    let rule = lock.rule("level_shift", Pace::Minute).unwrap();
+    assert!(rule.votes && rule.calibrate.episodes == 0, "{rule:?}");
+    // The order of the recordings says nothing.
+    let mut turned = list.clone();
+    turned.reverse();
+    assert_eq!(parts(&turned).files, fitted.files);
+    // Whoever moves in the second group takes the vote; in the third nobody does.
+    let mut moved = list;
+    for (group, kept) in [(Group::Report, true), (Group::Calibrate, false)] {
+        let one = moved.iter_mut().find(|r| split::group(&r.patient) == group).unwrap();
+        for row in one.rows.iter_mut().filter(|row| row.at_ms > 150 * 60_000 && row.column == 0) {
+            row.cell = Cell::Number(row.cell.number().unwrap_or(0.0) + 40.0);
+        }
+        let fitted = parts(&moved);
+        let (_, text) = fitted.files.iter().find(|(path, _)| path.ends_with("lock.toml")).unwrap();
+        let mut all = Calibrations::default();
+        all.take(crate::calibration::lock::PATH, text).unwrap();
+        let rule = all.lock().unwrap().rule("level_shift", Pace::Minute).unwrap();
+        assert_eq!((rule.votes, rule.report.episodes > 0), (kept, true), "{rule:?}");
+        assert!(kept || rule.reason.contains("bed-days of clean recordings"), "{}", rule.reason);
+    }
+}
+
 /// Some records of a set of the folder of recordings, where it is there.
 fn recorded(set: &str, count: usize) -> Option<Vec<Recording>> {
     use std::io::Read as _;
