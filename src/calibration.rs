@@ -25,7 +25,15 @@ pub mod prior;
 pub use detector::Detector;
 
 /// The shipped files, by their path under `models/`. A new one is one line here.
-pub const SOURCES: &[(&str, &str)] = &[];
+pub const SOURCES: &[(&str, &str)] = &[
+    ("calibration/coupling_loss_60.json", include_str!("../models/calibration/coupling_loss_60.json")),
+    ("calibration/drift_alone_60.json", include_str!("../models/calibration/drift_alone_60.json")),
+    ("calibration/level_shift_1.json", include_str!("../models/calibration/level_shift_1.json")),
+    ("calibration/level_shift_60.json", include_str!("../models/calibration/level_shift_60.json")),
+    ("calibration/scale_shift_1.json", include_str!("../models/calibration/scale_shift_1.json")),
+    ("calibration/scale_shift_60.json", include_str!("../models/calibration/scale_shift_60.json")),
+    ("calibration/thresholds.lock.toml", include_str!("../models/calibration/thresholds.lock.toml")),
+];
 
 /// A sketch of fewer patients says how these are, not how patients are.
 pub const PATIENTS_MIN: u32 = 10;

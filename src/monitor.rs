@@ -459,7 +459,7 @@ impl Monitor {
     pub fn feeds(&self) -> impl Iterator<Item = &FeedCounts> {
         self.feeds.values()
     }
-    /// From now on block scores, and what hard and stochastic checks say, are kept for [`Monitor::tapped`].
+    /// From now on block scores, and what checks say, are kept for [`Monitor::tapped`].
     pub fn tap(&mut self) {
         self.verdicts.tap();
     }

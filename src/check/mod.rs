@@ -264,7 +264,7 @@ impl Verdict {
 pub enum Tapped {
     /// A block was scored.
     Score { check: CheckId, pace: Pace, score: Score },
-    /// A stochastic check, or a hard rule, said that its condition holds.
+    /// A check said that its condition holds; `hard`: a hard rule.
     Holds { check: CheckId, hard: bool },
 }
 
@@ -282,9 +282,7 @@ impl Verdicts {
         self.passed = 0;
     }
     pub fn push(&mut self, verdict: Verdict) {
-        if let Some(tap) = &mut self.tap
-            && (verdict.hard || STOCHASTIC.contains(&verdict.check.meta().name))
-        {
+        if let Some(tap) = &mut self.tap {
             tap.push(Tapped::Holds { check: verdict.check, hard: verdict.hard });
         }
         self.list.push(verdict);

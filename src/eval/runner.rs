@@ -121,7 +121,7 @@ impl Ward {
         &self.monitor
     }
 
-    /// From now on [`Ward::tapped`] hears what the checks rank and what hard and stochastic checks find.
+    /// From now on [`Ward::tapped`] hears what the checks rank and find.
     pub fn tap(&mut self) {
         self.monitor.tap();
     }

@@ -30,6 +30,9 @@ use std::sync::Arc;
 /// Slower than this is a chart and no monitor, seconds.
 const CHARTED_S: f64 = 61.0;
 
+/// Rules of one bed that report only because nobody has seen what they look for: what they find on clean recordings is told.
+const UNMEASURED: [&str; 5] = ["T04", "T09", "T10", "M05", "M07"];
+
 /// One check at one cadence.
 type Key = (&'static str, Pace);
 
@@ -41,6 +44,8 @@ pub struct Played {
     blocks: BTreeMap<Key, u32>,
     episodes: BTreeMap<Key, u32>,
     hard: BTreeMap<&'static str, u32>,
+    /// How often any other check began to find something, by its id.
+    found: BTreeMap<&'static str, u32>,
     /// Tamper alerts that call a nurse.
     tamper: u32,
 }
@@ -116,12 +121,15 @@ pub fn play((ward, empty): &mut (Ward, Mark), recording: &Recording, number: u32
                 Tapped::Holds { check, hard } => {
                     let last = held.insert((check, hard), wire.received_at);
                     if last.is_some_and(|last| wire.received_at.since_s(last) <= EPISODE_GAP_S) {
+                        // It goes on.
                         continue;
                     }
                     if hard {
                         *played.hard.entry(check.meta().id).or_default() += 1;
                     } else if let Some(pace) = paces.get(&check) {
                         *played.episodes.entry((check.meta().name, *pace)).or_default() += 1;
+                    } else {
+                        *played.found.entry(check.meta().id).or_default() += 1;
                     }
                 }
             }
@@ -257,6 +265,8 @@ struct Sum<'a> {
     recordings: Vec<&'a Recording>,
     seen: BTreeMap<Key, Seen>,
     hard: BTreeMap<&'static str, u32>,
+    /// By id: how often, and in how many recordings.
+    found: BTreeMap<&'static str, (u32, u32)>,
     tamper: u32,
 }
 
@@ -266,6 +276,10 @@ impl<'a> Sum<'a> {
         self.tamper += played.tamper;
         for (id, n) in &played.hard {
             *self.hard.entry(id).or_default() += n;
+        }
+        for (id, n) in &played.found {
+            let (all, records) = self.found.entry(id).or_default();
+            (*all, *records) = (*all + n, *records + 1);
         }
         for (key, blocks) in &played.blocks {
             let episodes = played.episodes.get(key).copied().unwrap_or(0);
@@ -378,6 +392,14 @@ fn freeze(out: &mut Calibrated, cases: &[Case<'_>], options: &Options, report: b
         rule.report = reported.as_ref().map_or(Seen::default(), |r| r.of(key));
     }
     tell(out, cases, &keys, &rules);
+    for id in UNMEASURED {
+        let of = |sum: Option<&Sum<'_>>| {
+            let (all, records) = sum.and_then(|sum| sum.found.get(id)).copied().unwrap_or_default();
+            format!("{all} in {:.2} bed-days ({records} records)", sum.map_or(0.0, Sum::days))
+        };
+        let (first, last) = (of(Some(&calibrated)), of(reported.as_ref()));
+        out.told.push(format!("{id}: reports only; calibrate {first}, report {last}"));
+    }
     let first = calibrated.group(Group::Calibrate, options);
     // Where nobody looks at the third group, the second stands for both: such thresholds are written nowhere.
     let last = reported.as_ref().map_or_else(|| first.clone(), |r| r.group(Group::Report, options));

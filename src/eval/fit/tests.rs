@@ -200,3 +200,33 @@ fn what_is_learned_of_recorded_devices_is_what_is_known_of_them() {
     assert!(!p.is_sentinel(Awrr, 0.0) && !p.is_sentinel(Etco2, 0.0), "apnoea is measured");
     assert!((0.5..6.0).contains(&p.dropouts_per_hour[&Pr]), "{:?}", p.dropouts_per_hour);
 }
+
+/// Beds that lie side by side: what is said of two of them at once.
+#[test]
+#[ignore = "minutes: whole wards of recordings"]
+fn what_is_said_between_beds_over_recorded_wards() {
+    use crate::eval::render::Wire;
+    use crate::eval::runner::{Ward, count};
+    for (set, most) in [("mimic3_pap", 400), ("p2009_map", 400), ("ipi_capno", 60), ("hfno_tcco2", 30)] {
+        let Some(list) = recorded(set, most) else {
+            println!("the folder of recordings is not there: nothing was looked at");
+            return;
+        };
+        let (mut days, mut said) = (0.0, BTreeMap::<&str, u64>::new());
+        for ward_of in list.chunks(20) {
+            let mut wires: Vec<Wire> = Vec::new();
+            for (number, recording) in ward_of.iter().enumerate() {
+                let start = START.plus_s(7.0 * number as f64);
+                wires.extend(render(recording, &Bed::of(set, number as u32, start)));
+                days += recording.live_s() / 86_400.0;
+            }
+            wires.sort_by_key(|wire| wire.received_at);
+            let mut ward = Ward::new(crate::monitor::Settings::default());
+            wires.iter().for_each(|wire| ward.push(wire));
+            for id in ["T08", "T17"] {
+                *said.entry(id).or_default() += count(ward.episodes(), |e| (e.check() == id).then_some(e.raised_at));
+            }
+        }
+        println!("{set}: {} records in wards of 20, {days:.2} bed-days: {said:?}", list.len());
+    }
+}
