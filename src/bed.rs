@@ -711,7 +711,7 @@ mod tests {
         let day = fed((0..86_400).map(|i| 60.0 + f64::from(i % 3) - 1.0));
         assert!(day.stream(Parameter::Hr).unwrap().samples > 300.0);
         let late = band(&day, 86_400.0);
-        assert!(late.1 - late.0 < 0.4 * (half.1 - half.0) && late.0 < 60.0 && late.1 > 60.0, "{late:?}");
+        assert!(late.1 - late.0 < 0.5 * (half.1 - half.0) && late.0 < 60.0 && late.1 > 60.0, "{late:?}");
     }
 
     #[test]

@@ -167,7 +167,12 @@ impl Calibration {
             let _ = writeln!(text, "  {key:?}: {},", json(value));
         }
         let _ = writeln!(text, "  \"cadence\": {},\n  \"block_s\": {:?},", json(&self.cadence), self.block_s);
-        let _ = writeln!(text, "  \"calibrator\": {},\n  \"origin\": {},\n  \"table\": [", json(&self.calibrator), json(&self.origin));
+        let _ = writeln!(
+            text,
+            "  \"calibrator\": {},\n  \"origin\": {},\n  \"table\": [",
+            json(&self.calibrator),
+            json(&self.origin)
+        );
         for (at, table) in self.tables.iter().enumerate() {
             let Sketch { blocks, quantiles, tail } = &table.sketch;
             let _ = write!(

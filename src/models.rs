@@ -6,11 +6,11 @@
 
 use crate::calibration::{Calibrations, Pace};
 use crate::envelope::{ModelError, is_version, sha256};
-use crate::population::Population;
 use crate::observation::AgeBand;
+use crate::population::Population;
 use crate::population::prior::{Prior, Priors};
-use crate::vital::Parameter;
 use crate::profile::{Profile, ProfileError};
+use crate::vital::Parameter;
 use crate::{calibration, population, profile, text};
 use serde::Deserialize;
 use std::borrow::Cow;

@@ -40,7 +40,8 @@ impl Seen {
         if self.judged_bed_days < JUDGED_MIN_BED_DAYS {
             return Some(format!("{:.2} of {JUDGED_MIN_BED_DAYS} bed-days judged", self.judged_bed_days));
         }
-        (self.episodes > 0).then(|| format!("found {} in {:.2} bed-days of clean recordings", self.episodes, self.judged_bed_days))
+        (self.episodes > 0)
+            .then(|| format!("found {} in {:.2} bed-days of clean recordings", self.episodes, self.judged_bed_days))
     }
 }
 
@@ -130,7 +131,9 @@ impl Thresholds {
             if !(rule.arl_factor >= 1.0 && rule.arl_factor <= 1e6) {
                 return wrong(&place("arl_factor"), "1 to 1000000 is meant");
             }
-            if rule.votes && let Some(against) = rule.calibrate.against() {
+            if rule.votes
+                && let Some(against) = rule.calibrate.against()
+            {
                 return wrong(&place("votes"), &format!("its own figures do not allow it: {against}"));
             }
             if !rule.votes && rule.reason.trim().is_empty() {

@@ -18,7 +18,14 @@ pub fn origin() -> Origin {
 /// A calibration of made-up scores, for one check and cadence and every parameter.
 pub fn made(check: &str, pace: Pace, scores: &mut [f64]) -> Calibration {
     let sketch = Sketch::fit(scores).expect("enough scores");
-    Calibration::new("1.0.0", check, pace, 60.0, origin(), vec![Table { parameters: vec![], patients: 10, bed_days: 1.5, sketch }])
+    Calibration::new(
+        "1.0.0",
+        check,
+        pace,
+        60.0,
+        origin(),
+        vec![Table { parameters: vec![], patients: 10, bed_days: 1.5, sketch }],
+    )
 }
 
 /// Thresholds that let a check accuse.

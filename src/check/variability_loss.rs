@@ -18,7 +18,8 @@ declare_check! {
     /// The standard deviation of the heart rate (or pulse) over five minutes. Its rank among quiet beds and its rank among the
     /// bed's own (normal, by mean and spread of its logarithm, half-life 4 h) are taken together by the larger of the two; that
     /// becomes an e-value, R = (R + 1)·e, a label at R ≥ 960 000 and until R < 980. Active after 60 blocks of five minutes.
-    /// No calibration is part of this version, so there are no ranks among quiet beds yet and it only reports.
+    /// In this version there is no calibration of it and it only reports: 60 blocks are five hours of one heart rate, ten patients with
+    /// so many are needed, and one recording in hand is long enough.
     /// ## Known false alerts
     /// None: it raises nothing alone. Sedation, pacing and β-blockers lower variability.
     /// ## References

@@ -8,7 +8,7 @@ use super::recordings::{Moment, files, folder, read};
 use crate::bed::Bed;
 use crate::calibration::tests::made;
 use crate::calibration::{Calibrations, Pace, magnitude};
-use crate::check::{Checks, STOCHASTIC as NAMES, Judge as _, States, Verdicts, View, block_scores};
+use crate::check::{Checks, Judge as _, STOCHASTIC as NAMES, States, Verdicts, View, block_scores};
 use crate::observation::{AgeBand, Device, MessageKind, Observation, Report, Source, Validity};
 use crate::population::Population;
 use crate::profile::Profile;

@@ -9,7 +9,9 @@
 
 use super::{Options, decimals};
 use crate::calibration::detector::WARM_S;
-use crate::calibration::lock::{FACTORS, Group as Judged, Hard, JUDGED_MIN_BED_DAYS, Rule, Seen, TAMPER_BUDGET_PER_BED_DAY, Thresholds};
+use crate::calibration::lock::{
+    FACTORS, Group as Judged, Hard, JUDGED_MIN_BED_DAYS, Rule, Seen, TAMPER_BUDGET_PER_BED_DAY, Thresholds,
+};
 use crate::calibration::{BLOCKS_MIN, Calibration, Calibrations, PATIENTS_MIN, Pace, Table, magnitude};
 use crate::check::{Assessment, CheckId, STOCHASTIC, Tapped};
 use crate::envelope::{Origin, records_sha256};
@@ -425,8 +427,13 @@ fn tell(out: &mut Calibrated, cases: &[Case<'_>], keys: &[Key], rules: &[Rule]) 
             cases.iter().filter(|c| c.group == group).for_each(|c| sum.add(c.recording, c.raw));
             sum.of(key)
         };
-        let words = |seen: Seen| format!("{} in {:.2} bed-days ({} records)", seen.episodes, seen.judged_bed_days, seen.records_with);
-        let vote = if rule.votes { format!("votes at {} times the run length", rule.arl_factor) } else { format!("reports only: {}", rule.reason) };
+        let words =
+            |seen: Seen| format!("{} in {:.2} bed-days ({} records)", seen.episodes, seen.judged_bed_days, seen.records_with);
+        let vote = if rule.votes {
+            format!("votes at {} times the run length", rule.arl_factor)
+        } else {
+            format!("reports only: {}", rule.reason)
+        };
         out.told.push(format!(
             "{}_{}: {vote}; calibrate {}, uncalibrated {}; report {}, uncalibrated {}",
             rule.check,

@@ -138,7 +138,10 @@ fn calibrations_are_of_the_first_group_thresholds_of_the_second_and_nothing_is_c
     assert_eq!((file.origin.patients, file.tables.len(), file.tables[0].patients), (12, 3, 12), "{:?}", fitted.refused);
     assert!(text("calibration/variability_loss_60.json").is_none(), "five minutes of it need five hours to get warm");
     let said = fitted.refused.join("\n");
-    assert!(said.contains("variability_loss_60.json: every parameter: 0 of 10 patients, 0 of 1000 blocks (0.00 of 3.47"), "{said}");
+    assert!(
+        said.contains("variability_loss_60.json: every parameter: 0 of 10 patients, 0 of 1000 blocks (0.00 of 3.47"),
+        "{said}"
+    );
     assert!(said.contains("level_shift_1.json: every parameter: 0 of 10 patients"), "{said}");
     let lock = all.lock().expect("both groups are there");
     assert_eq!((lock.calibrate.origin.patients, lock.report.origin.patients), (8, 2));

@@ -180,7 +180,10 @@ fn the_formula_of_a_device_s_qtc_and_the_order_of_its_rows_are_learned() {
         device.say(&rows, false);
     }
     let profile = device.learner.habits.profile(&device.base, "dev-1");
-    assert_eq!((profile.qtc, profile.order.as_slice()), (Some(super::super::Formula::Fridericia), [Hr, Pr, Spo2, Qt, Qtc].as_slice()));
+    assert_eq!(
+        (profile.qtc, profile.order.as_slice()),
+        (Some(super::super::Formula::Fridericia), [Hr, Pr, Spo2, Qt, Qtc].as_slice())
+    );
     let again = Profile::from_toml(&profile.to_toml("1.0.0")).unwrap();
     assert_eq!((again.qtc, &again.order), (profile.qtc, &profile.order));
     for _ in 0..10 {
