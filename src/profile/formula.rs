@@ -37,9 +37,8 @@ impl Formula {
 /// Numbers that one formula alone must explain, and the share of them.
 const NUMBERS_NEEDED: u16 = 10;
 const SHARE: f64 = 0.9;
-/// Deviation allowed: ms, and a share of QTc.
-const DIFFERENCE_MS: f64 = 10.0;
-const DIFFERENCE_SHARE: f64 = 0.02;
+/// Deviation allowed, ms: a rate and a QT that were rounded before they were sent. More, and formulas cannot be told apart.
+const DIFFERENCE_MS: f64 = 4.0;
 const NUMBERS_MAX: u16 = 200;
 
 /// Which formula explains the numbers of a device.
@@ -66,7 +65,7 @@ impl Corrected {
             self.seen /= 2;
             self.fits.iter_mut().for_each(|n| *n /= 2);
         }
-        let fits = Formula::ALL.map(|f| (f.corrected(qt, hr) - qtc).abs() <= DIFFERENCE_MS + DIFFERENCE_SHARE * qtc.abs());
+        let fits = Formula::ALL.map(|f| (f.corrected(qt, hr) - qtc).abs() <= DIFFERENCE_MS);
         // Where all agree (a rate near 60) nothing is told.
         if fits.iter().all(|fit| *fit) {
             return;

@@ -85,14 +85,14 @@ fn a_copied_record_is_dropped_and_a_like_one_is_not() {
 
 /// Invented: one value a minute of a heart rate and a pulmonary pressure that move together.
 fn minutes(name: &str, seed: i64, minutes: i64) -> Recording {
-    let columns = [Parameter::Hr, Parameter::PapSys, Parameter::PapDia, Parameter::PapMean];
+    let columns = [Parameter::Hr, Parameter::PapMean];
     let noise = |a: i64, n: i64| ((a + seed * 7919).wrapping_mul(6_364_136_223_846_793_005) >> 33).rem_euclid(n);
     let mut rows = Vec::new();
     for m in 0..minutes {
         let shared = noise(m, 9) + noise(m / 3, 7);
         let tenths = 700 + 10 * (seed % 20) + 3 * shared + noise(m + 17, 11);
         let mean = 250 + 2 * shared + noise(m + 31, 9);
-        for (column, value) in [tenths, mean + 120, mean - 80, mean].into_iter().enumerate() {
+        for (column, value) in [tenths, mean].into_iter().enumerate() {
             rows.push(Row { at_ms: m * 60_000, column: column as u16, cell: Cell::Number(value as f64 / 10.0) });
         }
     }
@@ -124,19 +124,22 @@ fn parts(list: &[Recording]) -> Fitted {
     fitted
 }
 
-#[test]
-fn calibrations_are_of_the_first_group_thresholds_of_the_second_and_nothing_is_chosen_on_the_third() {
-    let list = patients([(Group::Fit, 12), (Group::Calibrate, 8), (Group::Report, 2)], 260);
-    let fitted = parts(&list);
-    let text = |path: &str| fitted.files.iter().find(|(p, _)| p == path).map(|(_, text)| text.as_str());
-    let level = Calibrations::default();
-    let mut all = level;
+fn taken(fitted: &Fitted) -> Calibrations {
+    let mut all = Calibrations::default();
     for (path, text) in &fitted.files {
         all.take(path, text).unwrap();
     }
+    all
+}
+
+#[test]
+fn calibrations_are_of_the_first_group_and_what_is_missing_is_said() {
+    let list = patients([(Group::Fit, 11), (Group::Calibrate, 1), (Group::Report, 1)], 175);
+    let fitted = parts(&list);
+    let all = taken(&fitted);
     let file = all.get("level_shift", Pace::Minute).expect("enough of it");
-    assert_eq!((file.origin.patients, file.tables.len(), file.tables[0].patients), (12, 3, 12), "{:?}", fitted.refused);
-    assert!(text("calibration/variability_loss_60.json").is_none(), "five minutes of it need five hours to get warm");
+    assert_eq!((file.origin.patients, file.tables.len(), file.tables[0].patients), (11, 2, 11), "{:?}", fitted.refused);
+    assert!(all.get("variability_loss", Pace::Minute).is_none(), "60 blocks of five minutes are five hours");
     let said = fitted.refused.join("\n");
     assert!(
         said.contains("variability_loss_60.json: every parameter: 0 of 10 patients, 0 of 1000 blocks (0.00 of 3.47"),
@@ -144,28 +147,37 @@ fn calibrations_are_of_the_first_group_thresholds_of_the_second_and_nothing_is_c
     );
     assert!(said.contains("level_shift_1.json: every parameter: 0 of 10 patients"), "{said}");
     let lock = all.lock().expect("both groups are there");
-    assert_eq!((lock.calibrate.origin.patients, lock.report.origin.patients), (8, 2));
+    assert_eq!((lock.calibrate.origin.patients, lock.report.origin.patients), (1, 1));
     let rule = lock.rule("level_shift", Pace::Minute).unwrap();
-    assert!(rule.votes && rule.calibrate.episodes == 0, "{rule:?}");
-    // The order of the recordings says nothing.
-    let mut turned = list.clone();
-    turned.reverse();
-    assert_eq!(parts(&turned).files, fitted.files);
-    // Whoever moves in the second group takes the vote; in the third nobody does.
-    let mut moved = list;
-    for (group, kept) in [(Group::Report, true), (Group::Calibrate, false)] {
-        let one = moved.iter_mut().find(|r| split::group(&r.patient) == group).unwrap();
+    assert!(!rule.votes && rule.reason.contains("of 1 bed-days judged"), "{rule:?}");
+    let few = parts(&patients([(Group::Fit, 9), (Group::Calibrate, 1), (Group::Report, 1)], 60));
+    assert!(few.files.is_empty() && few.refused[0].contains("9 of 10 patients to fit on"), "{:?}", few.refused);
+}
+
+#[test]
+#[ignore = "a minute: three whole fits"]
+fn thresholds_are_of_the_second_group_and_nothing_is_chosen_on_the_third() {
+    let mut list = patients([(Group::Fit, 10), (Group::Calibrate, 8), (Group::Report, 1)], 260);
+    let first = parts(&list);
+    let rule = |fitted: &Fitted| taken(fitted).lock().unwrap().rule("level_shift", Pace::Minute).unwrap().clone();
+    assert!(rule(&first).votes && rule(&first).calibrate.episodes == 0, "{:?}", rule(&first));
+    let mut move_one = |group: Group| {
+        let one = list.iter_mut().find(|r| split::group(&r.patient) == group).unwrap();
         for row in one.rows.iter_mut().filter(|row| row.at_ms > 150 * 60_000 && row.column == 0) {
             row.cell = Cell::Number(row.cell.number().unwrap_or(0.0) + 40.0);
         }
-        let fitted = parts(&moved);
-        let (_, text) = fitted.files.iter().find(|(path, _)| path.ends_with("lock.toml")).unwrap();
-        let mut all = Calibrations::default();
-        all.take(crate::calibration::lock::PATH, text).unwrap();
-        let rule = all.lock().unwrap().rule("level_shift", Pace::Minute).unwrap();
-        assert_eq!((rule.votes, rule.report.episodes > 0), (kept, true), "{rule:?}");
-        assert!(kept || rule.reason.contains("bed-days of clean recordings"), "{}", rule.reason);
-    }
+        // The order of the recordings says nothing.
+        list.reverse();
+        parts(&list)
+    };
+    let third = move_one(Group::Report);
+    let sketches = |fitted: &Fitted| fitted.files.iter().filter(|(path, _)| path.ends_with(".json")).cloned().collect::<Vec<_>>();
+    assert_eq!(sketches(&third), sketches(&first));
+    assert!(rule(&third).votes && rule(&third).calibrate == rule(&first).calibrate && rule(&third).report.episodes > 0);
+    let second = move_one(Group::Calibrate);
+    assert_eq!(sketches(&second), sketches(&first));
+    let lost = rule(&second);
+    assert!(!lost.votes && lost.reason.contains("bed-days of clean recordings"), "{lost:?}");
 }
 
 /// Some records of a set of the folder of recordings, where it is there.
