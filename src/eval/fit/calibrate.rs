@@ -164,7 +164,8 @@ pub fn calibrate(cases: &[Case<'_>], options: &Options, report: bool) -> Calibra
     let of = |group: Group| cases.iter().enumerate().filter(move |(_, c)| c.group == group);
     let patients: BTreeSet<&str> = of(Group::Fit).map(|(_, c)| c.recording.patient.as_str()).collect();
     if patients.len() < PATIENTS_MIN as usize {
-        let days: f64 = of(Group::Fit).map(|(_, c)| c.recording.live_s() / 86_400.0).sum();
+        // A sum of nothing is -0.
+        let days = 0.0 + of(Group::Fit).map(|(_, c)| c.recording.live_s() / 86_400.0).sum::<f64>();
         out.refused.push(format!(
             "calibration: {} of {PATIENTS_MIN} patients to fit on, {days:.2} bed-days (1000 blocks of a check are 0.69)",
             patients.len()
@@ -301,7 +302,7 @@ impl<'a> Sum<'a> {
     }
 
     fn days(&self) -> f64 {
-        self.recordings.iter().map(|r| r.live_s()).sum::<f64>() / 86_400.0
+        (0.0 + self.recordings.iter().map(|r| r.live_s()).sum::<f64>()) / 86_400.0
     }
 
     fn within_budget(&self) -> bool {
