@@ -6,6 +6,7 @@
 
 use crate::observation::{AgeBand, ObsFlags, Observation, Validity};
 use crate::population::Population;
+use crate::population::prior::{N0, Prior};
 use crate::profile::Profile;
 use crate::stats::blocks::Blocks;
 use crate::stats::cadence::Cadence;
@@ -35,6 +36,10 @@ const DRIFT_SD_PER_HOUR: f64 = 0.5;
 const DRIFT_FREE_S: f64 = 1800.0;
 /// Intervals before Δ counts as known.
 const CADENCE_NEEDED: u32 = 10;
+/// Neighbouring values of so many seconds count as one independent sample.
+const SAMPLE_S: f64 = 60.0;
+/// What the bed has shown before a long gap is worth half a prior.
+const COLD_SAMPLES: f32 = (N0 / 2.0) as f32;
 /// Values before the quantiles say what is expected.
 const BAND_NEEDED: u32 = 60;
 /// From then on the quantiles take a value at most so often, seconds: neighbouring values of one second say the same twice.
@@ -186,6 +191,8 @@ pub struct Stream {
     late_run: u8,
     learned_s: f64,
     halved_s: f64,
+    /// Independent samples that the baseline is worth: one a minute, half of them forgotten in [`HALF_LIFE_S`].
+    samples: f32,
     /// From a clinical system, not from a monitor.
     charted: bool,
 }
@@ -216,6 +223,7 @@ impl Stream {
             late_run: 0,
             learned_s: 0.0,
             halved_s: 0.0,
+            samples: 0.0,
             charted: false,
         }
     }
@@ -228,9 +236,9 @@ impl Stream {
     /// The same levels as if no device had ever measured them.
     fn without_device(self) -> Stream {
         let (accepted, learned_s, halved_s) = (self.accepted, self.learned_s, self.halved_s);
-        let (slow, p05, p50, p95) = (self.slow, self.p05, self.p50, self.p95);
+        let (slow, p05, p50, p95, samples) = (self.slow, self.p05, self.p50, self.p95, self.samples);
         let blank = Stream::new(self.parameter, self.channel, self.heard_at);
-        Stream { accepted, learned_s, halved_s, slow, p05, p50, p95, ..blank }
+        Stream { accepted, learned_s, halved_s, slow, p05, p50, p95, samples, ..blank }
     }
 
     /// Usual interval Δ between two values, seconds; `None` until it is known.
@@ -320,6 +328,7 @@ impl Stream {
         if gap_s > COLD_S {
             self.slow.halve();
             self.forget();
+            self.samples = self.samples.min(COLD_SAMPLES);
         }
         let dt_s = if gap_s > 0.0 { gap_s.min(SLOW_S) } else { self.delta_s().unwrap_or(1.0) };
         self.fast.push(o.value, dt_s, FAST_S);
@@ -339,6 +348,9 @@ impl Stream {
         }
         self.learned_s += dt_s;
         self.halved_s += dt_s;
+        // A value that stands for longer than a minute is one sample.
+        let kept = (-std::f64::consts::LN_2 * dt_s / HALF_LIFE_S).exp();
+        self.samples = (f64::from(self.samples) * kept + (dt_s / SAMPLE_S).min(1.0)) as f32;
         if self.halved_s >= HALF_LIFE_S {
             self.halved_s = 0.0;
             self.forget();
@@ -354,15 +366,34 @@ impl Stream {
 
     /// What the stream's own statistics expect: the median and the distances to the 5 % and 95 % quantiles, each stretched to
     /// three normal standard deviations, and at least two steps of the scale wide on each side.
-    fn band(&self) -> Option<(f64, f64)> {
+    fn own_band(&self) -> Option<(f64, f64)> {
         if self.accepted < u64::from(BAND_NEEDED) {
             return None;
         }
         let stretch = *STRETCH;
         let (low, mid, high) = (self.p05.value()?, self.p50.value()?, self.p95.value()?);
-        let margin =
-            if matches!(self.parameter.unit(), Unit::Cel | Unit::Kelvin | Unit::Mm | Unit::MilliVolt) { 0.2 } else { 2.0 };
-        let mut band = (mid - ((mid - low) * stretch).max(margin), mid + ((high - mid) * stretch).max(margin));
+        let margin = self.margin();
+        Some((mid - ((mid - low) * stretch).max(margin), mid + ((high - mid) * stretch).max(margin)))
+    }
+
+    fn margin(&self) -> f64 {
+        if matches!(self.parameter.unit(), Unit::Cel | Unit::Kelvin | Unit::Mm | Unit::MilliVolt) { 0.2 } else { 2.0 }
+    }
+
+    /// The same with what is assumed of such patients, which weighs as much as [`crate::population::prior::N0`] samples. What
+    /// the bed itself has shown is never left out.
+    fn band(&self, prior: Option<&Prior>) -> Option<(f64, f64)> {
+        let own = self.own_band();
+        let assumed = prior.map(|prior| {
+            let (mean, sd) = (self.slow.mean().unwrap_or(f64::NAN), self.slow.sd());
+            let (mean, sd) = prior.expected(mean, sd, f64::from(self.samples));
+            let half = (3.0 * sd).max(self.margin());
+            (mean - half, mean + half)
+        });
+        let mut band = match (own, assumed) {
+            (Some(own), Some(assumed)) => (own.0.min(assumed.0), own.1.max(assumed.1)),
+            (own, assumed) => own.or(assumed)?,
+        };
         if matches!(self.parameter.unit(), Unit::Percent) {
             band = (band.0.max(0.0), band.1.min(100.0));
         }
@@ -611,9 +642,10 @@ impl Bed {
         self.cadence.seconds(CADENCE_NEEDED)
     }
 
-    /// What the bed's own statistics expect of a parameter now; `None` while learning or stale.
-    pub fn expected_band(&self, parameter: Parameter, now: Timestamp) -> Option<(f64, f64)> {
-        self.stream(parameter).filter(|s| !s.is_stale(now))?.band()
+    /// What is expected of a parameter now: by the bed's own statistics, and the less of them there are the more by what is
+    /// assumed of such patients. `None` while stale, or while nothing is known.
+    pub fn expected_band(&self, parameter: Parameter, prior: Option<&Prior>, now: Timestamp) -> Option<(f64, f64)> {
+        self.stream(parameter).filter(|s| !s.is_stale(now))?.band(prior)
     }
 
     /// Whether the baseline of a parameter is not ready: Δ is not known, or the device's habits may not accuse yet.
@@ -643,9 +675,57 @@ mod tests {
     #[test]
     fn the_band_holds_what_the_bed_shows_and_nothing_far_from_it() {
         let bed = fed((0..600).map(|i| 70.0 + f64::from(i * 7 % 9)));
-        let (low, high) = bed.expected_band(Parameter::Hr, T0.plus_s(600.0)).unwrap();
+        let (low, high) = bed.expected_band(Parameter::Hr, None, T0.plus_s(600.0)).unwrap();
         assert!(low < 70.0 && high > 78.0 && low > 60.0 && high < 88.0, "{low} {high}");
-        assert_eq!(bed.expected_band(Parameter::Hr, T0.plus_s(700.0)), None, "a stale value has no band");
+        assert_eq!(bed.expected_band(Parameter::Hr, None, T0.plus_s(700.0)), None, "a stale value has no band");
+    }
+
+    fn adult() -> Prior {
+        Prior {
+            parameter: Parameter::Hr,
+            records: 99,
+            location: 80.0,
+            between_sd: 12.0,
+            within_sd: 5.0,
+            change_a: 1.0,
+            change_b: 1.0,
+            level_q: 0.1,
+            reading_r: 1.0,
+        }
+    }
+
+    #[test]
+    fn before_it_has_shown_anything_a_bed_is_like_others_and_then_more_and_more_itself() {
+        let prior = adult();
+        let band = |bed: &Bed, s: f64| bed.expected_band(Parameter::Hr, Some(&prior), T0.plus_s(s)).unwrap();
+        let like = |bed: (f64, f64), wanted: (f64, f64)| (bed.0 - wanted.0).abs() < 0.5 && (bed.1 - wanted.1).abs() < 0.5;
+        let first = band(&fed([60.0].into_iter()), 1.0);
+        // 80 less a sixtieth of a sample's share, and three times the deviation of 13.
+        assert!(like(first, (80.0 - 39.0, 80.0 + 39.0)), "{first:?}");
+        // Half an hour, 30 samples: half way between 60 and 80, and what the bed itself has shown.
+        let half = band(&fed((0..1800).map(|i| 60.0 + f64::from(i % 3) - 1.0)), 1800.0);
+        assert!(like(half, (70.0 - 3.0 * 9.25, 70.0 + 3.0 * 9.25)), "{half:?}");
+        let far = fed((0..1800).map(|i| 130.0 + f64::from(i % 3) - 1.0));
+        let (own, told) = (far.expected_band(Parameter::Hr, None, T0.plus_s(1800.0)).unwrap(), band(&far, 1800.0));
+        assert!(told.0 < own.0 && told.1 >= own.1, "what was shown is in it: {told:?} {own:?}");
+        let day = fed((0..86_400).map(|i| 60.0 + f64::from(i % 3) - 1.0));
+        assert!(day.stream(Parameter::Hr).unwrap().samples > 300.0);
+        let late = band(&day, 86_400.0);
+        assert!(late.1 - late.0 < 0.5 * (half.1 - half.0) && late.0 < 60.0 && late.1 > 60.0, "{late:?}");
+    }
+
+    #[test]
+    fn after_a_long_gap_what_was_shown_is_worth_half_a_prior() {
+        let population = Population::default();
+        let mut bed = fed((0..7200).map(|i| 60.0 + f64::from(i % 3) - 1.0));
+        let samples = |bed: &Bed| bed.stream(Parameter::Hr).unwrap().samples;
+        assert!(samples(&bed) > 90.0);
+        let at = T0.plus_s(7200.0 + 600.0);
+        bed.learn(&population, &story::observation(Parameter::Hr, 60.0, at), at, false);
+        assert!(samples(&bed) > 90.0, "ten minutes are no long gap");
+        let at = at.plus_s(901.0);
+        bed.learn(&population, &story::observation(Parameter::Hr, 60.0, at), at, false);
+        assert!((15.0..=16.0).contains(&samples(&bed)), "{}", samples(&bed));
     }
 
     #[test]
@@ -732,7 +812,7 @@ mod tests {
         let stream = new.stream(Parameter::Hr).unwrap();
         assert_eq!((stream.channel, stream.slow, stream.accepted), (77, before.slow, before.accepted + 1));
         assert_eq!((stream.delta_s(), stream.recent.len()), (None, 1));
-        assert!(new.expected_band(Parameter::Hr, at).is_some(), "known from the first value on");
+        assert!(new.expected_band(Parameter::Hr, None, at).is_some(), "known from the first value on");
         assert!(new.brought.is_empty());
     }
 

@@ -1,30 +1,46 @@
-//! What the scores of the stochastic checks look like while nothing is wrong (`models/calibration/<check>_<cadence>.toml`,
-//! schema `calibration/1`), typed and validated, and the decision that is made from them ([`Detector`]).
+//! What the scores of the stochastic checks look like while nothing is wrong (`models/calibration/<check>_<cadence>.json`,
+//! schema `calibration/1`), typed and validated, the decision that is made from them ([`Detector`]), and which checks may accuse
+//! by them ([`lock`]).
 //!
-//! A file belongs to one check and one class of cadence and says what it was made of. Where there is none the check is
-//! *uncalibrated*: it reports to engineers and accuses nobody. No file ships yet ([`SOURCES`] is empty), so every check is.
+//! A file belongs to one check and one class of cadence and says what it was made of. Where there is none, or where the frozen
+//! thresholds do not allow it, a check reports to engineers and accuses nobody.
 //!
-//! Made with the very code that runs here: every stochastic check has a function `score` (`block_scores` of the checks asks them
-//! all), and a file holds the distribution of what it gave on recordings ([`Sketch`]). No command writes one yet.
+//! Made by `vitalguard fit` with the very code that runs here: recordings go through the monitor, and the scores that its checks
+//! rank are gathered on the way.
 
+use crate::envelope::{ModelError, Origin, is_version};
 use crate::stats::blocks::SLOTS;
 use crate::stats::sketch::Sketch;
 use crate::vital::Parameter;
+use lock::Thresholds;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 pub mod detector;
+pub mod lock;
 pub mod prior;
 
 pub use detector::Detector;
 
 /// The shipped files, by their path under `models/`. A new one is one line here.
-pub const SOURCES: &[(&str, &str)] = &[];
+pub const SOURCES: &[(&str, &str)] = &[
+    ("calibration/coupling_loss_60.json", include_str!("../models/calibration/coupling_loss_60.json")),
+    ("calibration/drift_alone_60.json", include_str!("../models/calibration/drift_alone_60.json")),
+    ("calibration/level_shift_1.json", include_str!("../models/calibration/level_shift_1.json")),
+    ("calibration/level_shift_60.json", include_str!("../models/calibration/level_shift_60.json")),
+    ("calibration/scale_shift_1.json", include_str!("../models/calibration/scale_shift_1.json")),
+    ("calibration/scale_shift_60.json", include_str!("../models/calibration/scale_shift_60.json")),
+    ("calibration/thresholds.lock.toml", include_str!("../models/calibration/thresholds.lock.toml")),
+];
 
 /// A sketch of fewer patients says how these are, not how patients are.
-const PATIENTS_MIN: u32 = 10;
+pub const PATIENTS_MIN: u32 = 10;
+/// A tail above 99.9 % needs as many blocks.
+pub const BLOCKS_MIN: u64 = 1000;
+/// The calibrator of p-values that [`crate::stats::evalue::log_of_p`] is.
+const CALIBRATOR: &str = "mixture";
 
 /// Classes of cadence, by the usual interval Δ of a bed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,21 +77,15 @@ impl Pace {
     }
 }
 
-/// Why a calibration was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum CalibrationError {
-    #[error("calibration: {0}")]
-    Toml(#[from] toml::de::Error),
-    #[error("calibration {check}_{cadence}: {reason}")]
-    Field { check: String, cadence: &'static str, reason: String },
-}
-
 /// Scores of some parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
     /// Whom it speaks for; empty: every parameter that no other table names.
     pub parameters: Vec<Parameter>,
+    /// Patients whose scores these are, and the time that was judged, days.
+    pub patients: u32,
+    pub bed_days: f64,
     pub sketch: Sketch,
 }
 
@@ -90,96 +100,104 @@ pub struct Calibration {
     /// Name of the check (`level_shift`).
     pub check: String,
     pub cadence: Pace,
-    /// Length of a block, seconds.
+    /// Time between two scores of one parameter, seconds.
     pub block_s: f64,
-    /// Day of the fit (`2026-11-30`).
-    pub fitted_on: String,
-    /// Sets of recordings that it was made of.
-    pub sets: Vec<String>,
-    pub records: u32,
-    pub patients: u32,
-    /// Monitored time of them.
-    pub bed_days: f64,
-    /// SHA-256 over the sorted hashes of the recordings, 64 hex digits.
-    pub inputs_sha256: String,
-    /// What they were chosen by (`fold 0 and 1 of 4 by patient`).
-    pub selection: String,
+    /// How a p-value becomes an e-value: `mixture`, ∫ κ p^(κ−1) dκ over 0 to 1.
+    pub calibrator: String,
+    pub origin: Origin,
     #[serde(rename = "table")]
     pub tables: Vec<Table>,
 }
 
 impl Calibration {
-    /// Reads and validates a file.
-    pub fn from_toml(text: &str) -> Result<Calibration, CalibrationError> {
-        let file: Calibration = toml::from_str(text)?;
+    pub fn new(version: &str, check: &str, cadence: Pace, block_s: f64, origin: Origin, tables: Vec<Table>) -> Calibration {
+        let (schema, calibrator) = ("calibration/1".into(), CALIBRATOR.into());
+        Calibration { schema, version: version.into(), check: check.into(), cadence, block_s, calibrator, origin, tables }
+    }
+
+    /// Where it stands under `models/`.
+    pub fn path(&self) -> String {
+        format!("calibration/{}_{}.json", self.check, self.cadence.as_str())
+    }
+
+    /// Reads and validates a file; `name` is its path, and must be what it holds.
+    pub fn from_json(name: &str, text: &str) -> Result<Calibration, ModelError> {
+        let file: Calibration = serde_json::from_str(text).map_err(|e| ModelError::new(name, "json", e.to_string()))?;
+        if file.path() != name {
+            return Err(ModelError::new(name, "check", format!("is of {}", file.path())));
+        }
         match file.fault() {
             None => Ok(file),
-            Some(reason) => {
-                Err(CalibrationError::Field { check: file.check.clone(), cadence: file.cadence.as_str(), reason: reason.into() })
-            }
+            Some((field, reason)) => Err(ModelError::new(name, &field, reason)),
         }
     }
 
-    fn fault(&self) -> Option<&'static str> {
-        let version_parts = self.version.split('.').filter(|p| p.parse::<u32>().is_ok()).count();
+    fn fault(&self) -> Option<(String, &'static str)> {
         let named = |p: &Parameter| self.tables.iter().filter(|t| t.parameters.contains(p)).count();
+        let wrong = |field: &str, reason| Some((field.to_owned(), reason));
+        if let Some((field, reason)) = self.origin.fault() {
+            return Some((format!("origin.{field}"), reason));
+        }
         match () {
-            () if self.schema != "calibration/1" => Some("schema is not calibration/1"),
-            () if version_parts != 3 || self.version.split('.').count() != 3 => Some("version is not semantic"),
-            () if !(self.block_s >= 60.0 && self.block_s <= 3600.0) => Some("block_s is not 60 to 3600"),
-            () if self.sets.is_empty() || self.records == 0 || self.patients == 0 || self.patients > self.records => {
-                Some("sets, records or patients do not say what it was made of")
-            }
+            () if self.schema != "calibration/1" => wrong("schema", "calibration/1 is meant"),
+            () if !is_version(&self.version) => wrong("version", "three numbers with dots are meant (1.0.0)"),
+            () if !(self.block_s >= 60.0 && self.block_s <= 3600.0) => wrong("block_s", "60 to 3600 is meant"),
+            () if self.calibrator != CALIBRATOR => wrong("calibrator", "mixture is meant"),
+            () if self.tables.is_empty() => wrong("table", "there is none"),
+            () if self.tables.iter().filter(|t| t.parameters.is_empty()).count() > 1 => wrong("table", "two speak for all"),
+            () if Parameter::ALL.iter().any(|p| named(p) > 1) => wrong("table", "two name one parameter"),
             // Scores of one patient are ranks within one patient.
-            () if self.patients < PATIENTS_MIN => Some("fewer than ten patients"),
-            () if !(self.bed_days > 0.0 && self.bed_days.is_finite()) => Some("bed_days is not positive"),
-            () if self.inputs_sha256.len() != 64 || !self.inputs_sha256.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                Some("inputs_sha256 is not 64 hex digits")
+            () if self.tables.iter().any(|t| t.patients < PATIENTS_MIN) => wrong("table.patients", "ten are needed"),
+            () if self.tables.iter().any(|t| t.patients > self.origin.patients) => wrong("table.patients", "more than in origin"),
+            () if !self.tables.iter().all(|t| t.bed_days > 0.0 && t.bed_days.is_finite()) => {
+                wrong("table.bed_days", "is not positive")
             }
-            () if self.tables.is_empty() => Some("there is no table"),
-            () if self.tables.iter().filter(|t| t.parameters.is_empty()).count() > 1 => Some("two tables speak for all"),
-            () if Parameter::ALL.iter().any(|p| named(p) > 1) => Some("two tables name one parameter"),
-            () => self.tables.iter().find_map(|t| t.sketch.fault()),
+            () => self.tables.iter().find_map(|t| Some(("table.sketch".to_owned(), t.sketch.fault()?))),
         }
     }
 
     /// As a file: numbers with six digits, sixteen quantiles a line.
-    pub fn to_toml(&self) -> String {
-        let mut text = String::from("# Made from recordings; do not edit.\n\n");
-        let list = |words: &[&str]| words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(", ");
-        let sets: Vec<&str> = self.sets.iter().map(String::as_str).collect();
-        let _ = write!(
+    pub fn to_json(&self) -> String {
+        // Plain words and numbers: there is nothing that JSON could not say.
+        fn json(value: &impl Serialize) -> String {
+            serde_json::to_string(value).unwrap_or_default()
+        }
+        let mut text = String::from("{\n");
+        for (key, value) in [("schema", &self.schema), ("version", &self.version), ("check", &self.check)] {
+            let _ = writeln!(text, "  {key:?}: {},", json(value));
+        }
+        let _ = writeln!(text, "  \"cadence\": {},\n  \"block_s\": {:?},", json(&self.cadence), self.block_s);
+        let _ = writeln!(
             text,
-            "schema = {:?}\nversion = {:?}\ncheck = {:?}\ncadence = {:?}\nblock_s = {:?}\nfitted_on = {:?}\nsets = [{}]\n\
-             records = {}\npatients = {}\nbed_days = {:.3}\ninputs_sha256 = {:?}\nselection = {:?}\n",
-            self.schema,
-            self.version,
-            self.check,
-            self.cadence.as_str(),
-            self.block_s,
-            self.fitted_on,
-            list(&sets),
-            self.records,
-            self.patients,
-            self.bed_days,
-            self.inputs_sha256,
-            self.selection
+            "  \"calibrator\": {},\n  \"origin\": {},\n  \"table\": [",
+            json(&self.calibrator),
+            json(&self.origin)
         );
-        for table in &self.tables {
-            let keys: Vec<&str> = table.parameters.iter().map(|p| p.key()).collect();
+        for (at, table) in self.tables.iter().enumerate() {
             let Sketch { blocks, quantiles, tail } = &table.sketch;
-            let _ =
-                write!(text, "\n[[table]]\nparameters = [{}]\n\n[table.sketch]\nblocks = {blocks}\nquantiles = [", list(&keys));
+            let _ = write!(
+                text,
+                "    {{\n      \"parameters\": {},\n      \"patients\": {},\n      \"bed_days\": {:.3},\n      \"sketch\": {{\n        \
+                 \"blocks\": {blocks},\n        \"quantiles\": [",
+                json(&table.parameters),
+                table.patients,
+                table.bed_days
+            );
             for (i, q) in quantiles.iter().enumerate() {
-                text.push_str(if i % 16 == 0 { "\n  " } else { " " });
-                let _ = write!(text, "{q:.6},");
+                text.push_str(if i == 0 { "" } else { "," });
+                text.push_str(if i % 16 == 0 { "\n          " } else { " " });
+                let _ = write!(text, "{q:.6}");
             }
             let _ = write!(
                 text,
-                "\n]\ntail = {{ threshold = {:.6}, scale = {:.6}, shape = {:.6} }}\n",
-                tail.threshold, tail.scale, tail.shape
+                "\n        ],\n        \"tail\": {{ \"threshold\": {:.6}, \"scale\": {:.6}, \"shape\": {:.6} }}\n      }}\n    }}{}\n",
+                tail.threshold,
+                tail.scale,
+                tail.shape,
+                if at + 1 < self.tables.len() { "," } else { "" }
             );
         }
+        text.push_str("  ]\n}\n");
         text
     }
 
@@ -211,24 +229,53 @@ pub fn magnitude(check: &str, value: f64) -> f64 {
 /// The scores of one block; nothing while no block ended.
 pub type Scores = SmallVec<[Score; SLOTS]>;
 
-/// A p-value, and whether it comes from a calibration.
+/// A p-value, and what may be made of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rank {
     pub p: f64,
-    /// False: the built-in guess; the check may report and not accuse.
+    /// False: the built-in guess.
     pub calibrated: bool,
+    /// The frozen thresholds let the check accuse; else it reports.
+    pub votes: bool,
+    /// The check's own average run length is taken so many times.
+    pub arl_factor: f64,
 }
 
-/// All calibrations.
+/// All calibrations, and the thresholds that were frozen with them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Calibrations {
     list: Vec<Calibration>,
+    lock: Option<Thresholds>,
 }
 
 impl Calibrations {
-    /// Adds a calibration; it stands before those of the same check and cadence that were there.
+    /// Adds a calibration; it stands in the place of the one of the same check and cadence.
     pub fn add(&mut self, calibration: Calibration) {
-        self.list.insert(0, calibration);
+        self.list.retain(|c| (c.cadence, &c.check) != (calibration.cadence, &calibration.check));
+        self.list.push(calibration);
+    }
+
+    /// Freezes which of them may accuse, and at what.
+    pub fn freeze(&mut self, lock: Thresholds) {
+        self.lock = Some(lock);
+    }
+
+    pub fn list(&self) -> &[Calibration] {
+        &self.list
+    }
+
+    pub fn lock(&self) -> Option<&Thresholds> {
+        self.lock.as_ref()
+    }
+
+    /// Takes the file of a path under `models/`.
+    pub fn take(&mut self, name: &str, text: &str) -> Result<(), ModelError> {
+        if name == lock::PATH {
+            self.freeze(Thresholds::from_toml(name, text)?);
+        } else {
+            self.add(Calibration::from_json(name, text)?);
+        }
+        Ok(())
     }
 
     pub fn get(&self, check: &str, pace: Pace) -> Option<&Calibration> {
@@ -238,8 +285,12 @@ impl Calibrations {
     pub fn rank(&self, check: &str, pace: Pace, parameter: Parameter, score: f64) -> Rank {
         let score = magnitude(check, score);
         match self.get(check, pace).and_then(|c| c.table(parameter)) {
-            Some(table) => Rank { p: table.sketch.p(score), calibrated: true },
-            None => Rank { p: guess(score), calibrated: false },
+            Some(table) => {
+                let rule = self.lock.as_ref().and_then(|lock| lock.rule(check, pace));
+                let (votes, arl_factor) = rule.map_or((false, 1.0), |rule| (rule.votes, rule.arl_factor));
+                Rank { p: table.sketch.p(score), calibrated: true, votes, arl_factor }
+            }
+            None => Rank { p: guess(score), calibrated: false, votes: false, arl_factor: 1.0 },
         }
     }
 }
@@ -257,100 +308,14 @@ fn guess(score: f64) -> f64 {
 /// The calibrations that are part of the program.
 pub fn shipped() -> &'static Calibrations {
     static SHIPPED: LazyLock<Calibrations> = LazyLock::new(|| {
-        let read = |(name, text): &(&str, &str)| {
-            Calibration::from_toml(text).unwrap_or_else(|e| panic!("{name}: {e}; a test reads the shipped files"))
-        };
-        Calibrations { list: SOURCES.iter().map(read).collect() }
+        let mut all = Calibrations::default();
+        for (name, text) in SOURCES {
+            all.take(name, text).unwrap_or_else(|e| panic!("{e}; a test reads the shipped files"));
+        }
+        all
     });
     &SHIPPED
 }
 
 #[cfg(test)]
-pub mod tests {
-    use super::*;
-
-    /// A calibration of made-up scores, for one check and every cadence.
-    pub fn made(check: &str, pace: Pace, scores: &mut [f64]) -> Calibration {
-        Calibration {
-            schema: "calibration/1".into(),
-            version: "1.0.0".into(),
-            check: check.into(),
-            cadence: pace,
-            block_s: 60.0,
-            fitted_on: "2026-11-30".into(),
-            sets: vec!["made_up".into()],
-            records: 13,
-            patients: 10,
-            bed_days: 1.5,
-            inputs_sha256: "0".repeat(64),
-            selection: "all".into(),
-            tables: vec![Table { parameters: vec![], sketch: Sketch::fit(scores).expect("enough scores") }],
-        }
-    }
-
-    #[test]
-    fn the_shipped_files_are_valid_and_named_after_what_they_hold() {
-        for (name, text) in SOURCES {
-            let c = Calibration::from_toml(text).unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert_eq!(*name, format!("calibration/{}_{}.toml", c.check, c.cadence.as_str()));
-        }
-        assert_eq!(shipped().list.len(), SOURCES.len());
-    }
-
-    #[test]
-    fn a_file_is_read_as_it_was_written() {
-        let mut scores: Vec<f64> = (0..5000).map(|i| f64::from(i * 37 % 5000) / 500.0).collect();
-        let c = made("level_shift", Pace::Minute, &mut scores);
-        let again = Calibration::from_toml(&c.to_toml()).unwrap();
-        assert_eq!(again.to_toml(), c.to_toml());
-        assert_eq!((again.cadence, again.records, again.bed_days), (Pace::Minute, 13, 1.5));
-        for score in [-1.0, 0.5, 5.0, 9.99, 12.0] {
-            let (a, b) = (again.tables[0].sketch.p(score), c.tables[0].sketch.p(score));
-            assert!((a - b).abs() < 1e-4, "{score}: {a} {b}");
-        }
-    }
-
-    #[test]
-    fn what_does_not_say_what_it_was_made_of_is_refused() {
-        let c = made("level_shift", Pace::Second, &mut vec![1.0; 200]);
-        let refused = |change: &dyn Fn(&mut Calibration)| {
-            let mut c = c.clone();
-            change(&mut c);
-            Calibration::from_toml(&c.to_toml()).is_err()
-        };
-        assert!(!refused(&|_| {}));
-        assert!(refused(&|c| c.schema = "calibration/2".into()));
-        assert!(refused(&|c| c.version = "1".into()));
-        assert!(refused(&|c| c.sets.clear()));
-        assert!(refused(&|c| c.patients = 9));
-        assert!(refused(&|c| c.patients = 14));
-        assert!(refused(&|c| c.inputs_sha256 = "abc".into()));
-        assert!(refused(&|c| c.block_s = 5.0));
-        assert!(refused(&|c| c.tables.clear()));
-        assert!(refused(&|c| c.tables.push(c.tables[0].clone())));
-        assert!(refused(&|c| c.tables[0].sketch.quantiles.truncate(1000)));
-        assert!(refused(&|c| c.tables[0].sketch.quantiles[1000] = 0.5));
-    }
-
-    #[test]
-    fn the_table_of_a_parameter_stands_before_the_one_for_all() {
-        let mut c = made("level_shift", Pace::Second, &mut (0..1000).map(f64::from).collect::<Vec<_>>());
-        let mut own = c.tables[0].clone();
-        own.parameters = vec![Parameter::Spo2];
-        own.sketch = Sketch::fit(&mut (0..1000).map(|i| f64::from(i) / 100.0).collect::<Vec<_>>()).unwrap();
-        c.tables.push(own);
-        let mut all = Calibrations::default();
-        assert!(!all.rank("level_shift", Pace::Second, Parameter::Hr, 500.0).calibrated);
-        all.add(c);
-        let rank = |parameter| all.rank("level_shift", Pace::Second, parameter, 9.0);
-        assert!(rank(Parameter::Hr).p > 0.98 && rank(Parameter::Spo2).p < 0.12 && rank(Parameter::Hr).calibrated);
-        assert!(!all.rank("level_shift", Pace::Minute, Parameter::Hr, 9.0).calibrated);
-    }
-
-    #[test]
-    fn the_guess_of_an_uncalibrated_check_is_cautious() {
-        // Student's t with two degrees of freedom: two-sided 5 % at 4.303.
-        assert!((guess(4.302_65) - 0.05).abs() < 1e-5);
-        assert_eq!((guess(1e12), guess(f64::NAN), guess(-1.0), guess(f64::INFINITY)), (1e-3, 1.0, 1.0, 1e-3));
-    }
-}
+pub mod tests;

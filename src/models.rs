@@ -4,13 +4,16 @@
 //! or not at all: a file that is not listed, has another hash, another schema or a number that cannot be is refused, and the
 //! error names the file and the field. What is in force has one hash ([`Models::digest`]), which every alert carries.
 
-use crate::calibration::Pace;
+use crate::calibration::{Calibrations, Pace};
 use crate::envelope::{ModelError, is_version, sha256};
+use crate::observation::AgeBand;
 use crate::population::Population;
-use crate::population::prior::Priors;
+use crate::population::prior::{Prior, Priors};
 use crate::profile::{Profile, ProfileError};
+use crate::vital::Parameter;
 use crate::{calibration, population, profile, text};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
@@ -35,9 +38,21 @@ pub struct ModelFile {
 impl ModelFile {
     /// What a file says of itself, and its hash.
     pub fn of(path: &str, text: &str) -> ModelFile {
-        let table: toml::Table = toml::from_str(text).unwrap_or_default();
-        let word = |key: &str| table.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-        ModelFile { path: path.into(), schema: word("schema"), version: word("version"), sha256: sha256(text.as_bytes()) }
+        #[derive(Default, Deserialize)]
+        struct Head {
+            #[serde(default)]
+            schema: String,
+            #[serde(default)]
+            version: String,
+        }
+        let head: Head = if path.ends_with(".json") {
+            serde_json::from_str(text).unwrap_or_default()
+        } else {
+            let table: toml::Table = toml::from_str(text).unwrap_or_default();
+            let word = |key: &str| table.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+            Head { schema: word("schema"), version: word("version") }
+        };
+        ModelFile { path: path.into(), schema: head.schema, version: head.version, sha256: sha256(text.as_bytes()) }
     }
 }
 
@@ -91,6 +106,8 @@ pub struct Models {
     pub profiles: Vec<Profile>,
     pub population: Population,
     priors: Vec<Priors>,
+    /// Of the stochastic checks.
+    pub calibrations: Calibrations,
 }
 
 impl Models {
@@ -103,6 +120,7 @@ impl Models {
                 profiles: Vec::new(),
                 population: Population::default(),
                 priors: priors.map(|(path, text)| Priors::from_toml(path, text).expect("a test reads it")).collect(),
+                calibrations: calibration::shipped().clone(),
             })
         });
         Arc::clone(&SHIPPED)
@@ -137,8 +155,10 @@ impl Models {
                     models.priors.retain(|p| p.cadence != priors.cadence);
                     models.priors.push(priors);
                 }
+                Some(("calibration", _)) => models.calibrations.take(&file.path, text)?,
                 _ => {
-                    return Err(ModelError::new(&file.path, "path", "profiles/NAME.toml or population/NAME.toml is meant"));
+                    let reason = "profiles/NAME.toml, population/NAME.toml or calibration/NAME.json is meant";
+                    return Err(ModelError::new(&file.path, "path", reason));
                 }
             }
             models.files.retain(|f| f.path != file.path);
@@ -151,6 +171,36 @@ impl Models {
     /// What is assumed of adults at a cadence.
     pub fn priors(&self, pace: Pace) -> Option<&Priors> {
         self.priors.iter().find(|p| p.cadence == pace)
+    }
+
+    /// With these calibrations and no others: for measurements.
+    #[must_use]
+    pub fn with_calibrations(&self, calibrations: Calibrations) -> Models {
+        let mut models = self.clone();
+        models.files.retain(|f| !f.path.starts_with("calibration/"));
+        models.files.extend(calibrations.list().iter().map(|c| ModelFile::of(&c.path(), &c.to_json())));
+        models.files.extend(calibrations.lock().map(|lock| ModelFile::of(calibration::lock::PATH, &lock.to_toml())));
+        models.files.sort();
+        models.calibrations = calibrations;
+        models
+    }
+
+    /// What is assumed of a parameter of a patient of this age before the bed has shown it. Of adults what adults are like, by the
+    /// bed's cadence or else by another one; at an unknown age the widest: all that the soft limits of any age hold. Of children
+    /// there are no recordings, and nothing is assumed.
+    pub fn prior(&self, age: AgeBand, pace: Pace, parameter: Parameter) -> Option<Cow<'_, Prior>> {
+        match age {
+            AgeBand::Adult => {
+                let own = self.priors(pace).and_then(|p| p.of(parameter));
+                own.or_else(|| self.priors.iter().find_map(|p| p.of(parameter))).map(Cow::Borrowed)
+            }
+            AgeBand::Unknown => {
+                let soft = self.population.soft(parameter, age)?;
+                let within_sd = self.population.within_sd(parameter)?;
+                Some(Cow::Owned(Prior::over(parameter, soft.low, soft.high, within_sd)))
+            }
+            _ => None,
+        }
     }
 
     /// SHA-256 over path and hash of every file in force.
@@ -238,7 +288,7 @@ mod tests {
         for kind in std::fs::read_dir(&folder).unwrap().flatten().filter(|e| e.path().is_dir()) {
             for file in std::fs::read_dir(kind.path()).unwrap().flatten().map(|e| e.file_name()) {
                 let path = format!("{}/{}", kind.file_name().to_string_lossy(), file.to_string_lossy());
-                if path.ends_with(".toml") {
+                if path.ends_with(".toml") || path.starts_with("calibration/") {
                     found.push(path);
                 }
             }

@@ -14,7 +14,7 @@
 use crate::alert::{AlertEvent, AlertState, Cause, DeviceEvent, DeviceEventKind, EventKind};
 use crate::bed::{Bed, Bond};
 use crate::check::limit_change::Wider;
-use crate::check::{Arg, Assessment, CheckId, Priority, Verdict, Verdicts, View};
+use crate::check::{Arg, Assessment, CheckId, Priority, Tapped, Verdict, Verdicts, View};
 use crate::clockwork::{Clocks, Reading};
 use crate::command::{Command, Refusal, Response, Verb};
 use crate::config::{MapMode, SenderBook};
@@ -204,6 +204,9 @@ struct House {
 }
 
 impl House {
+    fn calibrations(&self) -> &crate::calibration::Calibrations {
+        &self.settings.models.calibrations
+    }
     fn desk<'a>(&'a self, bed: &'a Bed, device: &'a str, application: &str, rev: u64, reserved: bool) -> Desk<'a> {
         Desk {
             site: &self.settings.site,
@@ -455,6 +458,14 @@ impl Monitor {
     /// Counters of every feed, by name.
     pub fn feeds(&self) -> impl Iterator<Item = &FeedCounts> {
         self.feeds.values()
+    }
+    /// From now on block scores, and what checks say, are kept for [`Monitor::tapped`].
+    pub fn tap(&mut self) {
+        self.verdicts.tap();
+    }
+    /// What was heard since it was last asked for: for measurements.
+    pub fn tapped(&mut self) -> Vec<Tapped> {
+        self.verdicts.tapped()
     }
     /// SHA-256 over every table and threshold that decides, 64 hex digits.
     pub fn model_hash(&self) -> &str {

@@ -9,9 +9,11 @@ use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub mod formula;
 mod habit;
 pub mod learn;
 
+pub use formula::Formula;
 pub use habit::Learned;
 
 /// The profiles that are part of the program, by their path under `models/`; those of single devices win over the generic one.
@@ -77,6 +79,10 @@ pub struct Profile {
     pub range: BTreeMap<Parameter, [f64; 2]>,
     /// How its mean pressures come about.
     pub pressure: Vec<Pressure>,
+    /// How its QTc comes about.
+    pub qtc: Option<Formula>,
+    /// Order of the rows; empty: not known.
+    pub order: Vec<Parameter>,
     /// From the measurement to us.
     pub latency: Option<Latency>,
     /// What it was fitted on.
@@ -131,8 +137,12 @@ struct File {
     hl7_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     processing: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qtc: Option<Formula>,
     #[serde(default)]
     parameters: Vec<Parameter>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    order: Vec<Parameter>,
     #[serde(default)]
     zero_is_measured: Vec<Parameter>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -210,6 +220,9 @@ impl Profile {
         if file.pressure.iter().any(|p| !((0.0..=1.0).contains(&p.k) && (0.0..=1.0).contains(&p.mad))) {
             return Err(refuse("pressure.k", "does not lie between 0 and 1"));
         }
+        if (1..file.order.len()).any(|at| file.order[..at].contains(&file.order[at])) {
+            return Err(refuse("order", "names a parameter twice"));
+        }
         if file.latency.is_some_and(|l| !(l.least_s.is_finite() && l.median_s.is_finite() && l.mad_s >= 0.0)) {
             return Err(refuse("latency", "is not finite"));
         }
@@ -232,6 +245,8 @@ impl Profile {
             dropouts_per_hour: file.dropouts_per_hour,
             range: file.range,
             pressure: file.pressure,
+            qtc: file.qtc,
+            order: file.order,
             latency: file.latency,
             origin: file.origin,
             source: file.source,
@@ -265,6 +280,8 @@ impl Profile {
             range: self.range.clone(),
             latency: self.latency,
             pressure: self.pressure.clone(),
+            qtc: self.qtc,
+            order: self.order.clone(),
             origin: self.origin.clone(),
         };
         // Plain words and numbers: there is nothing that TOML could not say.

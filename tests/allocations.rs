@@ -43,6 +43,7 @@ fn a_message_of_a_quiet_bed_allocates_nothing() {
         point_of_care: "ICU".into(),
         bed: "B01".into(),
         patient: "P1".into(),
+        born: String::new(),
         processing: 'P',
     };
     let frames: Vec<(Timestamp, Vec<u8>)> = (0..WARM_S + MEASURED_S)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const ARL_BLOCKS: f64 = 9.6e5;
 /// Blocks that a baseline has learned, and the age of the epoch, seconds, before its check is active.
 const WARM_BLOCKS: u32 = 60;
-const WARM_S: f64 = 1800.0;
+pub const WARM_S: f64 = 1800.0;
 /// R is kept at this many times 1/α, so that an end is seen within half an hour, natural logarithm of 100.
 const LOG_ABOVE: f64 = 4.605_170_185_988_092;
 /// From an e-value of this block or a sum R of so much on, nothing is learned: natural logarithms of 10 and 100.

@@ -78,7 +78,7 @@ fn explained(view: &View<'_>, parameter: Parameter) -> Option<bool> {
     let fresh = view.fresh(parameter);
     let sent = fresh.map(|o| o.limits).filter(|l| l.0.is_finite() || l.1.is_finite());
     let limits = sent.or_else(|| stream.map(|s| s.limits)).filter(|l| l.0.is_finite() || l.1.is_finite());
-    let (low, high) = limits.or_else(|| view.bed.expected_band(parameter, view.now))?;
+    let (low, high) = limits.or_else(|| view.bed.expected_band(parameter, None, view.now))?;
     let seen = stream.and_then(|s| s.recent.envelope(view.now.plus_s(-SAME_S)));
     let seen = match (fresh.map(|o| o.value), seen) {
         (Some(v), Some((least, most))) => (least.min(v), most.max(v)),

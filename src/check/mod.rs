@@ -259,11 +259,21 @@ impl Verdict {
     }
 }
 
+/// What a measurement hears of the checks: see [`Verdicts::tap`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Tapped {
+    /// A block was scored.
+    Score { check: CheckId, pace: Pace, score: Score },
+    /// A check said that its condition holds; `hard`: a hard rule.
+    Holds { check: CheckId, hard: bool },
+}
+
 /// What the checks said about one message or one moment. Reused; allocates nothing while everything passes.
 #[derive(Debug, Default)]
 pub struct Verdicts {
     pub list: Vec<Verdict>,
     passed: u128,
+    tap: Option<Vec<Tapped>>,
 }
 
 impl Verdicts {
@@ -272,7 +282,24 @@ impl Verdicts {
         self.passed = 0;
     }
     pub fn push(&mut self, verdict: Verdict) {
+        if let Some(tap) = &mut self.tap {
+            tap.push(Tapped::Holds { check: verdict.check, hard: verdict.hard });
+        }
         self.list.push(verdict);
+    }
+    /// From now on block scores and what is made of them are kept for [`Verdicts::tapped`].
+    pub fn tap(&mut self) {
+        self.tap.get_or_insert_default();
+    }
+    /// What was heard since it was last asked for.
+    pub fn tapped(&mut self) -> Vec<Tapped> {
+        self.tap.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+    /// A check ranks this score now.
+    pub fn scored(&mut self, check: CheckId, view: &View<'_>, score: Score) {
+        if let Some(tap) = &mut self.tap {
+            tap.push(Tapped::Score { check, pace: view.pace(), score });
+        }
     }
     /// The check looked and found nothing.
     pub fn pass(&mut self, check: CheckId) {
@@ -394,6 +421,12 @@ impl<'a> View<'a> {
             clock: Reading::default(),
             calibrations: shipped(),
         }
+    }
+
+    /// With other calibrations than those that are part of the program.
+    #[must_use]
+    pub fn with_calibrations(self, calibrations: &'a Calibrations) -> View<'a> {
+        View { calibrations, ..self }
     }
 
     /// The same with what is known of the message's identity.
@@ -533,7 +566,7 @@ impl<'a> View<'a> {
     /// The rank of a score of this bed among those of quiet beds. Below 18 years and at an unknown age there are no such beds.
     pub fn rank(&self, check: &Meta, score: Score) -> Rank {
         let rank = self.calibrations.rank(check.name, self.pace(), score.parameter, score.value);
-        Rank { calibrated: rank.calibrated && self.bed.age == AgeBand::Adult, ..rank }
+        Rank { votes: rank.votes && self.bed.age == AgeBand::Adult, ..rank }
     }
 
     /// The bed's id as a sentence's argument.
@@ -830,6 +863,9 @@ impl States {
         swap(&mut self.self_replay, &mut other.self_replay);
     }
 }
+
+/// The checks that rank block scores, by name: T12 to T16.
+pub const STOCHASTIC: [&str; 5] = ["level_shift", "drift_alone", "scale_shift", "variability_loss", "coupling_loss"];
 
 /// The scores of every stochastic check for the block that has just ended, by the check's name: what calibrations are made of.
 /// To be called once a message in the place of [`Checks::judge`]; the bed learns afterwards as always.

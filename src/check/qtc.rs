@@ -1,4 +1,5 @@
 use super::{Arg, Judge, Verdict, Verdicts, View, beyond, id};
+use crate::profile::Formula;
 use crate::stats::hold::Hold;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,8 @@ declare_check! {
     /// Bazett (QT/√RR), Fridericia (QT/∛RR), Framingham (QT + 154 ms·(1 − RR)) and Hodges (QT + 1.75 ms·(HR − 60)), with RR = 60/HR
     /// in seconds, are tried at every rate of the last two minutes. Only a QTc or QT that differs from the one before is looked
     /// at. None of them within 10 ms + 2 % on three such numbers in a row is a verdict. After ten numbers only those formulas
-    /// count that explained nine of ten: then another formula is a contradiction, too.
+    /// count that explained nine of ten: then another formula is a contradiction, too. Where the device's profile names its
+    /// formula, only that one counts.
     /// ## Known false alerts
     /// A device that averages the rate for longer, or measures QT at another rate than the one it shows; a formula of its own.
     /// ## References
@@ -34,10 +36,9 @@ declare_check! {
     }
 }
 
-/// QTc by Bazett, Fridericia, Framingham and Hodges, ms.
+/// QTc by each formula, ms.
 fn corrected(qt_ms: f64, hr: f64) -> [f64; 4] {
-    let rr_s = 60.0 / hr;
-    [qt_ms / rr_s.sqrt(), qt_ms / rr_s.cbrt(), qt_ms + 154.0 * (1.0 - rr_s), qt_ms + 1.75 * (hr - 60.0)]
+    Formula::ALL.map(|formula| formula.corrected(qt_ms, hr))
 }
 
 /// Readings that any formula explained, and those that each did; halved when there are many.
@@ -65,7 +66,12 @@ impl Judge for Check {
         let apart: [f64; 4] = std::array::from_fn(|f| beyond(qtc.value, (slow[f].min(fast[f]), slow[f].max(fast[f]))));
         let fits = apart.map(|a| a <= limit);
         let learned = f64::from(state.seen) >= self.learn_readings;
-        let is_used = |f: usize| !learned || f64::from(state.fits[f]) >= self.learn_share * f64::from(state.seen);
+        // What the device's profile says stands before what this bed has shown.
+        let known = view.profile.qtc.filter(|_| view.settled());
+        let is_used = |f: usize| match known {
+            Some(formula) => formula == Formula::ALL[f],
+            None => !learned || f64::from(state.fits[f]) >= self.learn_share * f64::from(state.seen),
+        };
         let used: [bool; 4] = std::array::from_fn(is_used);
         let explained = (0..4).any(|f| fits[f] && used[f]);
         state.hold.see(!explained, view.now);
@@ -154,6 +160,13 @@ mod tests {
         }
         assert_eq!(s.tell("458/400/90 459/401/90 458/400/90"), "..F");
         assert_eq!(s.tell("490/400/90"), "P");
+    }
+
+    #[test]
+    fn the_formula_of_the_profile_counts_from_the_first_number() {
+        let mut s = Story::<Check>::of(&THREE).every(60.0);
+        s.profile.qtc = Some(Formula::Fridericia);
+        assert_eq!(s.tell("458/400/90 490/400/90 491/401/90 490/400/90"), "P..F");
     }
 
     #[test]

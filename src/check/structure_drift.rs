@@ -1,5 +1,6 @@
 use super::{Arg, Judge, Verdict, Verdicts, View, id};
 use crate::observation::{MessageKind, Report};
+use crate::profile::formula::follows;
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use rustc_hash::FxHasher;
@@ -16,7 +17,8 @@ declare_check! {
     /// The kinds of message a sender writes (at most eight) are learned from its first 50. Ten messages in a row that are like
     /// none of them (Jaccard similarity of the codes below 0.8, or the same codes in another order, or another unit), whose
     /// MSH-11 is not P, or whose MSH-12 changed. A message that only lacks rows is none (M01 watches what is missing), nor is
-    /// one that has all the rows of a known kind and more: a probe that is put on. After an hour of the new form it is learned.
+    /// one that has all the rows of a known kind and more: a probe that is put on. A reviewed profile that names the order of the
+    /// rows is held against from the first message on. After an hour of the new form it is learned.
     /// ## Known false alerts
     /// New firmware, a new module; a sender without rows for absent values whose first messages lacked most sensors.
     /// ## References
@@ -159,8 +161,13 @@ impl Judge for Check {
         let processing = !report.processing.is_empty() && report.processing != view.profile.processing;
         let known = habits.shapes.iter().any(|s| s.exact == exact);
         let fit = if known { Fit { like: 1.0, ..Fit::default() } } else { habits.fit(codes) };
+        // What a person has reviewed counts from the first message.
+        let order = &view.profile.order;
+        let misplaced = view.profile.reviewed && !order.is_empty() && !follows(order, &report.observations);
         let text = if processing {
             "processing"
+        } else if misplaced {
+            "order"
         } else if version != habits.version && !learning {
             "version"
         } else if known || fit.part || fit.grown.is_some() {
@@ -185,7 +192,7 @@ impl Judge for Check {
             habits.learn_units(report);
         }
         let like = fit.like;
-        if learning && !processing {
+        if learning && !processing && !misplaced {
             habits.strange = 0;
             return;
         }
@@ -269,6 +276,18 @@ mod tests {
         s.params = vec![Pr, Hr, Rr, Spo2, Temp];
         assert_eq!(s.tell("72/72/15/98/36.8x10"), "F");
         assert_eq!(s.found.unwrap().text, "order");
+    }
+
+    #[test]
+    fn the_order_of_a_reviewed_profile_counts_from_the_first_message() {
+        for (reviewed, flag) in [(true, "F"), (false, ".")] {
+            let mut s = Story::<Check>::of(&[Pr, Hr, Spo2]);
+            (s.profile.order, s.profile.reviewed) = (vec![Hr, Pr, Rr, Spo2], reviewed);
+            assert_eq!(s.tell("72/72/98x10"), flag);
+        }
+        let mut s = Story::<Check>::of(&[Hr, Spo2, Temp]);
+        s.profile.order = vec![Hr, Pr, Rr, Spo2];
+        assert_eq!(s.tell("72/98/36.8x60"), "P", "what is missing or not known breaks no order");
     }
 
     #[test]

@@ -18,7 +18,8 @@ declare_check! {
     /// The standard deviation of the heart rate (or pulse) over five minutes. Its rank among quiet beds and its rank among the
     /// bed's own (normal, by mean and spread of its logarithm, half-life 4 h) are taken together by the larger of the two; that
     /// becomes an e-value, R = (R + 1)·e, a label at R ≥ 960 000 and until R < 980. Active after 60 blocks of five minutes.
-    /// No calibration is part of this version, so there are no ranks among quiet beds yet and it only reports.
+    /// In this version there is no calibration of it and it only reports: 60 blocks are five hours of one heart rate, ten patients with
+    /// so many are needed, and one recording in hand is long enough.
     /// ## Known false alerts
     /// None: it raises nothing alone. Sedation, pacing and β-blockers lower variability.
     /// ## References
@@ -49,7 +50,7 @@ pub struct State {
     /// Logarithm of the spread.
     own: Ewma,
     detector: Detector,
-    calibrated: bool,
+    votes: bool,
 }
 
 impl Check {
@@ -106,9 +107,10 @@ impl Judge for Check {
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let (scores, own_p) = self.step(state, view);
         for score in &scores {
+            out.scored(id::variability_loss, view, *score);
             let rank = view.rank(&META, *score);
-            state.calibrated = rank.calibrated;
-            state.detector.push_p(rank.p.max(own_p), state.at, self.arl_blocks);
+            state.votes = rank.votes;
+            state.detector.push_p(rank.p.max(own_p), state.at, rank.arl_factor * self.arl_blocks);
         }
         if !state.detector.holds() {
             if !scores.is_empty() {
@@ -135,7 +137,7 @@ impl Judge for Check {
             .collect(),
             ..Verdict::new(id::variability_loss, ParamSet::of(parameter), state.detector.since())
         };
-        out.push(if state.calibrated { verdict } else { verdict.report_only() });
+        out.push(if state.votes { verdict } else { verdict.report_only() });
     }
 }
 
@@ -143,7 +145,7 @@ impl Judge for Check {
 mod tests {
     use super::*;
     use crate::calibration::Pace;
-    use crate::calibration::tests::made;
+    use crate::calibration::tests::trusted;
     use crate::check::story::Story;
 
     /// Minutes of a heart rate with a spread that changes from one five minutes to the next.
@@ -160,7 +162,7 @@ mod tests {
     fn calibrated() -> Story<Check> {
         let mut scores: Vec<f64> = (0..10_000).map(|i| -(0.3 + 6.0 * f64::from(i) / 10_000.0f64).ln()).collect();
         let mut s = Story::<Check>::of(&[Parameter::Hr]).every(60.0);
-        s.calibrations.add(made("variability_loss", Pace::Minute, &mut scores));
+        s.calibrations = trusted("variability_loss", Pace::Minute, &mut scores);
         s
     }
 

@@ -1,4 +1,4 @@
-//! `vitalguard fit`: device profiles and population priors from recordings, off line, by the code that runs at a bed.
+//! `vitalguard fit`: device profiles, population priors and calibrations of the stochastic checks from recordings, off line, by the code that runs at a bed.
 
 use super::Usage;
 use super::recordings;
@@ -20,7 +20,7 @@ pub struct Args {
     /// Rotate: so many folds by patient (3 or more) instead of one split into 50, 25 and 25 %.
     #[arg(long, default_value_t = 0, value_name = "K")]
     folds: u32,
-    /// The fold that is left for the report; the next one is left aside, for a calibration (which this command does not make).
+    /// The fold that is left for the report; the next one sets the thresholds of the calibration, the others are fitted on.
     #[arg(long, default_value_t = 0, value_name = "I", requires = "folds")]
     fold: u32,
     /// Only these sets.
@@ -74,6 +74,9 @@ fn tell(fitted: &Fitted, records: usize, out: &mut impl std::io::Write) -> std::
     }
     for (path, text) in &fitted.files {
         writeln!(out, "fitted:  {path} ({})", crate::envelope::sha256(text.as_bytes()))?;
+    }
+    for told in &fitted.told {
+        writeln!(out, "measured: {told}")?;
     }
     for refused in &fitted.refused {
         writeln!(out, "refused: {refused}")?;

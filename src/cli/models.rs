@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A folder of model files (profiles/, population/, MANIFEST.toml); none: those of the program.
+    /// A folder of model files (profiles/, population/, calibration/, MANIFEST.toml); none: those of the program.
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Write the folder's MANIFEST.toml anew, after its files were looked at by a person.

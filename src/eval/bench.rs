@@ -3,7 +3,7 @@
 
 use super::attack::{Attack, Level, Truth, Unfit};
 use super::control::{Control, play};
-use super::fit::profiles;
+use super::fit::{calibrations, profiles};
 use super::guard::{all_but_levels, guard};
 use super::measure::{self, Case, Clean, Draw, Event, Measured};
 use super::recording::{Oddity, Recording};
@@ -14,11 +14,14 @@ use super::safety::{CONTROLS, What, segments};
 use super::score::{Share, bootstrap_rate, clopper_pearson, delays};
 use super::split::fold;
 use super::synth::{Kind as Patients, Patient};
+use crate::calibration::Calibrations;
 use crate::check::Assessment;
+use crate::models::Models;
 use crate::monitor::Settings;
 use crate::profile::Profile;
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 mod examples;
 mod targets;
@@ -247,11 +250,13 @@ impl Setup {
     }
 }
 
-/// Profiles by fold, fitted on the other folds.
+/// Profiles and calibrations by fold, fitted on the other folds.
 #[derive(Debug, Default)]
 pub struct Shelves {
     /// Empty: none could be fitted.
     pub by_fold: Vec<Vec<Profile>>,
+    /// Those of the program are of no use here: they may be of the very recordings that are judged.
+    pub calibrations: Vec<Calibrations>,
 }
 
 impl Shelves {
@@ -263,7 +268,22 @@ impl Shelves {
             });
             profiles(others.map(|e| &e.recording))
         };
-        Shelves { by_fold: (0..FOLDS).map(taught).collect() }
+        let monitored = input.entries.iter().filter(|e| e.source == Source::Monitor);
+        let mut list: Vec<&Recording> = monitored.map(|e| &e.recording).collect();
+        list.sort_by(|a, b| (&a.set, &a.name).cmp(&(&b.set, &b.name)));
+        Shelves { by_fold: (0..FOLDS).map(taught).collect(), calibrations: calibrations(&list, FOLDS) }
+    }
+    fn models(&self, fold: u32) -> Arc<Models> {
+        let own = self.calibrations.get(fold as usize).cloned().unwrap_or_default();
+        Arc::new(Models::shipped().with_calibrations(own))
+    }
+    /// Checks and cadences that may accuse in so many of the folds.
+    fn votes(&self) -> BTreeMap<String, usize> {
+        let mut votes = BTreeMap::new();
+        for rule in self.calibrations.iter().filter_map(Calibrations::lock).flat_map(|lock| &lock.rules).filter(|r| r.votes) {
+            *votes.entry(format!("{} at {} s", rule.check, rule.cadence.as_str())).or_default() += 1;
+        }
+        votes
     }
     /// The setups that are run; the first is the one that is spoken of.
     pub fn setups(&self) -> Vec<Setup> {
@@ -275,11 +295,12 @@ impl Shelves {
     }
     pub fn settings(&self, setup: Setup, fold: u32) -> Settings {
         let fitted = || self.by_fold.get(fold as usize).cloned().unwrap_or_default();
+        let base = Settings { models: self.models(fold), ..Settings::default() };
         match setup {
-            Setup::Reviewed => Settings { shelf: fitted(), ..Settings::default() },
-            Setup::Learned => Settings::default(),
-            Setup::Values => Settings { shelf: fitted(), muted: family(&['P', 'C']), ..Settings::default() },
-            Setup::Levels => Settings { shelf: fitted(), muted: all_but_levels(), ..Settings::default() },
+            Setup::Reviewed => Settings { shelf: fitted(), ..base },
+            Setup::Learned => base,
+            Setup::Values => Settings { shelf: fitted(), muted: family(&['P', 'C']), ..base },
+            Setup::Levels => Settings { shelf: fitted(), muted: all_but_levels(), ..base },
         }
     }
 }
@@ -476,6 +497,12 @@ fn notes(input: &Input, shelves: &Shelves, options: &Options) -> Vec<String> {
             "Profiles are fitted by patient in {FOLDS} folds: a recording is judged with what other patients taught."
         ));
     }
+    let votes: Vec<String> = shelves.votes().into_iter().map(|(what, n)| format!("{what} ({n} of {FOLDS} folds)")).collect();
+    list.push(format!(
+        "T12 to T16 are calibrated by patient in the same folds: of a recording's three other folds two are fitted on and one sets \
+         the thresholds. By these may accuse: {}.",
+        if votes.is_empty() { "none".to_owned() } else { votes.join(", ") }
+    ));
     list.push(
         "Rules whose thresholds were set on the same recordings are measured in-sample; a claim needs fresh recordings.".into(),
     );

@@ -2,7 +2,8 @@
 //!
 //! Recordings are rendered as messages, decoded, and put before the learner of device profiles
 //! ([`crate::profile::learn::Habits`]); what is usable goes to the priors ([`collect`]). Copies are dropped first ([`copies`]).
-//! Patients fall into groups by a hash ([`super::split`]), and only the fit group is fitted on. The same recordings give the same
+//! Patients fall into groups by a hash ([`super::split`]), and only the fit group is fitted on. The stochastic checks are calibrated
+//! by the whole monitor ([`calibrate`]), their thresholds on the second group, and the third is looked at once. The same recordings give the same
 //! bytes, whatever the order in which they come.
 //!
 //! Too little data is refused, and the refusal says what is missing: nothing is guessed.
@@ -10,7 +11,7 @@
 use super::recording::Recording;
 use super::render::{Bed, Encoding, Rate, render};
 use super::split::{self, Group};
-use crate::calibration::Pace;
+use crate::calibration::{Calibrations, Pace};
 use crate::envelope::{Origin, records_sha256};
 use crate::hl7::decode::Decoder;
 use crate::hl7::dialect::Tables;
@@ -24,6 +25,7 @@ use crate::time::Timestamp;
 use crate::vital::{Nature, ParamSet};
 use std::collections::{BTreeMap, BTreeSet};
 
+pub mod calibrate;
 pub mod collect;
 pub mod copies;
 
@@ -80,6 +82,8 @@ pub struct Fitted {
     pub copies: Vec<String>,
     /// Records of each group.
     pub groups: BTreeMap<Group, u32>,
+    /// What the stochastic checks found on the groups that nothing was fitted on.
+    pub told: Vec<String>,
 }
 
 /// What a set of recordings is known as. A set that stands not here is named after itself.
@@ -128,6 +132,7 @@ impl Seen {
         profile.source = Some(known.map_or_else(|| "statistics of recordings".into(), |(.., words)| (*words).to_owned()));
         // The wire was invented: what it says of itself is no habit of the device.
         (profile.hl7_version, profile.latency) = (None, None);
+        profile.order.clear();
         profile.origin = Some(self.origin(set, options));
         profile
     }
@@ -293,8 +298,32 @@ pub fn fit(recordings: &[Recording], options: &Options) -> Fitted {
             Err(what) => fitted.refused.push(format!("{file}: {what}")),
         }
     }
+    let kept: Vec<&Recording> = all.iter().copied().filter(|r| !is_copy(r)).collect();
+    calibrated(&kept, options, &mut fitted);
     fitted.files.sort();
     fitted
+}
+
+/// The calibrations of all of these, by group.
+fn calibrated(list: &[&Recording], options: &Options, fitted: &mut Fitted) {
+    let list = calibrate::usable(list);
+    let raw = calibrate::raw(&list);
+    let done = calibrate::calibrate(&calibrate::cases(&list, &raw, options), options, true);
+    fitted.refused.extend(done.refused);
+    fitted.told = done.told;
+    fitted.files.extend(done.calibrations.list().iter().map(|c| (c.path(), c.to_json())));
+    fitted.files.extend(done.calibrations.lock().map(|lock| (crate::calibration::lock::PATH.to_owned(), lock.to_toml())));
+}
+
+/// The calibrations for each fold of patients, made of the others: two fold groups are fitted on and the next one sets the
+/// thresholds. For measuring.
+pub fn calibrations(list: &[&Recording], folds: u32) -> Vec<Calibrations> {
+    let raw = calibrate::raw(list);
+    let of_fold = |fold: u32| {
+        let options = Options { folds, fold, ..Options::default() };
+        calibrate::calibrate(&calibrate::cases(list, &raw, &options), &options, false).calibrations
+    };
+    (0..folds).map(of_fold).collect()
 }
 
 /// A prior of every file is read back: what is written is what is loaded.
@@ -302,6 +331,8 @@ pub fn read_back(fitted: &Fitted) -> Result<(), String> {
     for (path, text) in &fitted.files {
         let read = if path.starts_with("profiles/") {
             Profile::from_toml(text).map(|_| ()).map_err(|e| e.to_string())
+        } else if path.starts_with("calibration/") {
+            Calibrations::default().take(path, text).map_err(|e| e.to_string())
         } else {
             Priors::from_toml(path, text).map(|_| ()).map_err(|e| e.to_string())
         };

@@ -88,6 +88,8 @@ impl Bed {
                 point_of_care: "icu".into(),
                 bed: format!("R{number:03}"),
                 patient: format!("REC-{number:03}"),
+                // Every set known is of adults; their day is invented.
+                born: "19600101".into(),
                 processing: 'P',
             },
             start,

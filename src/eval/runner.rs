@@ -5,7 +5,7 @@
 
 use super::render::Wire;
 use crate::alert::{AlertEvent, BedParameter, EventKind, Trust};
-use crate::check::{Assessment, CATALOGUE, CheckId, Priority};
+use crate::check::{Assessment, CATALOGUE, CheckId, Priority, Tapped};
 use crate::monitor::{Monitor, Output, Settings};
 use crate::observation::Source;
 use crate::time::Timestamp;
@@ -119,6 +119,16 @@ impl Ward {
 
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
+    }
+
+    /// From now on [`Ward::tapped`] hears what the checks rank and find.
+    pub fn tap(&mut self) {
+        self.monitor.tap();
+    }
+
+    /// What was heard since it was last asked for.
+    pub fn tapped(&mut self) -> Vec<Tapped> {
+        self.monitor.tapped()
     }
 
     /// Messages that were refused so far.

@@ -7,6 +7,7 @@ use crate::alert::{
     WardBed, WardState,
 };
 use crate::bed::Stream;
+use crate::calibration::Pace;
 use crate::check::{Assessment, Priority};
 use crate::episode::Episode;
 use crate::time::Timestamp;
@@ -124,7 +125,9 @@ impl Monitor {
                 age_ms: last.map(|l| now.since_ms(l.received_at).max(0)),
                 last_ts: last.filter(|_| !fresh).map(|l| l.received_at),
                 band: if fresh && trust != Trust::Learning {
-                    cell.bed.expected_band(p, now).map(|(low, high)| [Number(low), Number(high)])
+                    let pace = Pace::of(cell.bed.delta_s().unwrap_or(1.0));
+                    let prior = self.house.settings.models.prior(cell.bed.age, pace, p);
+                    cell.bed.expected_band(p, prior.as_deref(), now).map(|(low, high)| [Number(low), Number(high)])
                 } else {
                     None
                 },

@@ -66,7 +66,7 @@ impl Monitor {
         verdicts.clear();
         if cell.judge_at <= at {
             let profile = cell.learner.profile(self.house.shelf.of_application(&cell.application));
-            let view = View::moment(at, &cell.bed, &self.house.population, profile);
+            let view = View::moment(at, &cell.bed, &self.house.population, profile).with_calibrations(self.house.calibrations());
             self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);
             verdicts.mute(self.house.settings.muted);
             cell.findings.observe(&verdicts, at, None, &cell.bed, &Origin::default);
@@ -299,6 +299,7 @@ impl Monitor {
         let profile = cell.learner.profile(base);
         {
             let view = View::message(at, report, source, sender, &cell.bed, &self.house.population, profile)
+                .with_calibrations(self.house.calibrations())
                 .with_bond(&bond)
                 .with_clock(self.reading);
             self.house.settings.checks.judge(&mut cell.states, &view, &mut verdicts);

@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Changes with the layout of the snapshot.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot<'a> {
@@ -64,9 +64,6 @@ pub(super) fn model_hash(
     }
     for text in crate::text::SOURCES {
         part("text", text);
-    }
-    for (name, text) in crate::calibration::SOURCES {
-        part(name, text);
     }
     for meta in CATALOGUE {
         let row = (meta.id, meta.name, meta.class, meta.evidence, meta.art, meta.phy, meta.tam, meta.rest);

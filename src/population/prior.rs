@@ -31,6 +31,22 @@ pub struct Prior {
 }
 
 impl Prior {
+    /// For a patient of whom nothing is known: three deviations to each side reach over an interval.
+    pub fn over(parameter: Parameter, low: f64, high: f64, within_sd: f64) -> Prior {
+        let spread = ((high - low) / 6.0).powi(2) - within_sd * within_sd;
+        Prior {
+            parameter,
+            records: 0,
+            location: 0.5 * (low + high),
+            between_sd: spread.max(0.0).sqrt().max(within_sd),
+            within_sd,
+            change_a: 1.0,
+            change_b: 1.0,
+            level_q: 0.0,
+            reading_r: within_sd * within_sd,
+        }
+    }
+
     /// Mean and standard deviation that are expected after `n` independent samples of a bed with this mean and deviation. With
     /// none it is the population.
     pub fn expected(&self, mean: f64, sd: f64, n: f64) -> (f64, f64) {

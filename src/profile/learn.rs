@@ -9,6 +9,7 @@
 //! the soft limits and marked as invalid each time; in three stretches, ten times, over half an hour. A value that a living
 //! patient can have is never hidden, whoever repeats it. Zero where it is a measurement (apnoea) never becomes one.
 
+use super::formula::{Corrected, RowOrder};
 use super::habit::{Habit, Learned};
 use super::{Latency, Pressure, Profile};
 use crate::observation::{AgeBand, ObsFlags, Observation, Report, Validity};
@@ -126,6 +127,8 @@ pub struct Habits {
     list: Vec<Habit>,
     means: [Mean; LINES.len()],
     latency: Median,
+    corrected: Corrected,
+    order: RowOrder,
     /// Findings of pressure_order and time_order.
     pub orders_broken: u32,
     pub times_broken: u32,
@@ -146,6 +149,8 @@ impl Default for Habits {
             list: Vec::new(),
             means: [Mean::default(); LINES.len()],
             latency: Median::default(),
+            corrected: Corrected::default(),
+            order: RowOrder::default(),
             orders_broken: 0,
             times_broken: 0,
         }
@@ -192,6 +197,8 @@ impl Habits {
         }
         if !lesson.frozen {
             self.triples(report, lesson);
+            self.corrected.push(lesson);
+            self.order.push(&report.observations);
         }
     }
 
@@ -294,6 +301,8 @@ impl Habits {
         for (mean, line) in self.means.iter().zip(LINES) {
             hash.write_u8(mean.told(line[0]).map_or(2, |m| u8::from(m.computed)));
         }
+        hash.write_u8(self.corrected.told().map_or(u8::MAX, |f| f as u8));
+        self.order.told().iter().for_each(|p| hash.write_u8(*p as u8));
         hash.finish()
     }
 
@@ -337,6 +346,10 @@ impl Habits {
         profile.pressure = self.means.iter().zip(LINES).filter_map(|(mean, line)| mean.told(line[0])).collect();
         for pressure in &mut profile.pressure {
             (pressure.k, pressure.mad) = (round(pressure.k, 3), round(pressure.mad, 3));
+        }
+        profile.qtc = self.corrected.told().or(base.qtc);
+        if !self.order.told().is_empty() {
+            profile.order = self.order.told().to_vec();
         }
         if self.latency.count() >= 31 {
             let s = |ms: Option<i64>| ms.unwrap_or(0) as f64 / 1000.0;

@@ -21,7 +21,7 @@ pub enum LoadError {
     Wrong { folder: PathBuf, error: ModelError },
 }
 
-/// Every TOML file of a folder and of the folders in it, by its path below the folder.
+/// Every TOML file of a folder and of the folders in it, and every JSON file of `calibration/`, by its path below the folder.
 pub fn files(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -37,7 +37,7 @@ pub fn files(folder: &Path) -> Result<Vec<(String, String)>, LoadError> {
                 if below.is_empty() {
                     folders.push((path, key));
                 }
-            } else if key.ends_with(".toml") {
+            } else if key.ends_with(".toml") || (key.starts_with("calibration/") && key.ends_with(".json")) {
                 let file = std::fs::File::open(&path).map_err(io(&path))?;
                 let mut text = String::new();
                 std::io::Read::read_to_string(&mut std::io::Read::take(file, FILE_BYTES_MAX), &mut text).map_err(io(&path))?;

@@ -8,7 +8,7 @@ use super::recordings::{Moment, files, folder, read};
 use crate::bed::Bed;
 use crate::calibration::tests::made;
 use crate::calibration::{Calibrations, Pace, magnitude};
-use crate::check::{Checks, Judge as _, States, Verdicts, View, block_scores};
+use crate::check::{Checks, Judge as _, STOCHASTIC as NAMES, States, Verdicts, View, block_scores};
 use crate::observation::{AgeBand, Device, MessageKind, Observation, Report, Source, Validity};
 use crate::population::Population;
 use crate::profile::Profile;
@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 
 const T0: Timestamp = Timestamp(1_800_000_000_000);
 const FOLDS: u64 = 4;
-const NAMES: [&str; 5] = ["level_shift", "drift_alone", "scale_shift", "variability_loss", "coupling_loss"];
 
 struct Record {
     name: String,

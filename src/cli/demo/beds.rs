@@ -65,6 +65,7 @@ pub(super) fn monitor(at: usize, bed: &str) -> Sender {
         point_of_care: "icu".into(),
         bed: bed.into(),
         patient: format!("SYN-{:02}", at + 1),
+        born: String::new(),
         processing: 'P',
     }
 }

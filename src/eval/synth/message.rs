@@ -20,6 +20,8 @@ pub struct Sender {
     pub bed: String,
     /// PID-3.1.
     pub patient: String,
+    /// PID-7, digits; empty: it is not sent.
+    pub born: String,
     /// MSH-11: P, T or D.
     pub processing: char,
 }
@@ -91,7 +93,8 @@ impl Sender {
             escaped(control_id),
             self.processing
         );
-        let _ = write!(text, "PID|||{}^^^SYNTH^PI||Invented^Patient\r", escaped(&self.patient));
+        let born = if self.born.is_empty() { String::new() } else { format!("||{}", escaped(&self.born)) };
+        let _ = write!(text, "PID|||{}^^^SYNTH^PI||Invented^Patient{born}\r", escaped(&self.patient));
         let _ = write!(text, "PV1||I|{}^^{}\r", escaped(&self.point_of_care), escaped(&self.bed));
         let _ = write!(
             text,

@@ -147,6 +147,7 @@ fn a_message_is_hl7_to_another_parser() {
         point_of_care: "ICU".into(),
         bed: "B01".into(),
         patient: "SYN-01".into(),
+        born: String::new(),
         processing: 'P',
     };
     let mut patient = Patient::new(Kind::Healthy, 1, START, 0.0);

@@ -41,7 +41,7 @@ impl Ward {
     }
     /// Whether the heart rate of a bed has an expected band.
     fn knows(&self, bed: &str) -> bool {
-        self.cell(bed).bed.expected_band(Parameter::Hr, self.now).is_some()
+        self.cell(bed).bed.expected_band(Parameter::Hr, None, self.now).is_some()
     }
     fn marks(&self) -> Vec<(String, u64)> {
         let feed = self.monitor.feeds().next().expect("one feed");

@@ -264,6 +264,7 @@ fn synthetic_patients_with_artefacts_are_never_called_manipulated() {
                 point_of_care: "ICU".into(),
                 bed: format!("S{n:02}"),
                 patient: format!("SYN-{n}"),
+                born: String::new(),
                 processing: 'P',
             };
             (Patient::new(kinds[n % kinds.len()], 100 + n as u64, w.now, 3.0), sender)

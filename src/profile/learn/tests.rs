@@ -164,3 +164,41 @@ fn odd_numbers_and_times_do_no_harm() {
     }
     let _ = device.learner.habits.profile(&device.base, "x").to_toml("1.0.0");
 }
+
+#[test]
+fn the_formula_of_a_device_s_qtc_and_the_order_of_its_rows_are_learned() {
+    use Parameter::{Hr, Pr, Qt, Qtc, Spo2};
+    let mut device = Device::new();
+    for s in 0..60 {
+        let hr = 80.0 + f64::from(s % 20);
+        let qtc = super::super::Formula::Fridericia.corrected(400.0, hr).round();
+        let valid = |p, v| (p, v, Validity::Valid);
+        let mut rows = vec![valid(Hr, hr), valid(Pr, hr), valid(Spo2, 97.0), valid(Qt, 400.0), valid(Qtc, qtc)];
+        if s % 3 == 0 {
+            rows.remove(1);
+        }
+        device.say(&rows, false);
+    }
+    let profile = device.learner.habits.profile(&device.base, "dev-1");
+    assert_eq!(
+        (profile.qtc, profile.order.as_slice()),
+        (Some(super::super::Formula::Fridericia), [Hr, Pr, Spo2, Qt, Qtc].as_slice())
+    );
+    let again = Profile::from_toml(&profile.to_toml("1.0.0")).unwrap();
+    assert_eq!((again.qtc, &again.order), (profile.qtc, &profile.order));
+    for _ in 0..10 {
+        device.say(&[(Spo2, 97.0, Validity::Valid), (Hr, 80.0, Validity::Valid)], false);
+    }
+    assert!(device.learner.habits.profile(&device.base, "dev-1").order.is_empty(), "it has none");
+}
+
+#[test]
+fn at_sixty_beats_every_formula_fits_and_none_is_learned() {
+    let mut device = Device::new();
+    for s in 0..60 {
+        let qt = 400.0 + f64::from(s % 5);
+        let rows = [(Parameter::Hr, 60.0), (Parameter::Qt, qt), (Parameter::Qtc, qt)].map(|(p, v)| (p, v, Validity::Valid));
+        device.say(&rows, false);
+    }
+    assert_eq!(device.learner.habits.profile(&device.base, "dev-1").qtc, None);
+}
