@@ -411,7 +411,10 @@ fn by_minute(recording: &Recording, rate: Rate, writer: &mut Writer<'_>) {
             if rate == Rate::MinuteMean && sums[column].1 > 0 {
                 told.cell = Cell::Number(sums[column].0 / f64::from(sums[column].1));
             }
-            if let Cell::Number(value) = &mut told.cell {
+            // The last value is told as it stood; a mean as monitors show it.
+            if rate == Rate::MinuteMean
+                && let Cell::Number(value) = &mut told.cell
+            {
                 *value = rounded(parameter, *value);
             }
         }

@@ -146,6 +146,10 @@ impl Facts {
             slow_beat: continuous.iter().any(|c| beat_before(context, *c).0 > step),
         }
     }
+    /// Whether live values stay true beside the forged ones.
+    fn is_part(&self) -> bool {
+        self.others.iter().any(|p| p.nature() == Nature::Continuous && p.sensor() != crate::vital::Sensor::Thermometer)
+    }
     /// Whether something true is left that knows better.
     fn has_witness(&self) -> bool {
         self.targets.iter().any(|p| witnesses(p).iter().any(|w| self.others.contains(*w)))
@@ -215,7 +219,12 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
         Kind::ReplayExact | Kind::MaskOwnNormal | Kind::OtherExact | Kind::CloneExact => {
             let rule = Counts::of(TAMPER_IDENTITY);
             match (f.minute, f.slow_beat, f.moving) {
-                (true, _, 2..) => rule.goal(0.9, 900, "one message a minute"),
+                (_, _, 2..) if f.is_part() => match f.minute {
+                    true => rule.when(attack.duration_s >= 900, 0.9, 900, "one message a minute; only some of the live parameters"),
+                    false => rule.goal(0.9, 120, "only some of the live parameters"),
+                },
+                // Shorter ones are over before a window of values is.
+                (true, _, 2..) => rule.when(attack.duration_s >= 900, 0.9, 900, "one message a minute"),
                 (false, true, 2) => rule.goal(0.85, 120, "slow beat, 2 parameters; 0.95 in all"),
                 (false, true, 3..) | (false, false, 2..) => {
                     rule.goal(0.9, 120, "at least 2 parameters at 1 s with ordinary change")
@@ -271,7 +280,8 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
             Counts::of(&[Artefact, Unit]).checks(&["A01", "C02"]).goal(0.99, f.readings(2) + LOW_WAITS_S, TWO_AND_LOW)
         }
         Kind::Suppress => {
-            let timer = (5.0 * f.interval_s).max(300.0) as u32;
+            // At one a minute the minute in which it begins still tells a value.
+            let timer = (5.0 * f.interval_s).max(300.0) as u32 + if f.minute { f.interval_s as u32 } else { 0 };
             Counts::of(LOST).when(
                 attack.duration_s > timer + 30,
                 0.99,
