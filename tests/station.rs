@@ -43,6 +43,7 @@ fn house(tls: Option<Tls>) -> House {
         listeners_bound: Arc::new(AtomicBool::new(true)),
         board: Arc::default(),
         journal: None,
+        commands: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let http = Http { listen: "127.0.0.1:0".parse().expect("an address"), tls, plaintext: None };

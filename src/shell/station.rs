@@ -65,6 +65,8 @@ pub struct StationState {
     pub board: Arc<crate::shell::devices::Board>,
     /// What is decided goes the way of every input; `None`: nothing can be decided here.
     pub journal: Option<crate::shell::journal::JournalHandle>,
+    /// Where commands go; `None`: none are taken here.
+    pub commands: Option<crate::shell::commands::Commands>,
 }
 
 /// What stops HTTP from starting.

@@ -50,7 +50,7 @@ pub(crate) async fn schema(Path(name): Path<String>) -> Response {
 
 /// Topics and their documents.
 pub(crate) async fn asyncapi() -> Response {
-    json(StatusCode::OK, super::schemas::ASYNCAPI.to_owned())
+    json(StatusCode::OK, super::schemas::asyncapi().to_owned())
 }
 
 /// `sha256:` + 16 hex over, for each bed document in the order of topics, `ward/bed` TAB trust TAB open alert ids in order, joined
