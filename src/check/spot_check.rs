@@ -290,7 +290,7 @@ mod tests {
         let mut ward = Ward::new();
         ward.story.tell("95/98/120x20");
         let check = Check::default();
-        let mut look = |ward: &mut Ward, value| check.look(&mut ward.state, &ward.story.bed, &[(Hr, value)], ward.story.now);
+        let look = |ward: &mut Ward, value| check.look(&mut ward.state, &ward.story.bed, &[(Hr, value)], ward.story.now);
         let (compared, said) = look(&mut ward, 70.0);
         assert_eq!(said, Look::Agrees, "72 was there 20 s ago");
         assert_eq!((compared[0].feed, compared[0].agrees), (Some(95.0), Some(true)));
