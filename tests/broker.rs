@@ -31,6 +31,7 @@ fn user(name: &str, password: &str, wards: &[&str], verbs: &[&str]) -> User {
     let digest: String = Sha256::digest(password.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
     User {
         name: name.into(),
+        role: None,
         password_sha256: Some(digest),
         wards: wards.iter().map(|w| (*w).to_owned()).collect(),
         verbs: verbs.iter().map(|v| (*v).to_owned()).collect(),
@@ -177,7 +178,7 @@ fn a_retained_command_is_refused_where_no_users_are_configured_too() {
     local.say(&format!("{BASE}/cmd/local/ack"), r#"{"request_id":"r1","alert":"A-53ee76904a86-20261122T182326412Z"}"#, true);
     wait("an answer", 10, || local.with(|h| !h.acks.is_empty()));
     assert!(matches!(local.with(|h| h.acks[0].clone()), Ack::NotNow(_)));
-    local.say(&format!("{BASE}/cmd/local/shelve"), r#"{"request_id":"r2"}"#, false);
+    local.say(&format!("{BASE}/cmd/local/dance"), r#"{"request_id":"r2"}"#, false);
     wait("a refusal", 10, || local.with(|h| h.messages.iter().any(|m| m.topic.ends_with("/rsp/local/r2"))));
     local.with(|h| {
         let text = String::from_utf8_lossy(&h.messages[0].payload).into_owned();
@@ -265,7 +266,8 @@ fn a_client_certificate_is_the_user() {
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, authority.pem()).expect("written");
     let (certificate, key) = issue("localhost", "server");
-    let mut config = config(vec![User { name: "icu-wall".into(), password_sha256: None, wards: vec![], verbs: vec![] }]);
+    let mut config =
+        config(vec![User { name: "icu-wall".into(), role: None, password_sha256: None, wards: vec![], verbs: vec![] }]);
     config.mqtt.tls = Some(Tls { certificate, key, client_ca: Some(ca.clone()) });
     let broker = Broker::start(&config).expect("a broker");
     let retained = Arc::new(Retained::default());

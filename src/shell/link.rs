@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 const TRANSIENT_TOPICS_MAX: usize = 4_096;
 /// Requests whose answer has a way of its own. A request is answered within milliseconds.
 const REPLIES_MAX: usize = 1_024;
+/// Answers that could not be stored and wait for the broker; more than that is an attack, and silence means "not accepted".
+const REFUSALS_MAX: usize = 256;
 /// Topics removed that are remembered; seven days of changes in a large house are some dozens.
 const REMOVED_MAX: usize = 256;
 
@@ -52,8 +54,16 @@ pub struct Link {
     pub(crate) gauge: Option<Arc<OutboxGauge>>,
     pub(crate) transients: Mutex<BTreeMap<(Transient, String), Bytes>>,
     pub(crate) replies: Mutex<VecDeque<(String, String, Reply)>>,
+    /// Answers to what could not be stored: they are not in the outbox.
+    pub(crate) refusals: Mutex<VecDeque<(Reply, Bytes)>>,
+    /// The newest state document of the self-test's bed that the broker has acknowledged, and when.
+    pub(crate) tested: Mutex<Option<(u64, Instant)>>,
     pub(crate) removed: Mutex<VecDeque<Removed>>,
     pub(crate) trouble: Mutex<Option<String>>,
+    /// For those who look on over HTTP.
+    pub(crate) live: crate::shell::live::Live,
+    /// Of the heartbeat, whichever way it goes.
+    pub(crate) heartbeat_rev: AtomicU64,
     pub(crate) wake: Notify,
     pub(crate) stopping: AtomicBool,
     /// Until when the last documents are handed over.
@@ -66,6 +76,14 @@ impl Link {
         Link { gauge, ..Link::default() }
     }
 
+    /// What happens, as it happens.
+    pub fn live(&self) -> &crate::shell::live::Live {
+        &self.live
+    }
+    /// The next heartbeat's `rev`.
+    pub(crate) fn heartbeat_rev(&self) -> u64 {
+        self.heartbeat_rev.fetch_add(1, Ordering::Relaxed) + 1
+    }
     /// Whether the broker has accepted our connection.
     pub fn connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
@@ -117,6 +135,7 @@ impl Link {
     }
     pub(crate) fn note_removed(&self, removed: Removed) {
         let mut list = self.removed.lock();
+        list.retain(|known| known.topic != removed.topic);
         if list.len() >= REMOVED_MAX {
             list.pop_front();
         }
@@ -155,6 +174,16 @@ impl Link {
         };
         counter.fetch_add(count, Ordering::Relaxed);
         metrics::dropped(label, count);
+    }
+
+    /// An answer that cannot go the way of the outbox.
+    pub(crate) fn refuse(&self, reply: Reply, payload: Bytes) {
+        let mut refusals = self.refusals.lock();
+        if refusals.len() < REFUSALS_MAX {
+            refusals.push_back((reply, payload));
+        }
+        drop(refusals);
+        self.wake.notify_one();
     }
 
     pub(crate) fn remember_reply(&self, user: &str, request_id: &str, reply: Reply) {

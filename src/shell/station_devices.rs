@@ -2,11 +2,13 @@
 
 use crate::advisory::Status;
 use crate::command::{Command, Verb, Via};
+use crate::config::Role;
 use crate::document::{is_comment, is_slug};
 use crate::shell::devices::Listing;
 use crate::shell::journal::Record;
 use crate::shell::station::Shared;
 use crate::shell::station_api::{json, problem};
+use crate::shell::station_session::Session;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -30,8 +32,24 @@ async fn listing(shared: &Shared, after: Option<Instant>) -> Result<Arc<Listing>
     list.ok_or_else(|| problem(StatusCode::SERVICE_UNAVAILABLE, "the inventory is not available now"))
 }
 
+/// What a session may see of it: a user of some wards sees the devices that stand there.
+async fn seen(shared: &Shared, session: &Session) -> Result<Arc<Listing>, Response> {
+    let all = listing(shared, None).await?;
+    if session.wards.is_empty() {
+        return Ok(all);
+    }
+    let sees = |place: &str| session.sees(place.split('/').next().unwrap_or_default());
+    let mut devices: Vec<_> = all.devices.iter().filter(|d| d.ward.as_deref().is_some_and(sees)).cloned().collect();
+    for device in &mut devices {
+        device.beds.retain(|bed| sees(bed));
+    }
+    let known = devices.len() as u64;
+    Ok(Arc::new(Listing { devices, known, data_date: all.data_date.clone(), cursor: None, ..*all }))
+}
+
 pub(crate) async fn list(
     State(shared): State<Shared>,
+    session: Session,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let Ok(Query(query)) = query else { return problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member") };
@@ -39,7 +57,7 @@ pub(crate) async fn list(
     if limit == 0 || limit > PAGE_MAX {
         return problem(StatusCode::BAD_REQUEST, "limit: 1 to 1000");
     }
-    let all = match listing(&shared, None).await {
+    let all = match seen(&shared, &session).await {
         Ok(all) => all,
         Err(response) => return response,
     };
@@ -68,11 +86,11 @@ fn device(all: &Listing, id: &str) -> Response {
     }
 }
 
-pub(crate) async fn one(State(shared): State<Shared>, Path(id): Path<String>) -> Response {
+pub(crate) async fn one(State(shared): State<Shared>, session: Session, Path(id): Path<String>) -> Response {
     if !is_slug(&id, 32) {
         return problem(StatusCode::BAD_REQUEST, "a device is a slug (dev-…)");
     }
-    match listing(&shared, None).await {
+    match seen(&shared, &session).await {
         Ok(all) => device(&all, &id),
         Err(response) => response,
     }
@@ -88,9 +106,13 @@ pub(crate) struct Decision {
 /// Open, mitigated or accepted: durable in the journal before it is answered, audited in the store.
 pub(crate) async fn decide(
     State(shared): State<Shared>,
+    session: Session,
     Path((id, advisory)): Path<(String, String)>,
     body: Result<axum::Json<Decision>, axum::extract::rejection::JsonRejection>,
 ) -> Response {
+    if let Err(refused) = session.require(Role::Engineer) {
+        return refused;
+    }
     let Ok(axum::Json(decision)) = body else {
         return problem(StatusCode::BAD_REQUEST, "a JSON object is meant: status (open, mitigated, accepted), note");
     };
@@ -101,7 +123,7 @@ pub(crate) async fn decide(
     let Some(journal) = shared.state.journal.clone() else {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "nothing can be decided here");
     };
-    let all = match listing(&shared, None).await {
+    let all = match seen(&shared, &session).await {
         Ok(all) => all,
         Err(response) => return response,
     };
@@ -112,9 +134,8 @@ pub(crate) async fn decide(
         Some(true) => {}
     }
     let verb = Verb::Advisory { device: id.clone(), advisory: advisory.clone(), status: decision.status, note };
-    // Until roles exist only this machine is answered: `local`, as over MQTT.
     let request_id = format!("h-{}", uuid::Uuid::now_v7().simple());
-    let command = Command { request_id, user: "local".into(), via: Via::Web, expires: None, verb };
+    let command = Command { request_id, user: session.user.clone(), via: Via::Web, expires: None, verb };
     if journal.submit(Record::Command(command)).await.is_err() {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written: nothing was decided");
     }

@@ -9,6 +9,7 @@
 //! own connections ([`AlertReader`]). Topics are relative to `{root}/v1/{site}/`.
 
 use crate::alert::{AlertEvent, AlertState, Envelope};
+use crate::document::Removed;
 use crate::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
@@ -112,6 +113,11 @@ impl EventRow {
             open: alert.state != AlertState::Cleared,
         }
     }
+    /// As published: under its priority, and under the one before where that was another, so that a filter sees it leave.
+    pub(crate) fn published(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let previous = self.previous_priority.as_deref().filter(|p| *p != self.priority);
+        previous.into_iter().chain([self.priority.as_str()]).map(|priority| (self.topic(priority), self.json.clone()))
+    }
     /// Topic under a priority.
     fn topic(&self, priority: &str) -> String {
         format!("ward/{}/bed/{}/event/{priority}", self.ward, self.bed)
@@ -185,6 +191,15 @@ pub struct Comment {
     pub text: String,
 }
 
+/// Whether an alert was of use to somebody; the last word of each user counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rating {
+    pub alert: String,
+    pub at: Timestamp,
+    pub user: String,
+    pub useful: bool,
+}
+
 /// All effects of one step of the engine.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
@@ -192,6 +207,7 @@ pub struct Commit {
     pub outgoing: Vec<Outgoing>,
     pub comments: Vec<Comment>,
     pub audit: Vec<Audit>,
+    pub ratings: Vec<Rating>,
     /// The monitor's time: deadlines up to here have fired.
     pub applied_until: Timestamp,
     /// Number of the last journal record that is contained.
@@ -244,7 +260,8 @@ impl OutboxGauge {
 }
 
 /// `user_version` of the newest schema, and the statements that lead to each version.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE alerts (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -308,7 +325,22 @@ CREATE TABLE meta (
     number INTEGER NOT NULL,
     text TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE ratings (
+    alert TEXT NOT NULL,
+    user TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    useful INTEGER NOT NULL,
+    PRIMARY KEY (alert, user)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ratings_at ON ratings(at_ms);
+CREATE TABLE removed (
+    topic TEXT PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The writer.
 pub struct Store {
@@ -376,6 +408,35 @@ impl Store {
         self.connection.execute(
             "INSERT INTO meta (key, number, text) VALUES ('boot', 0, ?1) ON CONFLICT (key) DO UPDATE SET text = excluded.text",
             [boot],
+        )?;
+        Ok(())
+    }
+
+    /// Whether a station has ever announced itself under this site.
+    pub fn station_known(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT count(*) FROM meta WHERE key = 'station'";
+        Ok(self.connection.query_row(sql, [], |row| row.get::<_, i64>(0))? > 0)
+    }
+
+    /// A station has announced itself.
+    pub fn note_station(&mut self) -> Result<(), StoreError> {
+        self.connection.execute("INSERT OR IGNORE INTO meta (key, number, text) VALUES ('station', 1, '')", [])?;
+        Ok(())
+    }
+
+    /// Topics that were cleared since then, oldest first; older ones are forgotten.
+    pub fn removed(&mut self, since: Timestamp) -> Result<Vec<Removed>, StoreError> {
+        self.connection.execute("DELETE FROM removed WHERE at_ms < ?1", [since.ms()])?;
+        let mut select = self.connection.prepare_cached("SELECT topic, at_ms FROM removed ORDER BY at_ms, topic")?;
+        let rows = select.query_map([], |row| Ok(Removed { topic: row.get(0)?, ts: Timestamp::from_ms(row.get(1)?) }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A topic was cleared.
+    pub fn note_removed(&mut self, removed: &Removed) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT INTO removed (topic, at_ms) VALUES (?1, ?2) ON CONFLICT (topic) DO UPDATE SET at_ms = excluded.at_ms",
+            params![removed.topic, removed.ts.ms()],
         )?;
         Ok(())
     }
@@ -473,6 +534,14 @@ impl Store {
                     line.result
                 ])?;
             }
+            let mut rating_upsert = transaction.prepare_cached(
+                "INSERT INTO ratings (alert, user, at_ms, useful) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (alert, user) DO UPDATE SET at_ms = excluded.at_ms, useful = excluded.useful
+                 WHERE excluded.at_ms > ratings.at_ms",
+            )?;
+            for rating in &commit.ratings {
+                rating_upsert.execute(params![rating.alert, rating.user, rating.at.ms(), rating.useful])?;
+            }
             let mut meta = transaction.prepare_cached(
                 "INSERT INTO meta (key, number, text) VALUES (?1, ?2, '')
                  ON CONFLICT (key) DO UPDATE SET number = excluded.number",
@@ -508,6 +577,7 @@ impl Store {
         for id in &ids {
             transaction.execute("DELETE FROM events WHERE alert = ?1", [id])?;
             transaction.execute("DELETE FROM comments WHERE alert = ?1", [id])?;
+            transaction.execute("DELETE FROM ratings WHERE alert = ?1", [id])?;
             transaction.execute("DELETE FROM alerts WHERE id = ?1", [id])?;
         }
         transaction.execute("DELETE FROM audit WHERE at_ms < ?1", [before.ms()])?;

@@ -3,7 +3,8 @@
 use super::{ReplayError, Sink};
 use crate::alert::AlertEvent;
 use crate::config::{Mqtt, parse_mqtt_url};
-use crate::shell::publisher::first_line;
+use crate::document::Seal;
+use crate::shell::publisher::{first_line, seal};
 use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -34,11 +35,13 @@ pub struct Publisher {
     client: Option<Client>,
     thread: Option<JoinHandle<Result<(), String>>>,
     root: String,
+    seal: Option<Seal>,
 }
 
 impl Publisher {
     /// Connects to the configured broker: the external one, else the embedded one of the running service.
     pub fn connect(config: &Mqtt, site: &str, run: &str) -> Result<Publisher, MqttError> {
+        let seal = seal(config).map_err(|error| MqttError::Credentials(error.to_string()))?;
         let (options, address) = options(config, &format!("vitalguard-replay-{run}"))?;
         let (client, mut connection) = Client::new(options, QUEUE);
         let (said, first) = mpsc::sync_channel(1);
@@ -64,6 +67,7 @@ impl Publisher {
                 client: Some(client),
                 thread: Some(thread),
                 root: format!("{}/replay/{run}/v1/{site}", config.root),
+                seal,
             }),
             Ok(Err(cause)) => Err(MqttError::Unreachable { address, cause }),
             Err(_) => Err(MqttError::Unreachable { address, cause: format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()) }),
@@ -71,7 +75,11 @@ impl Publisher {
     }
 
     fn publish(&mut self, topic: String, document: &str) -> Result<(), ReplayError> {
-        let sent = self.client.as_ref().is_some_and(|client| client.publish(topic, QoS::AtMostOnce, false, document).is_ok());
+        let bytes = match &self.seal {
+            Some(seal) => seal.sign(document.as_bytes()),
+            None => document.as_bytes().to_vec(),
+        };
+        let sent = self.client.as_ref().is_some_and(|client| client.publish(topic, QoS::AtMostOnce, false, bytes).is_ok());
         if sent {
             return Ok(());
         }

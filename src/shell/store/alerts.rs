@@ -38,7 +38,11 @@ pub struct AlertFilter {
     /// The id of the condition (`T03`), or id and name.
     pub condition: Option<String>,
     pub state: Option<String>,
+    /// Only those that are not cleared.
+    pub open: bool,
     pub reference: Option<String>,
+    /// Of these wards and `_site`; empty: of all.
+    pub wards: Vec<String>,
     /// Only alerts before this place (`raised_ms`, `number` of the last row seen).
     pub before: Option<(i64, i64)>,
 }
@@ -57,6 +61,12 @@ impl AlertReader {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(Duration::from_millis(BUSY_MS))?;
         Ok(AlertReader { connection })
+    }
+
+    /// The share of alerts rated since then that were of use, 0 to 1; `None`: nobody has rated any.
+    pub fn useful_share(&self, since: Timestamp) -> Result<Option<f64>, StoreError> {
+        let sql = "SELECT avg(useful) FROM ratings WHERE at_ms >= ?1";
+        Ok(self.connection.query_row(sql, [since.ms()], |row| row.get(0))?)
     }
 
     /// Every open alert, oldest onset first.
@@ -107,6 +117,15 @@ impl AlertReader {
         if let Some(condition) = &filter.condition {
             sql.push_str(" AND (condition = ? OR substr(condition, 1, length(?) + 1) = ? || ' ')");
             values.extend(std::iter::repeat_n(Value::Text(condition.clone()), 3));
+        }
+        if filter.open {
+            sql.push_str(" AND open = 1");
+        }
+        if !filter.wards.is_empty() {
+            let places = vec!["?"; filter.wards.len() + 1].join(",");
+            sql.push_str(&format!(" AND ward IN ({places})"));
+            values.push(Value::Text("_site".into()));
+            values.extend(filter.wards.iter().cloned().map(Value::Text));
         }
         if let Some(from) = filter.from {
             sql.push_str(" AND raised_ms >= ?");
