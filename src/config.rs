@@ -437,7 +437,8 @@ pub struct Problem {
 }
 
 /// Verbs that a user may be given (the outgoing contract, section 1).
-pub const VERBS: &[&str] = &["ack", "unack", "comment", "shelve", "unshelve", "rate", "spot-check", "bed-off", "resync", "selftest"];
+pub const VERBS: &[&str] =
+    &["ack", "unack", "comment", "shelve", "unshelve", "rate", "spot-check", "bed-off", "resync", "selftest"];
 
 /// A part of a topic: `[A-Za-z0-9_-]{1,32}`.
 pub fn is_slug(text: &str) -> bool {

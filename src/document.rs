@@ -4,8 +4,8 @@
 //! Documents of beds, wards and alerts are written by [`crate::alert`], commands are read by [`crate::command::parse`]. Pure:
 //! time is an argument.
 
-pub use crate::alert::{PriorityCounts, TrustCounts};
 use crate::alert::{Number, rfc3339};
+pub use crate::alert::{PriorityCounts, TrustCounts};
 pub use crate::command::{COMMAND_BYTES_MAX, is_alert_id, is_comment, is_slug};
 use crate::command::{Compared, Hop, Refusal, Response};
 use crate::time::Timestamp;

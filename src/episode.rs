@@ -287,7 +287,8 @@ impl Episodes {
                 let mut episode = begin(row, assessment, now);
                 episode.confidence = fusion::confidence(row);
                 episode.set(assessment, priority, changes_at.min(waits_until));
-                episode.raise_at = if desk.alone && row.check != BEDSIDE { now.plus_s(delay_s(assessment, priority, desk.limits)) } else { now };
+                episode.raise_at =
+                    if desk.alone && row.check != BEDSIDE { now.plus_s(delay_s(assessment, priority, desk.limits)) } else { now };
                 self.list.push(episode);
             }
             None => {}
@@ -467,7 +468,17 @@ impl Episodes {
                     episode.state = AlertState::Active;
                     let now_priority = episode.priority;
                     episode.priority = priority;
-                    self.tell(at, EventKind::Unacknowledged, Some(prev), Some(by_itself()), Cause::Rule, findings, now, desk, out);
+                    self.tell(
+                        at,
+                        EventKind::Unacknowledged,
+                        Some(prev),
+                        Some(by_itself()),
+                        Cause::Rule,
+                        findings,
+                        now,
+                        desk,
+                        out,
+                    );
                     self.list[at].priority = now_priority;
                     prev.state = AlertState::Active;
                 }

@@ -36,7 +36,8 @@ fn events(served: &Served) -> Vec<Value> {
 
 fn alert(served: &Served, check: &str) -> String {
     wait_for(check, || {
-        let found = events(served).into_iter().find(|e| e["alert"]["condition"].as_str().is_some_and(|c| c.starts_with(check)))?;
+        let found =
+            events(served).into_iter().find(|e| e["alert"]["condition"].as_str().is_some_and(|c| c.starts_with(check)))?;
         Some(found["alert"]["id"].as_str()?.to_owned())
     })
 }
@@ -123,9 +124,8 @@ fn every_command_is_answered_kept_through_a_kill_and_the_same_in_a_replay() {
     let again = json!({"request_id": "again", "alert": p01, "comment": "once"});
     person.say("comment", &again);
     person.say("comment", &again);
-    let answers = wait_for("two answers", || {
-        Some(person.heard(&format!("{BASE}/rsp/local/again"))).filter(|answers| answers.len() == 2)
-    });
+    let answers =
+        wait_for("two answers", || Some(person.heard(&format!("{BASE}/rsp/local/again"))).filter(|answers| answers.len() == 2));
     assert_eq!(answers[0], answers[1]);
     assert_eq!(events(&served).len(), before + 1);
     let anew = person.heard(&format!("{BASE}/sys/info")).len();
@@ -186,7 +186,8 @@ fn an_alert_that_no_station_hears_is_told_of_where_one_was_there_before() {
     feed(&served);
     alert(&served, "P01");
     std::thread::sleep(std::time::Duration::from_secs(3));
-    let lonely = || events(&served).into_iter().filter(|e| e["alert"]["condition"] == "S04 no_station_listening").collect::<Vec<_>>();
+    let lonely =
+        || events(&served).into_iter().filter(|e| e["alert"]["condition"] == "S04 no_station_listening").collect::<Vec<_>>();
     assert_eq!(lonely().len(), 0, "no station has ever announced itself");
     let now = jiff::Timestamp::now();
     let status = |state: &str| {
@@ -199,7 +200,10 @@ fn an_alert_that_no_station_hears_is_told_of_where_one_was_there_before() {
     assert_eq!(lonely().len(), 0, "one is there");
     status("offline");
     let raised = wait_for("S04", || lonely().into_iter().next());
-    assert_eq!((&raised["event"], &raised["ward"], &raised["alert"]["priority"]), (&json!("raised"), &json!("_site"), &json!("medium")));
+    assert_eq!(
+        (&raised["event"], &raised["ward"], &raised["alert"]["priority"]),
+        (&json!("raised"), &json!("_site"), &json!("medium"))
+    );
     status("online");
     wait_for("its end", || lonely().into_iter().find(|e| e["event"] == "cleared"));
 }

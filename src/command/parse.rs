@@ -308,7 +308,8 @@ mod tests {
         assert_eq!(on_alert("shelve", r#","minutes":5,"reason":"two\nlines""#), bad);
         assert_eq!(on_alert("rate", ""), bad);
         assert_eq!(on_alert("ack", r#","useful":true"#), bad, "a member of another verb");
-        for values in ["{}", "[]", "1", r#"{"hr":"80"}"#, r#"{"hr":80,"hr":81}"#, r#"{"svr":900}"#, r#"{"x":1}"#, r#"{"hr":401}"#] {
+        for values in ["{}", "[]", "1", r#"{"hr":"80"}"#, r#"{"hr":80,"hr":81}"#, r#"{"svr":900}"#, r#"{"x":1}"#, r#"{"hr":401}"#]
+        {
             assert_eq!(with("spot-check", &format!(r#""ward":"icu","bed":"A03","values":{values}"#)), bad, "{values}");
         }
         assert_eq!(with("spot-check", r#""ward":"icu","values":{"hr":80}"#), bad);

@@ -117,7 +117,11 @@ mod tests {
         Key { id: id.into(), secret: secret.into() }
     }
     fn seal() -> Seal {
-        Seal { key: key("k1", "vitalguard-test-key-0123456789ab"), also: vec![key("k0", "the-key-of-last-year-0123456789abc")], required: true }
+        Seal {
+            key: key("k1", "vitalguard-test-key-0123456789ab"),
+            also: vec![key("k0", "the-key-of-last-year-0123456789abc")],
+            required: true,
+        }
     }
 
     #[test]

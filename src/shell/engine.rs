@@ -18,9 +18,7 @@ use crate::shell::quarantine::Quarantine;
 use crate::shell::retained::{Kind, RETAINED_MAX, Retained};
 use crate::shell::selftest;
 use crate::shell::stations::{Lonely, Stations};
-use crate::shell::store::{
-    Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Rating, Store, StoreError,
-};
+use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Rating, Store, StoreError};
 use crate::time::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

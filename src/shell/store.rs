@@ -255,7 +255,8 @@ impl OutboxGauge {
 }
 
 /// `user_version` of the newest schema, and the statements that lead to each version.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE alerts (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -319,7 +320,8 @@ CREATE TABLE meta (
     number INTEGER NOT NULL,
     text TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-", "
+",
+    "
 CREATE TABLE ratings (
     alert TEXT NOT NULL,
     user TEXT NOT NULL,
@@ -332,7 +334,8 @@ CREATE TABLE removed (
     topic TEXT PRIMARY KEY,
     at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-"];
+",
+];
 
 /// The writer.
 pub struct Store {

@@ -6,8 +6,7 @@ use crate::vital::Parameter;
 
 impl Ward {
     fn order(&mut self, request: &str, verb: Verb) -> Response {
-        let command =
-            Command { request_id: request.into(), user: "nurse7".into(), via: Via::Web, expires: None, verb };
+        let command = Command { request_id: request.into(), user: "nurse7".into(), via: Via::Web, expires: None, verb };
         self.monitor.handle_command(&command, self.now);
         self.drain();
         self.responses.last().cloned().expect("every command is answered")
@@ -177,7 +176,10 @@ fn commands_are_inputs_like_messages_and_a_restart_between_any_two_changes_nothi
         assert!(told.iter().any(|t| t == word), "{word}: {told:?}");
     }
     assert_eq!(plain.1.iter().filter(|r| r.refusal.is_some()).count(), 0, "{:?}", plain.1);
-    assert_eq!(plain.1.iter().filter(|r| r.request_id == "c1").map(|r| r.rev).collect::<std::collections::BTreeSet<_>>().len(), 1);
+    assert_eq!(
+        plain.1.iter().filter(|r| r.request_id == "c1").map(|r| r.rev).collect::<std::collections::BTreeSet<_>>().len(),
+        1
+    );
     for at in [41, 61, 71, 76, 100, 136, 139, 216, 251] {
         assert!(run(at) == plain, "restored at {at}");
     }
