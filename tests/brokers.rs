@@ -120,6 +120,8 @@ fn the_sample_for_mosquitto_keeps_each_user_to_its_own() {
         done.expect("mosquitto_pub is installed")
     };
     let (house, wall, grafana) = (listen("vitalguard"), listen("icu-wall"), listen("grafana"));
+    // Numbers are only sent while there is a broker to take them.
+    wait_for("the birth", || house.payloads("/sys/heartbeat").pop());
     feed(&served);
     wait_for("the alert at the wall", || wall.payloads("/ward/icu/bed/B1/event/high").pop());
     wait_for("numbers for the dashboard", || grafana.payloads("/flat").pop());

@@ -1,7 +1,6 @@
 //! The outgoing contract: the frozen shapes, and every document of a running service in the eyes of others: `jsonschema`, the
 //! parser of AsyncAPI, and the examples that verify signatures.
 
-#[allow(dead_code)]
 mod common;
 
 use serde_json::Value;

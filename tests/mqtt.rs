@@ -459,7 +459,15 @@ mod embedded {
         let port = address.port().to_string();
         let mut dying = Command::new("mosquitto_sub")
             .args(["-p", &port, "-V", "mqttv311", "-u", "wall", "-P", "wall", "-t", "vitalguard/v1/+/sys/#"])
-            .args(["--will-topic", &station, "--will-retain", "--will-qos", "1", "--will-payload", "{\"state\":\"offline\"}"])
+            .args([
+                "--will-topic",
+                &station,
+                "--will-retain",
+                "--will-qos",
+                "1",
+                "--will-payload",
+                "{\"schema\":\"station-status/1\",\"state\":\"offline\"}",
+            ])
             .stdout(Stdio::null())
             .spawn()
             .expect("mosquitto_sub starts");

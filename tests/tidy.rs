@@ -72,7 +72,8 @@ fn files(folder: &Path, ending: &str, out: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.is_dir() {
+        // What npm has brought is not ours.
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "node_modules") {
             files(&path, ending, out);
         } else if path.extension().is_some_and(|e| e == ending) {
             out.push(path);

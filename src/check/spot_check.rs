@@ -36,9 +36,9 @@ declare_check! {
         spo2_percent: f64 = 3.0;
         /// Between reading and typing, s. Lower: a changing value differs by delay. Higher: an older value excuses a wrong one. Design choice.
         delay_s: f64 = 30.0;
-        /// Differing readings that make an alert, count.
+        /// Differing readings that make an alert, count. Lower: one typing error is told. Higher: a false level must be read more often. Design choice.
         readings: f64 = 2.0;
-        /// Two looks belong together within, s. Design choice.
+        /// Two looks belong together within, s. Lower: a second look comes too late. Higher: two typing errors of a shift are told. Design choice.
         again_s: f64 = 1800.0;
     }
 }

@@ -30,11 +30,14 @@ pub struct Answered {
     pub document: Bytes,
 }
 
+/// User and request id.
+type Request = (String, String);
+
 /// Who waits for which answer, by user and request id; and what was measured before a self-test was stored.
 #[derive(Debug, Default)]
 pub struct Answers {
-    waiting: Mutex<HashMap<(String, String), Vec<oneshot::Sender<Answered>>>>,
-    hops: Mutex<HashMap<(String, String), Vec<Hop>>>,
+    waiting: Mutex<HashMap<Request, Vec<oneshot::Sender<Answered>>>>,
+    hops: Mutex<HashMap<Request, Vec<Hop>>>,
 }
 
 impl Answers {

@@ -548,4 +548,22 @@ mod tests {
         assert_eq!(Tongue::V5.after(Version::Unknown), Tongue::V5);
         assert_eq!(Tongue::V5.after(Version::Refused), Tongue::V311);
     }
+
+    #[test]
+    fn a_key_that_is_too_short_or_not_there_starts_no_publisher() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key");
+        let mut mqtt = crate::config::Mqtt::default();
+        assert_eq!(seal(&mqtt).expect("nothing is configured"), None);
+        let sign =
+            crate::config::Sign { id: "k1".into(), key_file: path.clone(), commands: SignedCommands::Required, also: Vec::new() };
+        mqtt.sign = Some(sign);
+        assert!(seal(&mqtt).is_err(), "no file");
+        std::fs::write(&path, format!("{}\nmore", "x".repeat(31))).expect("written");
+        assert!(seal(&mqtt).is_err(), "31 bytes");
+        std::fs::write(&path, format!("{}\nmore", "x".repeat(32))).expect("written");
+        let seal = seal(&mqtt).expect("32 bytes").expect("a seal");
+        assert!(seal.required && seal.key.secret.len() == 32);
+        assert!(!format!("{seal:?}").contains("xxx"), "a key is not shown");
+    }
 }

@@ -115,7 +115,7 @@ mod tests {
             if !name.starts_with("command-") && *name != "flat" {
                 assert_eq!(schema["properties"]["schema"]["const"], title);
             }
-            assert_eq!(schema["properties"].as_object().unwrap().keys().last().unwrap(), "sig", "{name}: the last member");
+            assert_eq!(schema["properties"].as_object().unwrap().keys().next_back().unwrap(), "sig", "{name}: the last member");
             let there = &topics["components"]["messages"][name]["payload"]["schema"]["$ref"];
             assert_eq!(*there, format!("{PATH}{name}.json"));
         }

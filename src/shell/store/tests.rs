@@ -153,3 +153,45 @@ fn alerts_are_found_by_what_they_are_and_paged_without_gaps() {
     assert_eq!(store.prune(Timestamp::from_ms(1_000_000), 100).expect("pruned"), 1, "only what is closed");
     assert!(reader.events(&event(0, 1, "low", None).alert).expect("readable").is_empty());
 }
+
+#[test]
+fn the_last_word_of_each_user_counts_for_the_useful_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let mut store = Store::open(&path, 10).unwrap();
+    let reader = store.alert_reader().unwrap();
+    let rate = |alert: &str, user: &str, at: i64, useful| Rating {
+        alert: alert.into(),
+        at: Timestamp::from_ms(at),
+        user: user.into(),
+        useful,
+    };
+    assert_eq!(reader.useful_share(Timestamp::MIN).unwrap(), None);
+    let ratings =
+        vec![rate("A-1", "a", 10, false), rate("A-1", "a", 20, true), rate("A-1", "b", 30, false), rate("A-2", "a", 5, true)];
+    store.commit(&Commit { ratings, ..Commit::default() }).unwrap();
+    assert_eq!(reader.useful_share(Timestamp::from_ms(10)).unwrap(), Some(0.5));
+    // Read again from the journal: nothing changes.
+    store.commit(&Commit { ratings: vec![rate("A-1", "a", 10, false)], ..Commit::default() }).unwrap();
+    assert_eq!(reader.useful_share(Timestamp::from_ms(10)).unwrap(), Some(0.5));
+}
+
+#[test]
+fn cleared_topics_and_a_station_are_remembered_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let removed = |topic: &str, at: i64| Removed { topic: topic.into(), ts: Timestamp::from_ms(at) };
+    {
+        let mut store = Store::open(&path, 10).unwrap();
+        assert!(!store.station_known().unwrap());
+        store.note_station().unwrap();
+        store.note_station().unwrap();
+        for entry in [removed("a", 10), removed("b", 20), removed("a", 30)] {
+            store.note_removed(&entry).unwrap();
+        }
+    }
+    let mut store = Store::open(&path, 10).unwrap();
+    assert!(store.station_known().unwrap());
+    assert_eq!(store.removed(Timestamp::from_ms(20)).unwrap(), [removed("b", 20), removed("a", 30)]);
+    assert_eq!(store.removed(Timestamp::from_ms(21)).unwrap(), [removed("a", 30)], "what is too old is forgotten");
+}
