@@ -14,8 +14,10 @@ use crate::shell::link::{Link, Transient};
 use crate::shell::listener::FeedStats;
 use crate::shell::metrics;
 use crate::shell::quarantine::Quarantine;
+use crate::shell::questions::Asked;
 use crate::shell::retained::{Kind, RETAINED_MAX, Retained};
 use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Store, StoreError};
+use crate::shell::trends::Gatherer;
 use crate::time::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -93,6 +95,10 @@ pub struct Parts {
     pub flat: bool,
     /// `sha256:` and 16 digits over the effective configuration.
     pub config_hash: String,
+    /// Keeps the histories; `None`: nobody does.
+    pub trends: Option<Gatherer>,
+    /// What HTTP wants to know.
+    pub asked: Asked,
 }
 
 /// The judging thread's state.
@@ -181,6 +187,9 @@ impl Engine {
             parts,
         };
         let other_model = engine.rebuild(last)?;
+        if let Some(trends) = &mut engine.parts.trends {
+            trends.go_live();
+        }
         // From here on an alert raised at once is published at once; a locked store is tried again instead of waited for.
         engine.parts.store.set_patience(STORE_PATIENCE)?;
         engine.flush();
@@ -305,6 +314,9 @@ impl Engine {
             self.snapshot_if_due();
         }
         self.publish();
+        if let Some(mut trends) = self.parts.trends.take() {
+            trends.flush(&self.monitor);
+        }
         for _ in 0..20 {
             if self.commit() {
                 break;
@@ -383,6 +395,17 @@ impl Engine {
             _ => None,
         };
         self.drain(command);
+        if let Record::Audit(looked) = &stamped.record {
+            self.pending.audit.push(Audit {
+                at,
+                user: looked.user.clone(),
+                via: "web".into(),
+                verb: looked.action.clone(),
+                alert: Some(looked.object.clone()),
+                request_id: looked.id.clone(),
+                result: "ok".into(),
+            });
+        }
         true
     }
 
@@ -398,6 +421,9 @@ impl Engine {
                 }
                 Output::BedChanged(bed) => {
                     self.dirty.insert(bed);
+                    if let Some(trends) = &mut self.parts.trends {
+                        trends.note(&self.monitor, bed);
+                    }
                 }
                 Output::Response(response) => {
                     let Some(command) = command else { continue };
@@ -593,10 +619,14 @@ impl Engine {
         let now = self.pending.applied_until;
         let now_ms = now.ms();
         self.parts.board.answer(&self.monitor);
+        self.parts.asked.answer(&self.monitor);
         self.publish_beds(now);
         self.publish_wards(now);
         if std::mem::replace(&mut self.slow_second, now_ms / 1000) == now_ms / 1000 {
             return;
+        }
+        if let Some(trends) = &mut self.parts.trends {
+            trends.tick(&self.monitor, now);
         }
         self.publish_feeds(now);
         self.publish_info(now);
@@ -809,6 +839,9 @@ impl Engine {
         if !self.commit() {
             return;
         }
+        if let Some(trends) = &mut self.parts.trends {
+            trends.flush(&self.monitor);
+        }
         self.snapshot_at = now;
         self.snapshot_sequence = self.pending.sequence;
         let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
@@ -872,11 +905,12 @@ fn handle(monitor: &mut Monitor, stamped: &Stamped) {
         Record::Open { source, .. } => monitor.handle_open(source, at),
         Record::Close { connection } => monitor.handle_close(*connection, at),
         Record::Frame { source, payload } => monitor.handle_frame(source, stamped.sequence, payload, at),
-        Record::Fragment { what, payload, .. } => match crate::shell::tap::sighting(what, payload) {
+        Record::Fragment { source, what, payload } => match crate::shell::tap::sighting(what, payload) {
             Some(sighting) => monitor.handle_indicator(&sighting, at),
-            None => monitor.handle_timeout(at),
+            None => monitor.handle_fragment(source, what, stamped.sequence, at),
         },
         Record::Command(command) => monitor.handle_command(command, at),
+        Record::Audit(_) => monitor.handle_timeout(at),
     }
 }
 

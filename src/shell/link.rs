@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Topics that wait with a number that is only true now (vitals, flat).
@@ -19,6 +19,11 @@ const TRANSIENT_TOPICS_MAX: usize = 4_096;
 const REPLIES_MAX: usize = 1_024;
 /// Topics removed that are remembered; seven days of changes in a large house are some dozens.
 const REMOVED_MAX: usize = 256;
+
+/// Stations counted at most.
+const STATIONS_MAX: usize = 1_000;
+/// A station repeats itself every 30 s; one that is silent so long is gone.
+const STATION_GONE: Duration = Duration::from_secs(45);
 
 /// Documents that are old at once: sent when there is room, never queued, dropped first under pressure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +59,8 @@ pub struct Link {
     pub(crate) replies: Mutex<VecDeque<(String, String, Reply)>>,
     pub(crate) removed: Mutex<VecDeque<Removed>>,
     pub(crate) trouble: Mutex<Option<String>>,
+    /// Stations that have announced themselves, and when they were heard last.
+    pub(crate) stations: Mutex<BTreeMap<String, Instant>>,
     pub(crate) wake: Notify,
     pub(crate) stopping: AtomicBool,
     /// Until when the last documents are handed over.
@@ -121,6 +128,21 @@ impl Link {
             list.pop_front();
         }
         list.push_back(removed);
+    }
+
+    /// A station has announced itself, or goes.
+    pub(crate) fn note_station(&self, user: &str, online: bool) {
+        let mut stations = self.stations.lock();
+        stations.retain(|_, at| at.elapsed() < STATION_GONE);
+        if !online {
+            stations.remove(user);
+        } else if stations.len() < STATIONS_MAX || stations.contains_key(user) {
+            stations.insert(user.to_owned(), Instant::now());
+        }
+    }
+    /// Stations that are heard.
+    pub fn stations(&self) -> usize {
+        self.stations.lock().values().filter(|at| at.elapsed() < STATION_GONE).count()
     }
 
     /// There is something new in the outbox.

@@ -3,7 +3,7 @@
 use super::{ReplayError, Sink};
 use crate::alert::AlertEvent;
 use crate::config::{Mqtt, parse_mqtt_url};
-use crate::shell::publisher::first_line;
+use crate::shell::publisher::{Options as OwnOptions, first_line};
 use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -40,6 +40,27 @@ impl Publisher {
     /// Connects to the configured broker: the external one, else the embedded one of the running service.
     pub fn connect(config: &Mqtt, site: &str, run: &str) -> Result<Publisher, MqttError> {
         let (options, address) = options(config, &format!("vitalguard-replay-{run}"))?;
+        Publisher::open(options, address, format!("{}/replay/{run}/v1/{site}", config.root))
+    }
+
+    /// The same as a part of the service, over the account of its own publisher.
+    pub fn beside(own: &OwnOptions, run: &str) -> Result<Publisher, MqttError> {
+        let mut options = MqttOptions::new(format!("vitalguard-replay-{run}"), own.host.clone(), own.port);
+        options.set_keep_alive(Duration::from_secs(30));
+        options.set_clean_session(true);
+        options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+        if let Some(user) = &own.username {
+            options.set_credentials(user, own.password.as_deref().unwrap_or_default());
+        }
+        if let Some(tls) = &own.tls {
+            let tls = rumqttc::TlsConfiguration::Rustls(std::sync::Arc::clone(tls));
+            options.set_transport(rumqttc::Transport::tls_with_config(tls));
+        }
+        let root = format!("{}/replay/{run}/v1/{}", own.root, own.origin.site);
+        Publisher::open(options, format!("{}:{}", own.host, own.port), root)
+    }
+
+    fn open(options: MqttOptions, address: String, root: String) -> Result<Publisher, MqttError> {
         let (client, mut connection) = Client::new(options, QUEUE);
         let (said, first) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
@@ -60,11 +81,7 @@ impl Publisher {
             Ok(())
         });
         match first.recv_timeout(CONNECT_TIMEOUT) {
-            Ok(Ok(())) => Ok(Publisher {
-                client: Some(client),
-                thread: Some(thread),
-                root: format!("{}/replay/{run}/v1/{site}", config.root),
-            }),
+            Ok(Ok(())) => Ok(Publisher { client: Some(client), thread: Some(thread), root }),
             Ok(Err(cause)) => Err(MqttError::Unreachable { address, cause }),
             Err(_) => Err(MqttError::Unreachable { address, cause: format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()) }),
         }

@@ -32,6 +32,7 @@ impl Session {
             ["cmd", user, verb] => self.command(shared, user, verb, &message),
             ["station", user, "status"] if document::is_slug(user, 32) => {
                 let online = Mark::of(&message.payload).and_then(|m| m.state).is_some_and(|s| s.as_str() == Some("online"));
+                shared.link.note_station(user, online);
                 // A station repeats itself every 30 s: what does not fit now is heard then.
                 let _ = shared.inbound.try_send(Inbound::Station { user: (*user).to_owned(), online, at: now() });
             }
