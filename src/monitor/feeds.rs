@@ -134,7 +134,15 @@ impl FeedCounts {
     /// Remembers a message that is no HL7.
     pub(super) fn refuse_message(&mut self, reason: Cow<'static, str>, sequence: u64, at: Timestamp) {
         let kind = hash(&reason, &[]);
-        self.keep(kind, at, sequence, || Refused { at, reason, position: None, segment: String::new(), sequence, count: 1, kind });
+        self.keep(kind, at, sequence, || Refused {
+            at,
+            reason,
+            position: None,
+            segment: String::new(),
+            sequence,
+            count: 1,
+            kind,
+        });
     }
 
     /// Remembers a row that should have been a value.

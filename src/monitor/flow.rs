@@ -130,7 +130,15 @@ impl Monitor {
 
     /// A decoded message: counted, then judged with the bed it belongs to. `listed`: a rule of the site's list of senders
     /// fits it.
-    fn report(&mut self, source: &Source, sequence: u64, listed: bool, report: &mut Report, message: &Message<'_>, at: Timestamp) {
+    fn report(
+        &mut self,
+        source: &Source,
+        sequence: u64,
+        listed: bool,
+        report: &mut Report,
+        message: &Message<'_>,
+        at: Timestamp,
+    ) {
         let device = report.devices.first().map_or("", |d| d.key.as_str());
         let sender = self.keyed.sender(&source.peer, &report.application, &report.facility, device);
         let (sender_hash, device_known, peer) = (sender.hash, Arc::clone(&sender.device), Arc::clone(&sender.peer));

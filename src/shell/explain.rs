@@ -33,7 +33,11 @@ pub enum From<'a> {
     /// A journal, whole.
     Journal(&'a Journal),
     /// A journal, as little of it as is needed: from the newest snapshot before `raised` on, up to event `seq`.
-    Part { journal: &'a Journal, raised: Timestamp, seq: u64 },
+    Part {
+        journal: &'a Journal,
+        raised: Timestamp,
+        seq: u64,
+    },
     Recordings(&'a [Input]),
 }
 

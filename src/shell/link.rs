@@ -61,6 +61,10 @@ pub struct Link {
     pub(crate) trouble: Mutex<Option<String>>,
     /// Stations that have announced themselves, and when they were heard last.
     pub(crate) stations: Mutex<BTreeMap<String, Instant>>,
+    /// For those who look on over HTTP.
+    pub(crate) live: crate::shell::live::Live,
+    /// Of the heartbeat, whichever way it goes.
+    pub(crate) heartbeat_rev: AtomicU64,
     pub(crate) wake: Notify,
     pub(crate) stopping: AtomicBool,
     /// Until when the last documents are handed over.
@@ -73,6 +77,14 @@ impl Link {
         Link { gauge, ..Link::default() }
     }
 
+    /// What happens, as it happens.
+    pub fn live(&self) -> &crate::shell::live::Live {
+        &self.live
+    }
+    /// The next heartbeat's `rev`.
+    pub(crate) fn heartbeat_rev(&self) -> u64 {
+        self.heartbeat_rev.fetch_add(1, Ordering::Relaxed) + 1
+    }
     /// Whether the broker has accepted our connection.
     pub fn connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)

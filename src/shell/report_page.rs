@@ -20,7 +20,6 @@ pub struct Course {
 #[derive(Debug, Clone, Default)]
 pub struct Link {
     pub raw: String,
-    pub number: u64,
     pub received: String,
     pub segment: String,
     pub offset: u64,
@@ -179,10 +178,18 @@ pub fn write(page: &Page) -> String {
         "Findings about data, not about a patient. Not for primary alarming: look at the patient and the bedside monitor.",
         "Riscontri sui dati, non sul paziente. Non per l'allarme primario: guardare il paziente e il monitor al letto.",
     );
-    w.put(format_args!("<p class=\"use\">{use_}</p>\n<p>{}</p>\n<p>{}</p>\n", escape(&w.sentence(&alert["text"])), escape(&w.sentence(&alert["action"]))));
+    w.put(format_args!(
+        "<p class=\"use\">{use_}</p>\n<p>{}</p>\n<p>{}</p>\n",
+        escape(&w.sentence(&alert["text"])),
+        escape(&w.sentence(&alert["action"]))
+    ));
     w.put(format_args!("<table>\n"));
     w.row("Alert", "Avviso", &text(&alert["id"]));
-    w.row("Site, ward, bed", "Sede, reparto, letto", &format!("{} / {} / {}", page.site, text(&alert["ward"]), text(&alert["bed"])));
+    w.row(
+        "Site, ward, bed",
+        "Sede, reparto, letto",
+        &format!("{} / {} / {}", page.site, text(&alert["ward"]), text(&alert["bed"])),
+    );
     w.row("Condition", "Condizione", &text(&alert["condition"]));
     let kinds = format!("{}, {}, {}", w.word(&alert["assessment"]), w.word(&alert["priority"]), w.word(&alert["state"]));
     w.row("Assessment, priority, state", "Valutazione, priorità, stato", &kinds);
@@ -208,7 +215,12 @@ pub fn write(page: &Page) -> String {
     let made = w.say("Made", "Creato");
     let by = w.say("by", "da");
     let made_at = w.time(&page.made_at);
-    w.put(format_args!("<p>{made} {} {by} {}, vitalguard {}</p>\n</body></html>\n", escape(&made_at), escape(&page.user), escape(&page.version)));
+    w.put(format_args!(
+        "<p>{made} {} {by} {}, vitalguard {}</p>\n</body></html>\n",
+        escape(&made_at),
+        escape(&page.user),
+        escape(&page.version)
+    ));
     w.out
 }
 
@@ -233,7 +245,14 @@ fn evidence(w: &mut Writer<'_>) {
     w.heading("What was compared", "Che cosa è stato confrontato");
     head(
         w,
-        &[("Check", "Controllo"), ("Finding", "Riscontro"), ("Value", "Valore"), ("Limit", "Limite"), ("Window, s", "Finestra, s"), ("Message", "Messaggio")],
+        &[
+            ("Check", "Controllo"),
+            ("Finding", "Riscontro"),
+            ("Value", "Valore"),
+            ("Limit", "Limite"),
+            ("Window, s", "Finestra, s"),
+            ("Message", "Messaggio"),
+        ],
     );
     let list = w.page.alert["evidence"].as_array().cloned().unwrap_or_default();
     for e in &list {
@@ -343,7 +362,10 @@ fn journal(w: &mut Writer<'_>) {
         w.put(format_args!("</pre>\n"));
     }
     let (records, hash) = &w.page.head;
-    let now = w.say("Head of the chain when this page was made: record", "Testa della catena alla creazione di questa pagina: registrazione");
+    let now = w.say(
+        "Head of the chain when this page was made: record",
+        "Testa della catena alla creazione di questa pagina: registrazione",
+    );
     w.put(format_args!("<p>{now} {records}<br><span class=\"hash\">sha256:{}</span></p>\n", escape(hash)));
 }
 
@@ -362,12 +384,19 @@ mod tests {
                 "text": { "en": "HR not <changing>", "it": "FC immutata" }, "action": { "en": "Look.", "it": "Guardare." },
                 "evidence": [{ "check": "T03", "value": 41, "limit": 9, "unit": "s", "raw": "gw.5", "obx_id": 1, "text": { "en": "41 s", "it": "41 s" } }],
             }),
-            comments: Some(vec![Comment { alert: "A-1".into(), at: crate::time::Timestamp::from_ms(0), user: "n".into(), text: "<script>x</script>".into() }]),
+            comments: Some(vec![Comment {
+                alert: "A-1".into(),
+                at: crate::time::Timestamp::from_ms(0),
+                user: "n".into(),
+                text: "<script>x</script>".into(),
+            }]),
             links: vec![
                 Link {
                     raw: "gw.5".into(),
                     hash: "ab".into(),
-                    shown: vec![json!({ "name": "OBX", "index": 1, "text": "OBX|1|NM|a&b||72", "marks": [{ "field": 5, "start": 14, "end": 16 }] })],
+                    shown: vec![
+                        json!({ "name": "OBX", "index": 1, "text": "OBX|1|NM|a&b||72", "marks": [{ "field": 5, "start": 14, "end": 16 }] }),
+                    ],
                     ..Link::default()
                 },
                 Link { raw: "gw.6".into(), ..Link::default() },
@@ -380,7 +409,9 @@ mod tests {
         assert!(english.contains("OBX|1|NM|a&amp;b||<mark>72</mark>") && english.contains("gw.6: not kept"), "{english}");
         assert!(!english.contains("<script") && !english.contains("<b>site"));
         let italian = write(&Page { italian: true, ..page.clone() });
-        assert!(italian.contains("FC immutata") && italian.contains("manomissione, alta, attivo") && italian.contains("lang=\"it\""));
+        assert!(
+            italian.contains("FC immutata") && italian.contains("manomissione, alta, attivo") && italian.contains("lang=\"it\"")
+        );
         assert!(!write(&Page { comments: None, ..page }).contains("script"));
     }
 }

@@ -8,6 +8,7 @@ use crate::alert::hex;
 use crate::config::{Config, Placement};
 use crate::document::{Origin, Pulse};
 use crate::monitor::Settings;
+use crate::shell::data::{Data, Rates};
 use crate::shell::engine::{Engine, EngineError, Parts};
 use crate::shell::journal::{Journal, JournalError, JournalHandle, Options as JournalOptions, Record};
 use crate::shell::key::{self, KeyError};
@@ -15,12 +16,15 @@ use crate::shell::link::Link;
 use crate::shell::listener::{self, ListenError};
 use crate::shell::metrics;
 use crate::shell::publisher::{Inbound, Options as PublisherOptions, Publisher, PublisherError};
+use crate::shell::replays::Replays;
 use crate::shell::retained::Retained;
 use crate::shell::station::{Station, StationError, StationState};
+use crate::shell::station_tunnel::Tunnel;
 use crate::shell::store::{Store, StoreError};
 use crate::shell::tap::Packets;
 use crate::shell::tee::{self, StartError as TeeStartError};
 use crate::shell::tls::{Reloader, ServerTls, TlsError};
+use crate::shell::trends::Keeper;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -113,6 +117,8 @@ struct RunningParts {
     broker: Option<crate::shell::broker::Broker>,
     station: Station,
     reloader: Reloader,
+    data: Arc<Data>,
+    keeper: Keeper,
 }
 
 /// Ends the service from elsewhere.
@@ -178,6 +184,13 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         #[cfg(not(feature = "broker"))]
         None => return Err(ServeError::NoBroker),
     };
+    #[cfg(feature = "broker")]
+    let tunnel = match &broker {
+        Some(broker) => Some(Tunnel::Embedded { address: broker.internal().0, passes: broker.passes() }),
+        None => Tunnel::external(&config)?,
+    };
+    #[cfg(not(feature = "broker"))]
+    let tunnel = Tunnel::external(&config)?;
     let publishing = PublisherOptions::from_config(&config, origin.clone(), embedded)?;
 
     let store_path = folder.join("store.sqlite");
@@ -204,7 +217,11 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let stopping = Arc::new(AtomicBool::new(false));
     let (conditions, seen_conditions) = std::sync::mpsc::channel();
     let placed = tees.iter().map(|tee| &tee.stats).chain(packets.iter().map(|tap| &tap.stats));
-    let feeds = bound.iter().map(|listener| &listener.stats).chain(placed).cloned().collect();
+    let (questions, asked) = crate::shell::questions::questions();
+    let (keeper, gatherer) = crate::shell::trends::Keeper::start(&folder.join("trends.sqlite"), &config.trends)?;
+    let shared_config = Arc::new(config.clone());
+    let replays = Replays::new(Arc::clone(&shared_config), site_key.clone(), &folder.join("journal"), Some(publishing.clone()));
+    let feeds: Vec<_> = bound.iter().map(|listener| &listener.stats).chain(placed).cloned().collect();
     let parts = Parts {
         folder: folder.clone(),
         settings: Settings::new(&config, &site_key).with_advisories(advisories).with_models(models),
@@ -213,7 +230,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         retained: Arc::clone(&retained),
         link: Arc::clone(&link),
         journal: journal.handle(),
-        feeds,
+        feeds: feeds.clone(),
         conditions: seen_conditions,
         pulse: Arc::clone(&pulse),
         board: Arc::clone(&board),
@@ -223,6 +240,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         vitals: publishing.vitals,
         flat: publishing.flat,
         config_hash: config_hash(&config),
+        trends: Some(gatherer),
+        asked,
     };
     let (engine, feed) = tokio::task::spawn_blocking(move || Engine::recover(parts).map(|engine| (engine, feed)))
         .await
@@ -241,22 +260,34 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         Publisher::start(publishing, Arc::clone(&retained), link.clone(), Some(outbox), Box::new(move || *beat.lock()), inbound)?;
     tokio::spawn(take_inbound(from_broker, journal.handle(), conditions));
 
+    let data = Arc::new(Data {
+        config: Arc::clone(&shared_config),
+        site_key,
+        questions,
+        journal: journal.handle(),
+        store: store_path.clone(),
+        trends: keeper.trends(),
+        feeds,
+        link: Arc::clone(&link),
+        replays,
+        rates: Rates::default(),
+        explains: Default::default(),
+    });
+    crate::shell::data::watch(&data);
     let listeners_bound = Arc::new(AtomicBool::new(false));
-    let station = Station::start(
-        &config.http,
-        StationState {
-            origin,
-            version: env!("CARGO_PKG_VERSION").into(),
-            retained,
-            store: store_path,
-            link: Some(link),
-            metrics: Some(recorder),
-            journal_writable: writable,
-            listeners_bound: Arc::clone(&listeners_bound),
-            board,
-            journal: Some(journal.handle()),
-        },
-    )
+    let station = Station::start(StationState {
+        data: Some(Arc::clone(&data)),
+        retained,
+        link: Some(link),
+        metrics: Some(recorder),
+        journal_writable: writable,
+        listeners_bound: Arc::clone(&listeners_bound),
+        board,
+        journal: Some(journal.handle()),
+        pulse,
+        tunnel,
+        ..StationState::new(shared_config, origin, store_path)
+    })
     .await?;
     watched.extend(station.tls());
 
@@ -293,6 +324,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
             broker,
             station,
             reloader,
+            data,
+            keeper,
         }),
     })
 }
@@ -344,10 +377,13 @@ impl RunningParts {
         self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         self.drain.cancel();
         while self.listeners.join_next().await.is_some() {}
-        let (journal, engine, publisher) = (self.journal, self.engine, self.publisher);
+        self.data.replays.stop();
+        let (journal, engine, publisher, keeper) = (self.journal, self.engine, self.publisher, self.keeper);
         let judged = tokio::task::spawn_blocking(move || {
             journal.close();
             let judged = engine.join().is_ok();
+            // The judging thread has handed over its last buckets.
+            keeper.join();
             publisher.stop(PUBLISH_LAST);
             judged
         })

@@ -19,7 +19,8 @@ const PAGE_MAX: usize = 1_000;
 
 /// Writes that somebody looks at something; durable when it returns. What cannot be written down is not shown.
 pub(crate) async fn note(shared: &Shared, session: &Session, action: &str, object: &str) -> Result<(), Box<Response>> {
-    let refuse = || Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "it cannot be written down who looks at this: nothing is shown"));
+    let refuse =
+        || Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "it cannot be written down who looks at this: nothing is shown"));
     let journal = shared.state.journal.as_ref().ok_or_else(refuse)?;
     let looked = Looked {
         id: format!("a-{}", uuid::Uuid::now_v7().simple()),

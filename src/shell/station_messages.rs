@@ -56,7 +56,8 @@ impl Doubt {
         let row = store.alert(alert).ok()??;
         let mut doubt = Doubt { ward: row.ward.clone(), ..Doubt::default() };
         let events = store.events(alert).ok()?;
-        let documents = events.iter().filter_map(|json| serde_json::from_slice::<Value>(json).ok()).map(|event| event["alert"].clone());
+        let documents =
+            events.iter().filter_map(|json| serde_json::from_slice::<Value>(json).ok()).map(|event| event["alert"].clone());
         for alert in documents.chain(serde_json::from_slice(&row.json).ok()) {
             for evidence in alert["evidence"].as_array().into_iter().flatten().filter(|e| e["raw"] == raw) {
                 let id = evidence["obx_id"].as_u64().and_then(|id| u32::try_from(id).ok());
@@ -66,7 +67,9 @@ impl Doubt {
                     doubt.evidence.push(found);
                 }
             }
-            for parameter in alert["params"].as_array().into_iter().flatten().filter_map(Value::as_str).filter_map(Parameter::from_key) {
+            for parameter in
+                alert["params"].as_array().into_iter().flatten().filter_map(Value::as_str).filter_map(Parameter::from_key)
+            {
                 if !doubt.params.contains(&parameter) {
                     doubt.params.push(parameter);
                 }
@@ -125,8 +128,11 @@ pub(crate) fn segments(payload: &[u8], doubt: &Doubt, whole: bool) -> (Vec<Value
                 id = Some(own.clone());
             }
             // Of several messages only those are marked that the evidence names.
-            let evidence: Vec<_> =
-                doubt.evidence.iter().filter(|(_, _, id)| id.as_ref().is_none_or(|id| *id == own || id.starts_with("m-"))).collect();
+            let evidence: Vec<_> = doubt
+                .evidence
+                .iter()
+                .filter(|(_, _, id)| id.as_ref().is_none_or(|id| *id == own || id.starts_with("m-")))
+                .collect();
             let eyes = if whole { Eyes::Whole } else { Eyes::Masked { id: shows_id } };
             let (shown, more) = mask::message(&read, eyes, SEGMENTS_MAX);
             cut |= more;
@@ -215,7 +221,8 @@ pub(crate) async fn get(
         _ => return unknown(),
     };
     let (segments, truncated, id) = segments(payload, &doubt, whole);
-    let text = (whole && segments.is_empty()).then(|| String::from_utf8_lossy(&payload[..payload.len().min(TEXT_BYTES_MAX)]).into_owned());
+    let text = (whole && segments.is_empty())
+        .then(|| String::from_utf8_lossy(&payload[..payload.len().min(TEXT_BYTES_MAX)]).into_owned());
     let body = json!({
         "raw": raw, "feed": source.feed, "received": entry.stamped.at.to_string(), "msg_id": id, "bytes": payload.len(),
         "segments": segments, "text": text, "masked": !whole, "truncated": truncated,

@@ -34,7 +34,11 @@ pub(crate) async fn list(State(shared): State<Shared>, session: Session) -> Resp
     let Some(data) = shared.state.data.clone() else { return unknown() };
     let runs: Vec<_> = data.replays.list().iter().map(|run| run.to_json()).collect();
     // What recordings there are is for those who may play them.
-    let files = if session.role >= Role::Engineer { tokio::task::spawn_blocking(move || data.replays.files()).await } else { Ok(Vec::new()) };
+    let files = if session.role >= Role::Engineer {
+        tokio::task::spawn_blocking(move || data.replays.files()).await
+    } else {
+        Ok(Vec::new())
+    };
     json(StatusCode::OK, json!({ "runs": runs, "files": files.unwrap_or_default() }).to_string())
 }
 
@@ -43,7 +47,10 @@ pub(crate) async fn start(State(shared): State<Shared>, session: Session, body: 
         return no;
     }
     let Ok(Json(wish)) = body else {
-        return problem(StatusCode::BAD_REQUEST, "a JSON object is meant: source ({raw}, {from, to} in ms, or {file}), speed, loop");
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "a JSON object is meant: source ({raw}, {from, to} in ms, or {file}), speed, loop",
+        );
     };
     let Some(data) = shared.state.data.clone() else { return unknown() };
     let what = serde_json::to_string(&wish.source).unwrap_or_default();
@@ -83,7 +90,9 @@ pub(crate) async fn change(
     let Ok(Json(change)) = body else {
         return problem(StatusCode::BAD_REQUEST, "a JSON object is meant: paused, speed, seek_ms, loop");
     };
-    if change.speed.is_some_and(|speed| !SPEEDS.contains(&speed)) || change.seek_ms.is_some_and(|ms| !(0..=i64::from(u32::MAX)).contains(&ms)) {
+    if change.speed.is_some_and(|speed| !SPEEDS.contains(&speed))
+        || change.seek_ms.is_some_and(|ms| !(0..=i64::from(u32::MAX)).contains(&ms))
+    {
         return problem(StatusCode::BAD_REQUEST, "speed: 0.5 to 60; seek_ms: from 0");
     }
     match found(&shared, &run) {

@@ -97,9 +97,10 @@ fn page(data: &Data, row: &AlertRow, italian: bool, comments: bool, begun: Page)
     let until = Instant::now() + LOOK_FOR;
     for raw in raws {
         let entry = number_of(&raw).filter(|_| Instant::now() < until).and_then(|(feed, number)| {
-            read_one(data.journal.folder(), number).ok().flatten().filter(
-                |entry| matches!(&entry.stamped.record, Record::Frame { source, .. } if source.feed == feed),
-            )
+            read_one(data.journal.folder(), number)
+                .ok()
+                .flatten()
+                .filter(|entry| matches!(&entry.stamped.record, Record::Frame { source, .. } if source.feed == feed))
         });
         page.links.push(link(&store, &row.id, raw, entry));
     }
@@ -132,7 +133,6 @@ fn link(store: &AlertReader, alert: &str, raw: String, entry: Option<Entry>) -> 
     }
     Link {
         raw,
-        number: entry.stamped.sequence,
         received: entry.stamped.at.to_string(),
         segment: entry.segment,
         offset: entry.offset,

@@ -51,7 +51,8 @@ impl Wish {
         }
         let to = self.to.unwrap_or(now.ms());
         let from = self.from.unwrap_or(to.saturating_sub(WINDOW_MS));
-        let width = to.checked_sub(from).filter(|w| (0..=WINDOW_MS_MAX).contains(w)).ok_or("from, to: ms since 1970, at most 31 days")?;
+        let width =
+            to.checked_sub(from).filter(|w| (0..=WINDOW_MS_MAX).contains(w)).ok_or("from, to: ms since 1970, at most 31 days")?;
         let step_ms = match self.step {
             None => (width / STEPS).max(1),
             Some(step) if (1..=86_400).contains(&step) => step * 1_000,
@@ -118,7 +119,8 @@ pub(crate) async fn get(
 /// An alert as a stretch of a chart, times in ms since 1970.
 fn mark(row: &AlertRow) -> Value {
     let alert: Value = serde_json::from_slice(&row.json).unwrap_or_default();
-    let ended = alert["ended"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond);
+    let ended =
+        alert["ended"].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_millisecond);
     json!({
         "id": row.id, "params": alert["params"], "onset": row.onset.ms(), "ended": ended, "priority": row.priority,
         "assessment": row.assessment, "condition": row.condition,
@@ -138,9 +140,12 @@ mod tests {
         assert_eq!(day.step_ms, 120_000);
         let fine = Wish { from: Some(now.ms() - 86_400_000), step: Some(1), ..Wish::default() }.window(now).unwrap();
         assert!(86_400_000 / fine.step_ms <= POINTS_MAX);
-        for bad in [Wish { from: Some(now.ms() + 1), ..Wish::default() }, Wish { params: Some("hr,x".into()), ..Wish::default() },
-            Wish { from: Some(i64::MIN), ..Wish::default() }, Wish { step: Some(0), ..Wish::default() }]
-        {
+        for bad in [
+            Wish { from: Some(now.ms() + 1), ..Wish::default() },
+            Wish { params: Some("hr,x".into()), ..Wish::default() },
+            Wish { from: Some(i64::MIN), ..Wish::default() },
+            Wish { step: Some(0), ..Wish::default() },
+        ] {
             assert!(bad.window(now).is_err());
         }
     }

@@ -116,6 +116,11 @@ impl EventRow {
             open: alert.state != AlertState::Cleared,
         }
     }
+    /// As published: under its priority, and under the one before where that was another, so that a filter sees it leave.
+    pub(crate) fn published(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let previous = self.previous_priority.as_deref().filter(|p| *p != self.priority);
+        previous.into_iter().chain([self.priority.as_str()]).map(|priority| (self.topic(priority), self.json.clone()))
+    }
     /// Topic under a priority.
     fn topic(&self, priority: &str) -> String {
         format!("ward/{}/bed/{}/event/{priority}", self.ward, self.bed)
@@ -248,7 +253,8 @@ impl OutboxGauge {
 }
 
 /// `user_version` of the newest schema, and the statements that lead to each version.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE alerts (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -312,7 +318,8 @@ CREATE TABLE meta (
     number INTEGER NOT NULL,
     text TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-", "
+",
+    "
 CREATE TABLE IF NOT EXISTS ratings (
     alert TEXT NOT NULL,
     user TEXT NOT NULL,
@@ -324,7 +331,8 @@ CREATE INDEX audit_at ON audit(at_ms, number);
 CREATE INDEX alerts_bed ON alerts(ward, bed, onset_ms);
 INSERT OR IGNORE INTO meta (key, number, text)
     SELECT 'since', COALESCE((SELECT min(raised_ms) FROM alerts), CAST(strftime('%s', 'now') AS INTEGER) * 1000), '';
-"];
+",
+];
 
 /// The writer.
 pub struct Store {

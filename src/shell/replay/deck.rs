@@ -217,7 +217,8 @@ impl Deck {
                 }
                 return landed;
             }
-            let wait = if state.paused { WAKE } else { WAKE.min(Duration::from_secs_f64(ahead_ms.max(0.0) / 1000.0 / state.speed)) };
+            let wait =
+                if state.paused { WAKE } else { WAKE.min(Duration::from_secs_f64(ahead_ms.max(0.0) / 1000.0 / state.speed)) };
             self.turned.wait_for(&mut state, wait);
             parking_lot::MutexGuard::unlocked(&mut state, &mut idle);
         }

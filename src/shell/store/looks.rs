@@ -85,7 +85,14 @@ impl AlertReader {
     }
 
     /// Alerts of a bed that were open at some moment between `from` and `to`, newest onset first.
-    pub fn between(&self, ward: &str, bed: &str, from: Timestamp, to: Timestamp, limit: usize) -> Result<Vec<AlertRow>, StoreError> {
+    pub fn between(
+        &self,
+        ward: &str,
+        bed: &str,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AlertRow>, StoreError> {
         let sql = format!(
             "SELECT {} FROM alerts WHERE ward = ?1 AND bed = ?2 AND onset_ms <= ?4 AND (open = 1 OR updated_ms >= ?3)
              ORDER BY onset_ms DESC, number DESC LIMIT ?5",

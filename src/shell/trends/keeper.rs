@@ -101,7 +101,8 @@ impl Keeper {
             lost: AtomicU64::new(0),
         });
         let (out, told) = sync_channel(ROWS_MAX);
-        let mut writer = Writer { store, trends: Arc::clone(&trends), config: config.clone(), newest_ms: i64::MIN, dirty: 0, said: false };
+        let mut writer =
+            Writer { store, trends: Arc::clone(&trends), config: config.clone(), newest_ms: i64::MIN, dirty: 0, said: false };
         let thread = std::thread::Builder::new().name("trends".into()).spawn(move || writer.run(&told))?;
         Ok((Keeper { trends, thread: Some(thread) }, Gatherer::new(out, dropped)))
     }
