@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Bytes of a feed are counted over so long, seconds.
+/// Rates of a feed are means of so long, seconds.
 const RATE_S: usize = 60;
 
 /// Everything that a handler may ask.
@@ -35,13 +35,14 @@ pub struct Data {
     pub explains: crate::shell::station_explain::Desk,
 }
 
-/// Bytes per second of every feed, and since when the broker is there; sampled once a second.
+/// What every feed brings a second, and since when the broker is there; sampled once a second.
 #[derive(Debug, Default)]
 pub struct Rates(Mutex<Sampled>);
 
 #[derive(Debug, Default)]
 struct Sampled {
-    bytes: HashMap<String, VecDeque<u64>>,
+    /// Bytes and messages received so far, each second.
+    seen: HashMap<String, VecDeque<(u64, u64)>>,
     connections: u64,
     up_since: Option<Timestamp>,
 }
@@ -51,8 +52,8 @@ impl Rates {
     fn sample(&self, feeds: &[Arc<FeedStats>], link: &Link, now: Timestamp) {
         let mut sampled = self.0.lock();
         for feed in feeds {
-            let seen = sampled.bytes.entry(feed.feed.clone()).or_default();
-            seen.push_back(feed.bytes_in.load(Ordering::Relaxed));
+            let seen = sampled.seen.entry(feed.feed.clone()).or_default();
+            seen.push_back((feed.bytes_in.load(Ordering::Relaxed), feed.received.load(Ordering::Relaxed)));
             while seen.len() > RATE_S + 1 {
                 seen.pop_front();
             }
@@ -65,13 +66,16 @@ impl Rates {
         }
         sampled.connections = connections;
     }
-    /// Bytes received a second, mean of the last minute.
-    pub fn bytes_per_s(&self, feed: &str) -> f64 {
+    /// Bytes and messages received a second, mean of the last minute.
+    pub fn per_s(&self, feed: &str) -> (f64, f64) {
         let sampled = self.0.lock();
-        let Some(seen) = sampled.bytes.get(feed) else { return 0.0 };
+        let Some(seen) = sampled.seen.get(feed) else { return (0.0, 0.0) };
         match (seen.front(), seen.back()) {
-            (Some(first), Some(last)) if seen.len() > 1 => last.saturating_sub(*first) as f64 / (seen.len() - 1) as f64,
-            _ => 0.0,
+            (Some(first), Some(last)) if seen.len() > 1 => {
+                let seconds = (seen.len() - 1) as f64;
+                (last.0.saturating_sub(first.0) as f64 / seconds, last.1.saturating_sub(first.1) as f64 / seconds)
+            }
+            _ => (0.0, 0.0),
         }
     }
     /// Since when the broker has taken our connection; `None`: it is not there.

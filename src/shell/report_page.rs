@@ -93,7 +93,8 @@ fn escape(text: &str) -> String {
 /// A document's words in the language of the page; what is not listed is shown as it is.
 fn word(italian: bool, word: &str) -> &str {
     if !italian {
-        return word;
+        // A finding, not a verdict.
+        return if word == "tamper" { "tampering suspected" } else { word };
     }
     match word {
         "high" => "alta",
@@ -112,7 +113,7 @@ fn word(italian: bool, word: &str) -> &str {
         "escalated" => "priorità aumentata",
         "lowered" => "priorità ridotta",
         "expired" => "scaduto",
-        "tamper" => "manomissione",
+        "tamper" => "sospetta manomissione",
         "identity" => "identità",
         "artefact" => "artefatto",
         "unit" => "unità di misura",
@@ -410,7 +411,9 @@ mod tests {
         assert!(!english.contains("<script") && !english.contains("<b>site"));
         let italian = write(&Page { italian: true, ..page.clone() });
         assert!(
-            italian.contains("FC immutata") && italian.contains("manomissione, alta, attivo") && italian.contains("lang=\"it\"")
+            italian.contains("FC immutata")
+                && italian.contains("sospetta manomissione, alta, attivo")
+                && italian.contains("lang=\"it\"")
         );
         assert!(!write(&Page { comments: None, ..page }).contains("script"));
     }

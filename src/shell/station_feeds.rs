@@ -78,13 +78,16 @@ fn per_bed_day(load: &Load, beds: usize) -> Option<f64> {
 fn more(object: &mut Map<String, Value>, stats: Option<&Arc<FeedStats>>, core: Option<&FeedCounts>, data: &Data) {
     if let Some(stats) = stats {
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        // The document is up to a minute old.
+        let (bytes_per_s, messages_per_s) = data.rates.per_s(&stats.feed);
         let ms = |q| stats.ack_latency.quantile_us(q).map(|us| us as f64 / 1000.0);
         let wire: u64 = PARSE_FAULTS.iter().map(|fault| stats.fault(*fault)).sum();
         let faults: Map<String, Value> = stats.faults().into_iter().map(|(name, n)| (name.to_owned(), json!(n))).collect();
         object.extend([
             ("ack_p50_ms".to_owned(), json!(ms(0.5))),
             ("ack_p99_ms".to_owned(), json!(ms(0.99))),
-            ("bytes_per_s".to_owned(), json!(data.rates.bytes_per_s(&stats.feed).round())),
+            ("rate_per_s".to_owned(), json!((messages_per_s * 10.0).round() / 10.0)),
+            ("bytes_per_s".to_owned(), json!(bytes_per_s.round())),
             ("connections".to_owned(), json!(count(&stats.connections))),
             ("accepts".to_owned(), json!(count(&stats.aa))),
             ("errors".to_owned(), json!(count(&stats.ae))),
@@ -95,6 +98,8 @@ fn more(object: &mut Map<String, Value>, stats: Option<&Arc<FeedStats>>, core: O
     }
     if let Some(core) = core {
         object.extend([
+            ("last_message_ts".to_owned(), json!(core.last_message_at.map(|at| at.to_string()))),
+            ("skew_ms".to_owned(), json!(core.skew_ms())),
             ("duplicates".to_owned(), json!(core.duplicates)),
             ("out_of_order".to_owned(), json!(core.out_of_order)),
             ("rows_refused".to_owned(), json!(core.rejects)),
