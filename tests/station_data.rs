@@ -45,7 +45,7 @@ impl House {
         std::fs::write(folder.path().join("secret.hl7"), recording()).unwrap();
         std::os::unix::fs::symlink(folder.path().join("secret.hl7"), recordings.join("link.hl7")).unwrap();
         let mut config = format!(
-            "[episodes]\nannunciation_medium_s = 0.0\n[replay]\nfolder = {:?}\nruns_max = 1\n",
+            "[episodes]\nannunciation_low_s = 0.0\nannunciation_medium_s = 0.0\n[replay]\nfolder = {:?}\nruns_max = 1\n",
             recordings.display().to_string()
         );
         for role in ["viewer", "nurse", "engineer"] {
@@ -117,7 +117,7 @@ fn a_bed_has_a_history_a_name_and_messages_for_those_who_may_see_them() {
     let house = House::start();
     let mut client = Client::connect(house.served.mllp);
     for (n, hr) in ["70", "90", "71"].iter().enumerate() {
-        assert_eq!(client.ask(&message(&format!("M{n}"), &now_hl7(), hr)).unwrap().0, "AA");
+        assert_eq!(client.ask(&message(&format!("M{n}"), &now_hl7(), hr)).unwrap().0, "CA");
     }
     // A value that is none, and a frame that is no HL7.
     client.ask(&message("BAD", &now_hl7(), "TOKENVALUE")).unwrap();
