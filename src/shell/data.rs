@@ -6,6 +6,7 @@ use crate::shell::link::Link;
 use crate::shell::listener::FeedStats;
 use crate::shell::questions::Questions;
 use crate::shell::replays::Replays;
+use crate::shell::stations::Stations;
 use crate::shell::trends::Trends;
 use crate::time::Timestamp;
 use parking_lot::Mutex;
@@ -30,6 +31,7 @@ pub struct Data {
     pub trends: Arc<Trends>,
     pub feeds: Vec<Arc<FeedStats>>,
     pub link: Arc<Link>,
+    pub stations: Arc<Stations>,
     pub replays: Replays,
     pub rates: Rates,
     pub explains: crate::shell::station_explain::Desk,

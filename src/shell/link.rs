@@ -10,20 +10,17 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Topics that wait with a number that is only true now (vitals, flat).
 const TRANSIENT_TOPICS_MAX: usize = 4_096;
 /// Requests whose answer has a way of its own. A request is answered within milliseconds.
 const REPLIES_MAX: usize = 1_024;
+/// Answers that could not be stored and wait for the broker; more than that is an attack, and silence means "not accepted".
+const REFUSALS_MAX: usize = 256;
 /// Topics removed that are remembered; seven days of changes in a large house are some dozens.
 const REMOVED_MAX: usize = 256;
-
-/// Stations counted at most.
-const STATIONS_MAX: usize = 1_000;
-/// A station repeats itself every 30 s; one that is silent so long is gone.
-const STATION_GONE: Duration = Duration::from_secs(45);
 
 /// Documents that are old at once: sent when there is room, never queued, dropped first under pressure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,10 +54,12 @@ pub struct Link {
     pub(crate) gauge: Option<Arc<OutboxGauge>>,
     pub(crate) transients: Mutex<BTreeMap<(Transient, String), Bytes>>,
     pub(crate) replies: Mutex<VecDeque<(String, String, Reply)>>,
+    /// Answers to what could not be stored: they are not in the outbox.
+    pub(crate) refusals: Mutex<VecDeque<(Reply, Bytes)>>,
+    /// The newest state document of the self-test's bed that the broker has acknowledged, and when.
+    pub(crate) tested: Mutex<Option<(u64, Instant)>>,
     pub(crate) removed: Mutex<VecDeque<Removed>>,
     pub(crate) trouble: Mutex<Option<String>>,
-    /// Stations that have announced themselves, and when they were heard last.
-    pub(crate) stations: Mutex<BTreeMap<String, Instant>>,
     /// For those who look on over HTTP.
     pub(crate) live: crate::shell::live::Live,
     /// Of the heartbeat, whichever way it goes.
@@ -142,21 +141,6 @@ impl Link {
         list.push_back(removed);
     }
 
-    /// A station has announced itself, or goes.
-    pub(crate) fn note_station(&self, user: &str, online: bool) {
-        let mut stations = self.stations.lock();
-        stations.retain(|_, at| at.elapsed() < STATION_GONE);
-        if !online {
-            stations.remove(user);
-        } else if stations.len() < STATIONS_MAX || stations.contains_key(user) {
-            stations.insert(user.to_owned(), Instant::now());
-        }
-    }
-    /// Stations that are heard.
-    pub fn stations(&self) -> usize {
-        self.stations.lock().values().filter(|at| at.elapsed() < STATION_GONE).count()
-    }
-
     /// There is something new in the outbox.
     pub fn wake(&self) {
         self.wake.notify_one();
@@ -189,6 +173,16 @@ impl Link {
         };
         counter.fetch_add(count, Ordering::Relaxed);
         metrics::dropped(label, count);
+    }
+
+    /// An answer that cannot go the way of the outbox.
+    pub(crate) fn refuse(&self, reply: Reply, payload: Bytes) {
+        let mut refusals = self.refusals.lock();
+        if refusals.len() < REFUSALS_MAX {
+            refusals.push_back((reply, payload));
+        }
+        drop(refusals);
+        self.wake.notify_one();
     }
 
     pub(crate) fn remember_reply(&self, user: &str, request_id: &str, reply: Reply) {

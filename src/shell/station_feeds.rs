@@ -114,7 +114,7 @@ fn mqtt(shared: &Shared, data: &Data) -> Value {
         "kind": if data.config.mqtt.url.is_some() { "external" } else { "embedded" },
         "up": link.connected(), "since": data.rates.up_since().map(|at| at.to_string()), "outbox": link.outbox_depth(),
         "dropped": dropped.vitals + dropped.flat + dropped.ward + dropped.event,
-        "retained": shared.state.retained.counts().0, "limit": RETAINED_MAX, "stations": link.stations(),
+        "retained": shared.state.retained.counts().0, "limit": RETAINED_MAX, "stations": data.stations.count(),
     })
 }
 
