@@ -268,7 +268,13 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let commands = Commands::new(origin.clone(), journal.handle(), answers, Arc::clone(&stations), Arc::clone(&probe));
     tokio::spawn(take_inbound(
         from_broker,
-        Way { commands: commands.clone(), origin: origin.clone(), link: Arc::clone(&link), stations: Arc::clone(&stations), conditions },
+        Way {
+            commands: commands.clone(),
+            origin: origin.clone(),
+            link: Arc::clone(&link),
+            stations: Arc::clone(&stations),
+            conditions,
+        },
     ));
 
     let data = Arc::new(Data {

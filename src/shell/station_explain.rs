@@ -25,10 +25,12 @@ const EXPLAIN_FOR: Duration = Duration::from_secs(120);
 const WAIT_FOR: Duration = Duration::from_secs(7);
 /// Answers kept.
 const KEPT: usize = 8;
+/// That it could not be derived is kept so long: what stood in the way may be gone.
+const FAILED_FOR: Duration = Duration::from_secs(10);
 
 /// What an alert and how far its events go: a newer event makes the answer old.
 type Key = (String, u64);
-type Answer = (StatusCode, Arc<str>);
+type Answer = (StatusCode, Arc<str>, Instant);
 
 #[derive(Debug, Default)]
 struct Board {
@@ -77,7 +79,8 @@ pub(crate) async fn get(State(shared): State<Shared>, session: Session, Path(id)
         done.as_mut().enable();
         {
             let mut state = data.explains.state.lock();
-            if let Some((_, (status, body))) = state.kept.iter().find(|(known, _)| *known == key) {
+            state.kept.retain(|(_, (status, _, at))| *status == StatusCode::OK || at.elapsed() < FAILED_FOR);
+            if let Some((_, (status, body, _))) = state.kept.iter().find(|(known, _)| *known == key) {
                 return match *status {
                     StatusCode::OK => json(StatusCode::OK, body.to_string()),
                     status => problem(status, body),
@@ -104,9 +107,9 @@ fn begin(data: &Arc<Data>, row: &AlertRow) {
         // Unwind safe: nothing of what panicked is used again.
         let derived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| derive(&data, &row)));
         let answer = match derived {
-            Ok(Ok(body)) => (StatusCode::OK, body.into()),
-            Ok(Err((status, detail))) => (status, detail.into()),
-            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "it cannot be derived".into()),
+            Ok(Ok(body)) => (StatusCode::OK, body.into(), Instant::now()),
+            Ok(Err((status, detail))) => (status, detail.into(), Instant::now()),
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "it cannot be derived".into(), Instant::now()),
         };
         let mut state = data.explains.state.lock();
         state.running = None;

@@ -33,15 +33,21 @@ struct Mouth {
 }
 
 impl Output {
-    pub fn new(deck: Arc<Deck>, publisher: Option<Publisher>) -> Output {
+    pub fn new(deck: Arc<Deck>) -> Output {
         Output {
             deck,
             retained: Retained::default(),
             live: Live::default(),
             messages: AtomicU64::new(0),
-            published: AtomicBool::new(publisher.is_some()),
-            mouth: Mutex::new(Mouth { changes: Changes::default(), publisher, merged: Instant::now() }),
+            published: AtomicBool::new(false),
+            mouth: Mutex::new(Mouth { changes: Changes::default(), publisher: None, merged: Instant::now() }),
         }
+    }
+
+    /// The broker hears it from now on.
+    pub fn connect(&self, publisher: Publisher) {
+        self.mouth.lock().publisher = Some(publisher);
+        self.published.store(true, Ordering::Relaxed);
     }
 
     /// Says what has changed since the last time, unless it is being sought.

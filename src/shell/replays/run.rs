@@ -4,6 +4,7 @@ use super::output::{Output, Stage};
 use super::scan::{Found, Look, Tick};
 use super::{Place, Replays, StartError, Wanted, Wish};
 use crate::config::Config;
+use crate::shell::publisher::Options as Broker;
 use crate::shell::replay::deck::{Change, Deck, Hands, Next};
 use crate::shell::replay::input::{Input, Progress};
 use crate::shell::replay::mqtt::Publisher;
@@ -66,10 +67,6 @@ impl Run {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let name = format!("r{}", &id[20..32]);
         let deck = Arc::new(Deck::new(base, wish.speed, wish.looping));
-        let publisher = desk.broker.as_ref().and_then(|broker| {
-            let opened = Publisher::beside(broker, &name);
-            opened.map_err(|error| tracing::warn!(%error, "a replay is shown over HTTP only")).ok()
-        });
         let to = match (&place, base) {
             (Place::Journal(_, range), Some(_)) => Some(range.to),
             _ => None,
@@ -77,7 +74,7 @@ impl Run {
         let run = Arc::new(Run {
             name: name.clone(),
             source: wish.source.clone(),
-            output: Arc::new(Output::new(Arc::clone(&deck), publisher)),
+            output: Arc::new(Output::new(Arc::clone(&deck))),
             deck,
             found: Arc::default(),
             failed: Mutex::new(None),
@@ -86,12 +83,19 @@ impl Run {
         let recording = Arc::new(Recording { config: Arc::clone(&desk.config), site_key: desk.site_key.clone(), name, place });
         let (player, scanner) = (Arc::clone(&run), Arc::clone(&run));
         let other = Arc::clone(&recording);
-        std::thread::Builder::new().name("replay".into()).spawn(move || player.play(&recording))?;
+        let broker = desk.broker.clone();
+        std::thread::Builder::new().name("replay".into()).spawn(move || player.play(&recording, broker.as_ref()))?;
         std::thread::Builder::new().name("replay-scan".into()).spawn(move || scanner.scan(&other)).inspect_err(|_| run.stop())?;
         Ok(run)
     }
 
-    fn play(&self, recording: &Recording) {
+    fn play(&self, recording: &Recording, broker: Option<&Broker>) {
+        if let Some(broker) = broker {
+            match Publisher::beside(broker, &self.name) {
+                Ok(publisher) => self.output.connect(publisher),
+                Err(error) => tracing::warn!(%error, "a replay is shown over HTTP only"),
+            }
+        }
         let mut pass = 0;
         loop {
             let output = Arc::clone(&self.output);

@@ -79,8 +79,7 @@ impl AlertReader {
                 beds.push(BedLoad { ward, bed, alerts_per_day: (count as f64 / days * 100.0).round() / 100.0 });
             }
         }
-        let sql = "SELECT avg(useful) FROM ratings WHERE at_ms >= ?1";
-        let useful_share: Option<f64> = self.connection.query_row(sql, [begin], |row| row.get(0))?;
+        let useful_share = self.useful_share(Timestamp::from_ms(begin))?;
         Ok(Load { alerts, days, beds, useful_share })
     }
 
