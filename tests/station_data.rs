@@ -88,6 +88,10 @@ impl House {
         assert_eq!(status, 200, "{path}: {value}");
         value
     }
+    /// The audit, once it holds what is waited for: it is durable in the journal first, and in the store in its turn.
+    fn audit_with(&self, what: &str, wanted: impl Fn(&[(String, String, String)]) -> bool) -> Vec<(String, String, String)> {
+        wait_for(what, || Some(self.audit()).filter(|audit| wanted(audit)))
+    }
     fn audit(&self) -> Vec<(String, String, String)> {
         let list = self.ok("engineer", "/api/v1/audit");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -182,7 +186,7 @@ fn a_bed_has_a_history_a_name_and_messages_for_those_who_may_see_them() {
     assert_eq!(feeds["useful_share"], Value::Null, "nobody has rated");
 
     // Who looked is written down, in the store and in the chain.
-    let audit = house.audit();
+    let audit = house.audit_with("both looks", |audit| audit.len() >= 2);
     let one = |user: &str, action: &str, object: &str| (user.to_owned(), action.to_owned(), object.to_owned());
     assert!(audit.contains(&one("t-nurse", "names", "icu/A01")), "{audit:?}");
     assert!(audit.contains(&one("t-engineer", "message", &raw)), "{audit:?}");
@@ -273,8 +277,10 @@ fn an_alert_is_reported_explained_and_exported() {
         assert_eq!(house.get("viewer", &format!("/api/v1/alerts/nothing/{path}")).0, 400);
     }
     assert_eq!(house.ask("viewer", "GET", "/api/v1/alerts?format=csv&ward=icu", "").0, 200);
-    let audit = house.audit();
-    assert!(audit.iter().any(|(user, action, object)| user == "t-viewer" && action == "export" && object.contains("format=csv")));
+    let exported = |(user, action, object): &(String, String, String)| {
+        user == "t-viewer" && action == "export" && object.contains("format=csv")
+    };
+    let audit = house.audit_with("the export", |audit| audit.iter().any(exported));
     assert_eq!(audit.iter().filter(|(_, action, object)| action == "report" && *object == id).count(), 2);
 
     // The alert stands in the bed's chart, and the history outlives a kill.
