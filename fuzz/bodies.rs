@@ -7,8 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use vitalguard::advisory::{Advisories, Field, Input, normalised};
 use vitalguard::capture::{self, Linktype, Reader, Tap};
-use vitalguard::command::Via;
-use vitalguard::document::parse_command;
+use vitalguard::command::{VERBS, Via, parse};
 use vitalguard::hl7::ack::{AckMode, Outcome, answer};
 use vitalguard::hl7::decode::Decoder as Hl7Decoder;
 use vitalguard::hl7::dialect::Tables;
@@ -194,14 +193,14 @@ pub fn command(data: &[u8]) {
     let mut lines = text.lines();
     let (user, verb) = (lines.next().unwrap_or_default().to_owned(), lines.next().unwrap_or_default().to_owned());
     let payload = data.splitn(3, |b| *b == b'\n').nth(2).unwrap_or(data);
-    for (user, verb) in [(user.as_str(), verb.as_str()), ("icu-wall", "ack"), ("icu-wall", "comment")] {
-        for retained in [false, true] {
-            match parse_command(user, verb, payload, retained, Via::Mqtt) {
-                Ok(command) => {
-                    assert!(!retained && !command.request_id.is_empty() && command.user == user);
-                }
-                Err(refused) => assert!(refused.request_id.is_none_or(|id| id.len() <= 128)),
+    let known = VERBS.iter().map(|known| ("icu-wall", *known));
+    for (user, verb) in std::iter::once((user.as_str(), verb.as_str())).chain(known) {
+        match parse(verb, user, Via::Mqtt, payload) {
+            Ok(command) => {
+                assert!(!command.request_id.is_empty() && command.user == user && command.verb.name() == verb);
+                assert!(command.verb.words().is_none_or(|words| words.chars().count() <= 500));
             }
+            Err(refused) => assert!(refused.request_id.is_none_or(|id| id.len() <= 64)),
         }
     }
 }

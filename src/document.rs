@@ -414,6 +414,8 @@ pub struct Mark {
     #[serde(default)]
     pub boot: Option<String>,
     #[serde(default)]
+    pub ts_ms: Option<i64>,
+    #[serde(default)]
     pub state: Option<serde_json::Value>,
 }
 

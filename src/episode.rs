@@ -332,10 +332,10 @@ impl Episodes {
                 if let Some(clean_since) = over {
                     let clear_at = clean_since.plus_s(clear_s(&self.list[at], desk.limits));
                     if now >= clear_at {
-                        return self.end(at, EventKind::Cleared, findings, now, desk, Cause::Rule, out);
+                        return self.end(at, EventKind::Cleared, None, findings, now, desk, Cause::Rule, out);
                     }
                 } else if now >= unseen_at(&self.list[at], findings) {
-                    return self.end(at, EventKind::Expired, findings, now, desk, Cause::Rule, out);
+                    return self.end(at, EventKind::Expired, None, findings, now, desk, Cause::Rule, out);
                 }
                 if self.list[at].shelf.as_ref().is_some_and(|shelf| now >= shelf.until) {
                     self.take_down(at, by_itself(), Cause::Rule, findings, now, desk, out);
@@ -510,6 +510,7 @@ impl Episodes {
         &mut self,
         at: usize,
         kind: EventKind,
+        by: Option<By>,
         findings: &Findings,
         now: Timestamp,
         desk: &Desk<'_>,
@@ -528,7 +529,7 @@ impl Episodes {
         }
         episode.state = AlertState::Cleared;
         episode.shelf = None;
-        self.tell(at, kind, prev, None, cause, findings, now, desk, out);
+        self.tell(at, kind, prev, by, cause, findings, now, desk, out);
         let id = self.list[at].id.clone();
         for other in &mut self.list {
             let folded = other.cause_of.len();
@@ -546,10 +547,12 @@ impl Episodes {
         false
     }
 
-    /// Ends what a person says is over: everything but what is led by a check that stays.
+    /// Ends what somebody or something says is over: everything but what is led by a check that stays.
+    #[allow(clippy::too_many_arguments)]
     pub fn expire_some(
         &mut self,
         stays: impl Fn(CheckId) -> bool,
+        by: Option<&By>,
         findings: &Findings,
         now: Timestamp,
         desk: &Desk<'_>,
@@ -563,7 +566,7 @@ impl Episodes {
                 continue;
             }
             if self.list[at].open() {
-                self.end(at, EventKind::Expired, findings, now, desk, cause, out);
+                self.end(at, EventKind::Expired, by.cloned(), findings, now, desk, cause, out);
             }
             self.list.remove(at);
         }
@@ -583,7 +586,7 @@ impl Episodes {
         for episode in self.list.iter_mut().filter(|e| stays(e.check)) {
             episode.evidence.retain(|check| stays(*check));
         }
-        self.expire_some(stays, findings, now, desk, cause, out);
+        self.expire_some(stays, None, findings, now, desk, cause, out);
         self.raises.clear();
         if !self.list.iter().any(|e| e.assessment == Assessment::Tamper) {
             self.tamper_raised = None;
@@ -612,7 +615,7 @@ impl Episodes {
             episode.priority = Priority::Info;
         }
         self.tell(at, EventKind::Acknowledged, prev, Some(by), Cause::Operator, findings, now, desk, out);
-        if latched && !self.end(at, EventKind::Cleared, findings, now, desk, Cause::Rule, out) {
+        if latched && !self.end(at, EventKind::Cleared, None, findings, now, desk, Cause::Rule, out) {
             self.list.remove(at);
         }
     }

@@ -178,7 +178,7 @@ fn a_retained_command_is_refused_where_no_users_are_configured_too() {
     local.say(&format!("{BASE}/cmd/local/ack"), r#"{"request_id":"r1","alert":"A-53ee76904a86-20261122T182326412Z"}"#, true);
     wait("an answer", 10, || local.with(|h| !h.acks.is_empty()));
     assert!(matches!(local.with(|h| h.acks[0].clone()), Ack::NotNow(_)));
-    local.say(&format!("{BASE}/cmd/local/shelve"), r#"{"request_id":"r2"}"#, false);
+    local.say(&format!("{BASE}/cmd/local/dance"), r#"{"request_id":"r2"}"#, false);
     wait("a refusal", 10, || local.with(|h| h.messages.iter().any(|m| m.topic.ends_with("/rsp/local/r2"))));
     local.with(|h| {
         let text = String::from_utf8_lossy(&h.messages[0].payload).into_owned();

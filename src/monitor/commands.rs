@@ -72,7 +72,10 @@ impl Monitor {
         }
         match &command.verb {
             Verb::SpotCheck { ward, bed, values } => self.spot_check(ward, bed, values, at),
-            Verb::BedOff { ward, bed, off, .. } => self.bed_off(ward, bed, *off, at),
+            Verb::BedOff { ward, bed, off, .. } => {
+                let by = By { user: command.user.clone(), via: command.via, comment: None };
+                self.bed_off(ward, bed, *off, &by, at)
+            }
             Verb::Resync { scope } => match scope {
                 Some(ward) if !self.wards.iter().any(|w| w.name == *ward) => Err(Refusal::NotFound),
                 _ => Ok(Done::default()),
@@ -164,7 +167,7 @@ impl Monitor {
     }
 
     /// Nobody is monitored here, somebody says. What silence has said of the bed is over; everything else stays.
-    fn bed_off(&mut self, ward: &str, bed: &str, off: bool, at: Timestamp) -> Result<Done, Refusal> {
+    fn bed_off(&mut self, ward: &str, bed: &str, off: bool, by: &By, at: Timestamp) -> Result<Done, Refusal> {
         let number = self.named_bed(ward, bed)?;
         let cell = &mut self.cells[number as usize];
         cell.off_at = off.then_some(at);
@@ -181,7 +184,7 @@ impl Monitor {
             let desk = self.house.desk(&cell.bed, &cell.device, &cell.application, cell.rev, cell.reserved);
             let stays = |check: CheckId| !OF_SILENCE.contains(&check.meta().id);
             cell.findings.rows.retain(|row| stays(row.check));
-            cell.episodes.expire_some(stays, &cell.findings, at, &desk, Cause::Operator, &mut self.events);
+            cell.episodes.expire_some(stays, Some(by), &cell.findings, at, &desk, Cause::Operator, &mut self.events);
         }
         self.say(number, before);
         let rev = self.cells[number as usize].rev;

@@ -23,8 +23,9 @@ const STATION_BYTES_MAX: usize = 4_096;
 
 /// A pass of a page lets a connection begin for so long.
 pub const PASS_FOR: Duration = Duration::from_secs(300);
-/// Passes at a time; the oldest goes first.
+/// Passes at a time; no further one is given. And those of one session that nobody is connected with: the oldest goes.
 const PASSES_MAX: usize = 4_096;
+const PASSES_WAITING_MAX: usize = 64;
 
 /// What a page connects with: an account of its own at the embedded broker, with the rights of the user who is logged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,25 +47,33 @@ struct Pass {
     password: String,
     client_id: String,
     issued: Instant,
+    /// Connections that began with it and go on.
+    connected: usize,
     /// The session that it was given to has ended: it brings nothing any more.
     ended: CancellationToken,
 }
 
 impl Passes {
-    /// A new one; `None` where the system gives no random bytes.
+    /// A new one; `None` where there are too many, or the system gives no random bytes. `user` is the one of the session, and tells
+    /// sessions apart.
     pub fn issue(&self, user: Arc<User>, ended: CancellationToken) -> Option<Issued> {
         let name = crate::alert::hex(&key::random::<8>()?);
         let password = crate::alert::hex(&key::random::<32>()?);
         let issued = Issued { username: format!("_page-{name}"), client_id: format!("page-{name}"), password };
         let mut list = self.list.lock();
-        list.retain(|_, pass| !pass.ended.is_cancelled());
-        if list.len() >= PASSES_MAX
-            && let Some(oldest) = list.iter().min_by_key(|(_, pass)| pass.issued).map(|(name, _)| name.clone())
+        list.retain(|_, pass| !pass.ended.is_cancelled() && (pass.connected > 0 || pass.issued.elapsed() < PASS_FOR));
+        let waiting = list.iter().filter(|(_, pass)| pass.connected == 0 && Arc::ptr_eq(&pass.user, &user));
+        if waiting.clone().count() >= PASSES_WAITING_MAX
+            && let Some(oldest) = waiting.min_by_key(|(_, pass)| pass.issued).map(|(name, _)| name.clone())
         {
             list.remove(&oldest);
         }
+        if list.len() >= PASSES_MAX {
+            return None;
+        }
         let (password, client_id) = (issued.password.clone(), issued.client_id.clone());
-        list.insert(issued.username.clone(), Pass { user, password, client_id, issued: Instant::now(), ended });
+        let pass = Pass { user, password, client_id, issued: Instant::now(), connected: 0, ended };
+        list.insert(issued.username.clone(), pass);
         Some(issued)
     }
     /// Whether a connection may begin with this.
@@ -73,6 +82,12 @@ impl Passes {
             let same: bool = pass.password.as_bytes().ct_eq(password).into();
             same && pass.client_id == client_id && pass.issued.elapsed() < PASS_FOR && !pass.ended.is_cancelled()
         })
+    }
+    /// A connection has begun, or ended: a pass that is in use stays.
+    pub fn connected(&self, username: &str, begun: bool) {
+        if let Some(pass) = self.list.lock().get_mut(username) {
+            pass.connected = if begun { pass.connected + 1 } else { pass.connected.saturating_sub(1) };
+        }
     }
     /// Whose pass it is, while the session lasts.
     pub fn user(&self, username: &str) -> Option<Arc<User>> {
@@ -272,6 +287,14 @@ mod tests {
         assert!(!passes.admit(&issued.username, b"other", &issued.client_id));
         assert!(!passes.admit(&issued.username, issued.password.as_bytes(), "other"));
         assert_eq!(passes.user(&issued.username).map(|u| u.name.clone()), Some("nurse7".into()));
+        // One in use is kept, however many are asked for after it.
+        passes.connected(&issued.username, true);
+        let owner = passes.user(&issued.username).expect("a user");
+        for _ in 0..2 * PASSES_WAITING_MAX {
+            passes.issue(Arc::clone(&owner), ended.clone()).expect("a pass");
+        }
+        assert_eq!(passes.list.lock().len(), PASSES_WAITING_MAX + 1);
+        assert!(passes.user(&issued.username).is_some());
         ended.cancel();
         assert!(!passes.admit(&issued.username, issued.password.as_bytes(), &issued.client_id));
         assert_eq!(passes.user(&issued.username), None);

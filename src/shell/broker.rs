@@ -406,6 +406,7 @@ impl Handler for Guard {
                 (false, Some(HookResult::AuthResult(result)))
             }
             Parameter::ClientConnected(session) => {
+                door.passes.connected(session.id.username_ref(), true);
                 let mut owners = door.owners.lock();
                 if owners.len() <= 2 * CONNECTIONS_MAX {
                     owners.insert(session.id.client_id.to_string(), session.id.username_ref().to_owned());
@@ -413,6 +414,7 @@ impl Handler for Guard {
                 (true, acc)
             }
             Parameter::SessionTerminated(session, _) => {
+                door.passes.connected(session.id.username_ref(), false);
                 door.owners.lock().remove(session.id.client_id.as_ref() as &str);
                 (true, acc)
             }

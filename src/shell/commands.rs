@@ -132,7 +132,7 @@ impl Commands {
 
     /// A page that has no MQTT announces itself: `online` every 30 s, and once `false` when it goes.
     pub fn station(&self, user: &str, online: bool) {
-        self.stations.heard(user, online);
+        self.stations.heard(user, online, Duration::ZERO);
     }
 
     fn refused(&self, refused: &Refused, verb: &str, user: &str) -> Answered {

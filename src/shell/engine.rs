@@ -7,7 +7,7 @@
 
 use crate::alert::{AlertEvent, AlertState, Cause, Envelope, EventKind, Previous, hex};
 use crate::command::{Command, Refusal, Response, Verb, Via};
-use crate::document::{self, FeedState, LagMs, Origin, Pulse};
+use crate::document::{self, FeedState, LagMs, Origin, Pulse, Removed};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
 use crate::shell::commands::{self, Answered, Answers};
 use crate::shell::journal::{Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
@@ -62,6 +62,8 @@ const RESERVE_BYTES: usize = 8 << 20;
 const OUTBOX_BEHIND: f64 = 0.5;
 /// Below this share S02 is over.
 const OUTBOX_CAUGHT_UP: f64 = 0.25;
+/// A topic that was cleared stands in `sys/info` for so long, ms: 7 days.
+const REMOVED_MS: i64 = 7 * 86_400_000;
 /// Self-tests under way at most; a further one is answered without the broker's step.
 const SELFTESTS_MAX: usize = 16;
 /// Samples of the lag of the last minute at most.
@@ -83,6 +85,8 @@ pub struct Parts {
     pub folder: PathBuf,
     pub settings: Settings,
     pub origin: Origin,
+    /// `{root}/v1/{site}`.
+    pub base: String,
     pub store: Store,
     pub retained: Arc<Retained>,
     pub link: Arc<Link>,
@@ -132,6 +136,8 @@ pub struct Engine {
     lonely: Lonely,
     /// The store knows that a station has announced itself.
     station_stored: bool,
+    /// Topics that were cleared and stand in the store.
+    removed_stored: Vec<Removed>,
     /// Answers over HTTP that wait for the commit.
     given: Vec<(String, String, Answered)>,
     /// Self-tests whose document is on its way to the broker.
@@ -198,6 +204,7 @@ impl Engine {
             outbox_behind: false,
             lonely: Lonely::default(),
             station_stored: false,
+            removed_stored: Vec::new(),
             given: Vec::new(),
             tests: Vec::new(),
             reserve,
@@ -225,6 +232,11 @@ impl Engine {
         if engine.parts.store.station_known()? {
             engine.station_stored = true;
             engine.parts.stations.remember();
+        }
+        let week = Timestamp::from_ms(wall_ms() - REMOVED_MS);
+        engine.removed_stored = engine.parts.store.removed(week)?;
+        for removed in &engine.removed_stored {
+            engine.parts.link.note_removed(removed.clone());
         }
         // From here on an alert raised at once is published at once; a locked store is tried again instead of waited for.
         engine.parts.store.set_patience(STORE_PATIENCE)?;
@@ -842,7 +854,9 @@ impl Engine {
             let clock = self.wards.entry(ward.clone()).or_default();
             // A ward that became shorter leaves no old part behind.
             for gone in parts.len()..clock.parts {
-                self.parts.retained.put(&format!("ward/{ward}/state/{gone}"), Kind::Ward, bytes::Bytes::new());
+                let topic = format!("ward/{ward}/state/{gone}");
+                self.parts.retained.put(&topic, Kind::Ward, bytes::Bytes::new());
+                self.parts.link.note_removed(Removed { topic: format!("{}/{topic}", self.parts.base), ts: now });
             }
             *clock = WardClock { published_ms: now.ms(), changed: false, parts: parts.len() };
         }
@@ -930,7 +944,8 @@ impl Engine {
                 parts: self.wards.get(*ward).map_or(1, |c| c.parts.max(1)) as u32,
             })
             .collect();
-        let shape = (wards.iter().map(|w| w.beds as usize).sum(), self.parts.link.removed().len());
+        let removed = self.removed();
+        let shape = (wards.iter().map(|w| w.beds as usize).sum(), removed.len());
         if shape == self.info_shape && now.ms() - self.info_published < INFO_EVERY_MS {
             return;
         }
@@ -956,10 +971,27 @@ impl Engine {
             },
             journal: document::JournalHead { records: stats.records, head: format!("sha256:{}", &hex(&stats.head)[..16]) },
             wards,
-            removed: self.parts.link.removed(),
+            removed,
         };
         let payload = document::sys_info(&self.parts.origin, now, self.rev, &info);
         self.parts.retained.put("sys/info", Kind::Sys, payload.into());
+    }
+
+    /// Topics that were cleared within a week and do not stand there again; new ones are kept.
+    fn removed(&mut self) -> Vec<Removed> {
+        let all = self.parts.link.removed();
+        for removed in all.iter().filter(|removed| !self.removed_stored.contains(removed)).cloned().collect::<Vec<_>>() {
+            if !self.store_failing && self.parts.store.note_removed(&removed).is_ok() {
+                self.removed_stored.push(removed);
+            }
+        }
+        self.removed_stored.retain(|removed| all.contains(removed));
+        let week = wall_ms() - REMOVED_MS;
+        let there = |topic: &str| {
+            let relative = topic.strip_prefix(&self.parts.base).and_then(|rest| rest.strip_prefix('/'));
+            relative.and_then(|topic| self.parts.retained.get(topic)).is_some_and(|document| !document.payload.is_empty())
+        };
+        all.into_iter().filter(|removed| removed.ts.ms() >= week && !there(&removed.topic)).collect()
     }
 
     fn snapshot_if_due(&mut self) {

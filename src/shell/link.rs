@@ -135,6 +135,7 @@ impl Link {
     }
     pub(crate) fn note_removed(&self, removed: Removed) {
         let mut list = self.removed.lock();
+        list.retain(|known| known.topic != removed.topic);
         if list.len() >= REMOVED_MAX {
             list.pop_front();
         }

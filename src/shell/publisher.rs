@@ -124,7 +124,7 @@ impl Options {
             protocol: Protocol::Auto,
             root: mqtt.root.clone(),
             origin,
-            seal: seal(config)?.map(Arc::new),
+            seal: seal(mqtt)?.map(Arc::new),
             vitals: mqtt.vitals.unwrap_or(!external),
             flat: mqtt.flat,
             scout: external,
@@ -147,7 +147,7 @@ pub enum Inbound {
     Command(Command),
     /// A condition of the installation (S03 `publisher_conflict`).
     Condition(SiteCondition),
-    /// A station announced itself, or went.
+    /// A station announced itself, or went; `at`: our time, or its own where a broker had kept it.
     Station { user: String, online: bool, at: Timestamp },
 }
 
@@ -483,8 +483,8 @@ impl Pump {
 const KEY_BYTES_MIN: usize = 32;
 
 /// The keys of `[mqtt.sign]`: the first line of each file, as it stands.
-fn seal(config: &Config) -> Result<Option<Seal>, PublisherError> {
-    let Some(sign) = &config.mqtt.sign else { return Ok(None) };
+pub(crate) fn seal(mqtt: &crate::config::Mqtt) -> Result<Option<Seal>, PublisherError> {
+    let Some(sign) = &mqtt.sign else { return Ok(None) };
     let read = |id: &str, path: &Path| {
         let fail = |reason: String| PublisherError::Sign { path: path.to_owned(), reason };
         let secret = first_line(path).map_err(|error| fail(error.to_string()))?.into_bytes();

@@ -230,6 +230,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         folder: folder.clone(),
         settings: Settings::new(&config, &site_key).with_advisories(advisories).with_models(models),
         origin: origin.clone(),
+        base: format!("{}/v1/{}", config.mqtt.root, config.site),
         store,
         retained: Arc::clone(&retained),
         link: Arc::clone(&link),
@@ -453,7 +454,10 @@ async fn take_inbound(mut inbound: mpsc::Receiver<Inbound>, way: Way) {
             Inbound::Condition(condition) => {
                 let _ = way.conditions.send(condition);
             }
-            Inbound::Station { user, online, .. } => way.stations.heard(&user, online),
+            Inbound::Station { user, online, at } => {
+                let age_ms = crate::shell::publisher::now().since_ms(at).max(0) as u64;
+                way.stations.heard(&user, online, Duration::from_millis(age_ms));
+            }
         }
     }
 }

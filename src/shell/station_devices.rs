@@ -32,8 +32,24 @@ async fn listing(shared: &Shared, after: Option<Instant>) -> Result<Arc<Listing>
     list.ok_or_else(|| problem(StatusCode::SERVICE_UNAVAILABLE, "the inventory is not available now"))
 }
 
+/// What a session may see of it: a user of some wards sees the devices that stand there.
+async fn seen(shared: &Shared, session: &Session) -> Result<Arc<Listing>, Response> {
+    let all = listing(shared, None).await?;
+    if session.wards.is_empty() {
+        return Ok(all);
+    }
+    let sees = |place: &str| session.sees(place.split('/').next().unwrap_or_default());
+    let mut devices: Vec<_> = all.devices.iter().filter(|d| d.ward.as_deref().is_some_and(sees)).cloned().collect();
+    for device in &mut devices {
+        device.beds.retain(|bed| sees(bed));
+    }
+    let known = devices.len() as u64;
+    Ok(Arc::new(Listing { devices, known, data_date: all.data_date.clone(), cursor: None, ..*all }))
+}
+
 pub(crate) async fn list(
     State(shared): State<Shared>,
+    session: Session,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let Ok(Query(query)) = query else { return problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member") };
@@ -41,7 +57,7 @@ pub(crate) async fn list(
     if limit == 0 || limit > PAGE_MAX {
         return problem(StatusCode::BAD_REQUEST, "limit: 1 to 1000");
     }
-    let all = match listing(&shared, None).await {
+    let all = match seen(&shared, &session).await {
         Ok(all) => all,
         Err(response) => return response,
     };
@@ -70,11 +86,11 @@ fn device(all: &Listing, id: &str) -> Response {
     }
 }
 
-pub(crate) async fn one(State(shared): State<Shared>, Path(id): Path<String>) -> Response {
+pub(crate) async fn one(State(shared): State<Shared>, session: Session, Path(id): Path<String>) -> Response {
     if !is_slug(&id, 32) {
         return problem(StatusCode::BAD_REQUEST, "a device is a slug (dev-…)");
     }
-    match listing(&shared, None).await {
+    match seen(&shared, &session).await {
         Ok(all) => device(&all, &id),
         Err(response) => response,
     }
@@ -107,7 +123,7 @@ pub(crate) async fn decide(
     let Some(journal) = shared.state.journal.clone() else {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "nothing can be decided here");
     };
-    let all = match listing(&shared, None).await {
+    let all = match seen(&shared, &session).await {
         Ok(all) => all,
         Err(response) => return response,
     };

@@ -1,6 +1,6 @@
 //! `/api/v1/session`: who am I, log in, log out.
 
-use crate::config::{LANGUAGES, Role};
+use crate::config::{LANGUAGES, Role, VERBS};
 use crate::shell::retained::Kind;
 use crate::shell::station::{Peer, Shared};
 use crate::shell::station_api::{json, problem};
@@ -49,6 +49,7 @@ fn described(shared: &Shared, session: &Session) -> String {
     let mut body = serde_json::json!({
         "user": session.user,
         "role": session.role,
+        "verbs": VERBS.iter().filter(|verb| session.may(verb)).collect::<Vec<_>>(),
         "csrf": session.csrf(),
         "auth": match session.proof() { Proof::Local => "local", Proof::Cookie => "password", Proof::Bearer => "token" },
         "site": shared.state.origin.site,

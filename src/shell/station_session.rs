@@ -293,15 +293,16 @@ impl Sessions {
 
     /// The session and the id for its cookie.
     pub(crate) fn login(&self, peer: IpAddr, name: &str, password: &str) -> Result<(Session, String), NoLogin> {
-        if self.logins.check().is_err() {
-            return Err(NoLogin::Wait(Duration::from_secs(1)));
-        }
         if name.len() > NAME_BYTES_MAX || password.len() > PASSWORD_BYTES_MAX {
             return Err(NoLogin::Wrong);
         }
         let peer = network(peer);
         if let Some(wait) = self.held(peer, name) {
             return Err(NoLogin::Wait(wait));
+        }
+        // After that, so that one address cannot use up what all have.
+        if self.logins.check().is_err() {
+            return Err(NoLogin::Wait(Duration::from_secs(1)));
         }
         let given = hex(&Sha256::digest(password.as_bytes()));
         let user = self.users.iter().find(|user| user.name == name);

@@ -24,18 +24,20 @@ pub struct Stations {
 }
 
 impl Stations {
-    /// A station has spoken.
-    pub fn heard(&self, user: &str, online: bool) {
-        self.heard_at(user, online, Instant::now());
+    /// A station has spoken, `age` ago: what a broker had kept is older than its arrival.
+    pub fn heard(&self, user: &str, online: bool, age: Duration) {
+        let now = Instant::now();
+        let live = online && age < LIVE;
+        self.heard_at(user, live, now.checked_sub(age).unwrap_or(now));
     }
 
     fn heard_at(&self, user: &str, online: bool, now: Instant) {
         let mut live = self.live.lock();
+        self.known.store(true, Ordering::Relaxed);
         if !online {
             live.remove(user);
             return;
         }
-        self.known.store(true, Ordering::Relaxed);
         if live.len() >= STATIONS_MAX {
             live.retain(|_, at| now.duration_since(*at) < LIVE);
         }
@@ -107,6 +109,15 @@ mod tests {
         stations.heard_at("desk", false, start + Duration::from_secs(47));
         assert_eq!(stations.count_at(start + Duration::from_secs(47)), 0);
         assert!(stations.known(), "one was heard");
+    }
+
+    #[test]
+    fn what_a_broker_has_kept_for_too_long_is_a_memory_and_no_station() {
+        let stations = Stations::default();
+        stations.heard("wall", true, Duration::from_secs(46));
+        assert_eq!((stations.count(), stations.known()), (0, true));
+        stations.heard("wall", true, Duration::from_secs(10));
+        assert_eq!(stations.count(), 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! own connections ([`AlertReader`]). Topics are relative to `{root}/v1/{site}/`.
 
 use crate::alert::{AlertEvent, AlertState, Envelope};
+use crate::document::Removed;
 use crate::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::{Path, PathBuf};
@@ -338,6 +339,10 @@ CREATE TABLE ratings (
     PRIMARY KEY (alert, user)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ratings_at ON ratings(at_ms);
+CREATE TABLE removed (
+    topic TEXT PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ",
     "
 CREATE INDEX audit_at ON audit(at_ms, number);
@@ -426,6 +431,23 @@ impl Store {
     /// A station has announced itself.
     pub fn note_station(&mut self) -> Result<(), StoreError> {
         self.connection.execute("INSERT OR IGNORE INTO meta (key, number, text) VALUES ('station', 1, '')", [])?;
+        Ok(())
+    }
+
+    /// Topics that were cleared since then, oldest first; older ones are forgotten.
+    pub fn removed(&mut self, since: Timestamp) -> Result<Vec<Removed>, StoreError> {
+        self.connection.execute("DELETE FROM removed WHERE at_ms < ?1", [since.ms()])?;
+        let mut select = self.connection.prepare_cached("SELECT topic, at_ms FROM removed ORDER BY at_ms, topic")?;
+        let rows = select.query_map([], |row| Ok(Removed { topic: row.get(0)?, ts: Timestamp::from_ms(row.get(1)?) }))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A topic was cleared.
+    pub fn note_removed(&mut self, removed: &Removed) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT INTO removed (topic, at_ms) VALUES (?1, ?2) ON CONFLICT (topic) DO UPDATE SET at_ms = excluded.at_ms",
+            params![removed.topic, removed.ts.ms()],
+        )?;
         Ok(())
     }
 

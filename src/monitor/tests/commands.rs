@@ -77,6 +77,7 @@ fn a_bed_that_is_switched_off_may_be_silent_and_values_switch_it_on_again() {
     assert_eq!(w.off("r1", "A03", true).refusal, None);
     let ended = w.events.last().unwrap();
     assert_eq!((ended.event, ended.cause, ended.alert.bed.as_str()), (EventKind::Expired, Cause::Operator, "A03"));
+    assert_eq!(ended.by.as_ref().map(|by| by.user.as_str()), Some("nurse7"));
     let events = w.events.len();
     w.live(&["A04"], 300);
     assert_eq!((w.trust("A03"), w.events.len()), (Trust::Off, events), "its silence is no news");

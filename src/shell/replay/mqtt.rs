@@ -3,9 +3,10 @@
 use super::{ReplayError, Sink};
 use crate::alert::AlertEvent;
 use crate::config::{Mqtt, parse_mqtt_url};
-use crate::shell::publisher::{Options as OwnOptions, first_line};
+use crate::document::Seal;
+use crate::shell::publisher::{Options as OwnOptions, first_line, seal};
 use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -34,13 +35,15 @@ pub struct Publisher {
     client: Option<Client>,
     thread: Option<JoinHandle<Result<(), String>>>,
     root: String,
+    seal: Option<Arc<Seal>>,
 }
 
 impl Publisher {
     /// Connects to the configured broker: the external one, else the embedded one of the running service.
     pub fn connect(config: &Mqtt, site: &str, run: &str) -> Result<Publisher, MqttError> {
+        let seal = seal(config).map_err(|error| MqttError::Credentials(error.to_string()))?;
         let (options, address) = options(config, &format!("vitalguard-replay-{run}"))?;
-        Publisher::open(options, address, format!("{}/replay/{run}/v1/{site}", config.root))
+        Publisher::open(options, address, format!("{}/replay/{run}/v1/{site}", config.root), seal.map(Arc::new))
     }
 
     /// The same as a part of the service, over the account of its own publisher.
@@ -53,14 +56,14 @@ impl Publisher {
             options.set_credentials(user, own.password.as_deref().unwrap_or_default());
         }
         if let Some(tls) = &own.tls {
-            let tls = rumqttc::TlsConfiguration::Rustls(std::sync::Arc::clone(tls));
+            let tls = rumqttc::TlsConfiguration::Rustls(Arc::clone(tls));
             options.set_transport(rumqttc::Transport::tls_with_config(tls));
         }
         let root = format!("{}/replay/{run}/v1/{}", own.root, own.origin.site);
-        Publisher::open(options, format!("{}:{}", own.host, own.port), root)
+        Publisher::open(options, format!("{}:{}", own.host, own.port), root, own.seal.clone())
     }
 
-    fn open(options: MqttOptions, address: String, root: String) -> Result<Publisher, MqttError> {
+    fn open(options: MqttOptions, address: String, root: String, seal: Option<Arc<Seal>>) -> Result<Publisher, MqttError> {
         let (client, mut connection) = Client::new(options, QUEUE);
         let (said, first) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
@@ -81,14 +84,19 @@ impl Publisher {
             Ok(())
         });
         match first.recv_timeout(CONNECT_TIMEOUT) {
-            Ok(Ok(())) => Ok(Publisher { client: Some(client), thread: Some(thread), root }),
+            Ok(Ok(())) => Ok(Publisher { client: Some(client), thread: Some(thread), root, seal }),
             Ok(Err(cause)) => Err(MqttError::Unreachable { address, cause }),
             Err(_) => Err(MqttError::Unreachable { address, cause: format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()) }),
         }
     }
 
     fn publish(&mut self, topic: String, document: &str) -> Result<(), ReplayError> {
-        let sent = self.client.as_ref().is_some_and(|client| client.publish(topic, QoS::AtMostOnce, false, document).is_ok());
+        let bytes = match &self.seal {
+            // What is gone has nothing to be signed.
+            Some(seal) if !document.is_empty() => seal.sign(document.as_bytes()),
+            None => document.as_bytes().to_vec(),
+        };
+        let sent = self.client.as_ref().is_some_and(|client| client.publish(topic, QoS::AtMostOnce, false, bytes).is_ok());
         if sent {
             return Ok(());
         }
@@ -155,7 +163,7 @@ pub fn options(config: &Mqtt, client_id: &str) -> Result<(MqttOptions, String), 
             _ => crate::shell::tls::client_config(config.ca.as_deref(), config.client.as_ref()),
         };
         let tls = tls.map_err(|error| MqttError::Credentials(error.to_string()))?;
-        options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(std::sync::Arc::new(tls))));
+        options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(Arc::new(tls))));
     }
     Ok((options, address))
 }

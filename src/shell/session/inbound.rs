@@ -12,6 +12,7 @@ use crate::shell::link::Reply;
 use crate::shell::metrics;
 use crate::shell::mqtt::{Incoming, Message};
 use crate::shell::publisher::{Inbound, now};
+use crate::time::Timestamp;
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -32,9 +33,12 @@ impl Session {
             ["cmd", _, _] if message.payload.is_empty() => {}
             ["cmd", user, verb] => self.command(shared, user, verb, &message),
             ["station", user, "status"] if document::is_slug(user, 32) => {
-                let online = Mark::of(&message.payload).and_then(|m| m.state).is_some_and(|s| s.as_str() == Some("online"));
+                let Some(mark) = Mark::of(&message.payload).filter(|mark| mark.schema == "station-status/1") else { return };
+                let online = mark.state.is_some_and(|s| s.as_str() == Some("online"));
+                // Its own time counts for what a broker has kept; otherwise ours, since its clock may be wrong.
+                let at = mark.ts_ms.filter(|_| message.retain).map_or_else(now, Timestamp::from_ms);
                 // A station repeats itself every 30 s: what does not fit now is heard then.
-                let _ = shared.inbound.try_send(Inbound::Station { user: (*user).to_owned(), online, at: now() });
+                let _ = shared.inbound.try_send(Inbound::Station { user: (*user).to_owned(), online, at });
             }
             _ => {}
         }
