@@ -94,7 +94,7 @@ impl Publisher {
         let bytes = match &self.seal {
             // What is gone has nothing to be signed.
             Some(seal) if !document.is_empty() => seal.sign(document.as_bytes()),
-            None => document.as_bytes().to_vec(),
+            _ => document.as_bytes().to_vec(),
         };
         let sent = self.client.as_ref().is_some_and(|client| client.publish(topic, QoS::AtMostOnce, false, bytes).is_ok());
         if sent {
