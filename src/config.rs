@@ -9,10 +9,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod devices;
+mod histories;
 mod placement;
 mod senders;
 
 pub use devices::{DeviceEntry, DeviceState, Devices};
+pub use histories::{Replay, Trends};
 pub use placement::{Placement, Relay};
 pub use senders::{Network, SenderBook, SenderRule, Senders};
 
@@ -37,6 +39,8 @@ pub struct Config {
     /// The site's devices, and advisories.
     pub devices: Devices,
     pub journal: Journal,
+    pub trends: Trends,
+    pub replay: Replay,
     pub episodes: Episodes,
     /// Device habits: `learned` or `reviewed` (only reviewed fields accuse).
     pub profiles: Profiles,
@@ -61,6 +65,8 @@ impl Default for Config {
             senders: Senders::default(),
             devices: Devices::default(),
             journal: Journal::default(),
+            trends: Trends::default(),
+            replay: Replay::default(),
             episodes: Episodes::default(),
             profiles: Profiles::default(),
             models: None,
@@ -626,6 +632,7 @@ impl Config {
         }];
         config.devices.advisories = Some("advisories.toml".into());
         config.models = Some("models".into());
+        config.replay.folder = Some("recordings".into());
         config
     }
 
@@ -640,6 +647,8 @@ impl Config {
         self.senders.problems(&mut found);
         self.devices.problems(&mut found);
         self.number_problems(&mut found);
+        self.trends.problems(&mut found);
+        self.replay.problems(&mut found);
         found.0
     }
 

@@ -56,19 +56,23 @@ mod identity;
 mod indicators;
 mod inventory;
 mod limits;
+mod named;
 mod occupancy;
 mod places;
 mod resent;
+mod samples;
 mod senders;
 mod settings;
 mod skew;
 mod snapshot;
 mod together;
 
-pub use feeds::{FeedCounts, UnknownCode};
+pub use feeds::{FeedCounts, Refused, UnknownCode};
 pub use habits::DeviceHabits;
 pub use indicators::HostSeen;
 pub use inventory::{AdvisoryInfo, DeclaredText, DeviceInfo, Identified};
+pub use named::NamedBy;
+pub use samples::Sample;
 pub use settings::{FIXED_KEY, Settings};
 
 /// A bed's document is written anew at least so often, milliseconds.
@@ -183,6 +187,8 @@ pub struct Monitor {
     /// Of the message that is being judged: what is known of its time, and `dev-…` of its sender.
     reading: Reading,
     device_name: Arc<str>,
+    /// The frame that is being read: its number, and the place of the message in it.
+    frame: (u64, u16),
     /// M03, where the catalogue has it.
     silence: Option<CheckId>,
     /// N01, where the catalogue has it.
@@ -317,6 +323,7 @@ impl Monitor {
             zones,
             reading: Reading::default(),
             device_name: Arc::from(""),
+            frame: (0, 0),
             silence: CheckId::from_id("M03"),
             advisory: CheckId::from_id("N01"),
             data_old_at: Timestamp::MAX,
@@ -369,12 +376,23 @@ impl Monitor {
     /// One frame. `sequence` is its number in the journal (or in the recorded log).
     pub fn handle_frame(&mut self, source: &Source, sequence: u64, frame: &[u8], at: Timestamp) {
         let at = self.advance(at);
+        self.frame = (sequence, 0);
         if is_batch(frame) {
-            for message in split_batch(frame).messages {
+            for (place, message) in split_batch(frame).messages.into_iter().enumerate() {
+                self.frame.1 = u16::try_from(place).unwrap_or(u16::MAX);
                 self.message(source, sequence, message, at);
             }
         } else {
             self.message(source, sequence, frame, at);
+        }
+    }
+
+    /// What was received and is no frame to be judged: only counted among what was refused.
+    pub fn handle_fragment(&mut self, source: &Source, what: &str, sequence: u64, at: Timestamp) {
+        let at = self.advance(at);
+        // An envelope of a batch, and what was never meant for us, are no message that went wrong.
+        if !matches!(what, "batch" | "commit" | "empty" | "ack_received") && self.feeds.contains_key(&source.feed) {
+            self.feed(&source.feed).refuse_message(what.to_owned().into(), sequence, at);
         }
     }
 

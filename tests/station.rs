@@ -21,6 +21,7 @@ struct House {
     station: Option<Station>,
     address: SocketAddr,
     state: StationState,
+    _journal: vitalguard::shell::journal::Journal,
     folder: tempfile::TempDir,
 }
 
@@ -39,6 +40,9 @@ fn house_with(tls: Option<Tls>, change: impl FnOnce(&mut Config)) -> House {
     }
     retained.put("ward/icu/state", Kind::Ward, Bytes::from_static(br#"{"schema":"ward-state/1"}"#));
     retained.put("feed/gw/status", Kind::Feed, Bytes::from_static(br#"{"schema":"feed-status/1"}"#));
+    let options = vitalguard::shell::journal::Options::new(&Config::default().journal, "test");
+    let (journal, feed) = vitalguard::shell::journal::Journal::open(&folder.path().join("journal"), options).expect("a journal");
+    std::thread::spawn(move || feed.into_iter().for_each(drop));
     let mut config = Config::default();
     config.http.listen = "127.0.0.1:0".parse().expect("an address");
     config.http.tls = tls;
@@ -47,13 +51,14 @@ fn house_with(tls: Option<Tls>, change: impl FnOnce(&mut Config)) -> House {
     let state = StationState {
         retained,
         link: Some(Arc::default()),
+        journal: Some(journal.handle()),
         metrics: vitalguard::shell::metrics::install().ok(),
         ..StationState::new(Arc::new(config), origin("01a20385-57bb-7c31-9f0a-000000000001"), folder.path().join("store.db"))
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let station = runtime.block_on(Station::start(state.clone())).expect("it starts");
     let address = station.address();
-    House { runtime, station: Some(station), address, state, folder }
+    House { runtime, station: Some(station), address, state, _journal: journal, folder }
 }
 
 fn get(address: SocketAddr, path: &str) -> (u16, String, String) {

@@ -16,6 +16,7 @@ pub mod escape;
 mod field;
 pub mod header;
 mod lines;
+pub mod mask;
 pub mod place;
 mod scan;
 mod segment;
@@ -63,6 +64,17 @@ pub enum Unreadable {
     Empty,
     #[error("longer than offsets reach")]
     TooLong,
+}
+
+impl Unreadable {
+    /// The word for lists.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Unreadable::NoHeader => "no_header",
+            Unreadable::Empty => "empty",
+            Unreadable::TooLong => "too_long",
+        }
+    }
 }
 
 /// Memory that reading needs, kept from message to message.

@@ -130,6 +130,10 @@ impl Monitor {
             }
             _ => {}
         }
+        // Of two patients who change beds the message holds two names.
+        if let (Some(Spot::Bed(number)), true) = (spot, trigger != "A17") {
+            self.note_name(number, patient, report);
+        }
     }
 
     /// Whether it is a copy of an ADT that was taken. Without an id and a time of its own nothing tells a copy from the same

@@ -67,6 +67,7 @@ impl Monitor {
             cell.bed.patient = named;
         }
         if !late {
+            self.note_name(number, named, report);
             bond.contradiction = self.demographics(number, &report.subject, at);
         }
 
@@ -105,6 +106,7 @@ impl Monitor {
     fn turn_over(&mut self, number: u32, patient: u64, at: Timestamp) {
         self.put_aside(number, at);
         let cell = &mut self.cells[number as usize];
+        cell.named = None;
         cell.bed.begin_epoch(patient, crate::observation::AgeBand::Unknown, at);
         cell.states.begin_epoch();
         (cell.born, cell.class) = (crate::observation::AgeBand::Unknown, None);

@@ -1,6 +1,7 @@
 //! One bed with everything that belongs to it.
 
 use super::SUSPICION_LOG10_E;
+use super::named::NamedBy;
 use super::resent::Resent;
 use crate::bed::Bed;
 use crate::check::{States, Verdicts, id};
@@ -53,6 +54,8 @@ pub(super) struct Cell {
     pub class: Option<AgeBand>,
     /// Connection of the last message.
     pub connection: u64,
+    /// The message that named who lies there now.
+    pub named: Option<NamedBy>,
     /// When the checks want to look, and when anything else is to be done.
     pub judge_at: Timestamp,
     pub house_at: Timestamp,
@@ -94,6 +97,7 @@ impl Cell {
             born: AgeBand::Unknown,
             class: None,
             connection: 0,
+            named: None,
             judge_at: Timestamp::MAX,
             house_at: Timestamp::MAX,
             beat_at: Timestamp::MIN,

@@ -1,10 +1,13 @@
 //! Counters of the feeds: what came, what was refused, and which codes nobody knows. Bounded; nothing here decides anything.
 
+use crate::hl7::{Message, mask};
 use crate::observation::{Reject, RejectReason, Report};
 use crate::stats::median::Median;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hasher;
 
 /// Feeds counted apart at most; more share the last one, `_more`.
 pub const FEEDS_MAX: usize = 64;
@@ -23,6 +26,27 @@ pub struct UnknownCode {
     /// OBX-6 as sent.
     pub unit: String,
     pub count: u64,
+}
+
+/// Refused rows and messages kept of one feed.
+pub const REFUSED_MAX: usize = 50;
+
+/// Something that was refused: the newest of its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub at: Timestamp,
+    /// Word of the reason.
+    pub reason: Cow<'static, str>,
+    /// Where the segment begins in the decoded text, bytes; `None`: the whole message.
+    pub position: Option<u32>,
+    /// The segment, masked; empty for a whole message.
+    pub segment: String,
+    /// Number of the frame.
+    pub sequence: u64,
+    /// How often the same was refused.
+    pub count: u64,
+    /// Tells kinds apart: reason and code.
+    kind: u64,
 }
 
 /// What one feed has brought since the core began to count.
@@ -61,6 +85,9 @@ pub struct FeedCounts {
     pub wards: Vec<String>,
     /// Sender minus us, of the last messages with an MSH-7.
     skews: Median,
+    /// What was refused since this process began, oldest first: of each reason and code the newest.
+    #[serde(skip)]
+    refused: VecDeque<Refused>,
 }
 
 impl FeedCounts {
@@ -98,6 +125,57 @@ impl FeedCounts {
         }
     }
 
+    /// What was refused since this process began, newest first, at most [`REFUSED_MAX`]. Rows that hold no value by their nature
+    /// (structure, waveforms, texts, settings) are not in it.
+    pub fn refused(&self) -> impl Iterator<Item = &Refused> {
+        self.refused.iter().rev()
+    }
+
+    /// Remembers a message that is no HL7.
+    pub(super) fn refuse_message(&mut self, reason: Cow<'static, str>, sequence: u64, at: Timestamp) {
+        let kind = hash(&reason, &[]);
+        self.keep(kind, at, sequence, || Refused {
+            at,
+            reason,
+            position: None,
+            segment: String::new(),
+            sequence,
+            count: 1,
+            kind,
+        });
+    }
+
+    /// Remembers a row that should have been a value.
+    pub(super) fn refuse(&mut self, reject: &Reject, message: &Message<'_>, sequence: u64, at: Timestamp) {
+        use RejectReason::*;
+        if matches!(reject.reason, Structure | Waveform | NotNumeric | AlarmRow | Setting | Demographic | NotObserved | Unused) {
+            return;
+        }
+        let (reason, text) = (reject.reason.as_str(), message.text());
+        let kind = hash(reason, reject.code.of(text));
+        self.keep(kind, at, sequence, || {
+            let segment = message.segments().find(|s| s.span().start == reject.segment.start);
+            let segment = segment.map_or_else(String::new, |s| mask::segment(&s, mask::Eyes::Masked { id: false }).text);
+            Refused { at, reason: reason.into(), position: Some(reject.segment.start), segment, sequence, count: 1, kind }
+        });
+    }
+
+    fn keep(&mut self, kind: u64, at: Timestamp, sequence: u64, new: impl FnOnce() -> Refused) {
+        let count = match self.refused.iter().rposition(|r| r.kind == kind) {
+            // Once a second is enough for an example.
+            Some(place) if at.since_ms(self.refused[place].at) < 1_000 => {
+                self.refused[place].count += 1;
+                return;
+            }
+            Some(place) => self.refused.remove(place).map_or(0, |old| old.count),
+            None => 0,
+        };
+        if self.refused.len() >= REFUSED_MAX {
+            self.refused.pop_front();
+        }
+        self.refused.push_back(Refused { count: count + 1, sequence, ..new() });
+    }
+
     /// Keeps an example of a code that nobody knows.
     pub(super) fn unknown(&mut self, sender: &str, reject: &Reject, text: &[u8]) {
         if !matches!(reject.reason, RejectReason::UnknownCode | RejectReason::UnknownSystem) {
@@ -113,6 +191,13 @@ impl FeedCounts {
             self.unknown_more += 1;
         }
     }
+}
+
+fn hash(reason: &str, code: &[u8]) -> u64 {
+    let mut hasher = rustc_hash::FxHasher::default();
+    hasher.write(reason.as_bytes());
+    hasher.write(code);
+    hasher.finish()
 }
 
 fn add(counts: &mut BTreeMap<String, u64>, name: &str) {

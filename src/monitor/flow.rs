@@ -114,11 +114,11 @@ impl Monitor {
             Ok(message) => {
                 let rule = self.book.of(source, &message);
                 self.decoder.decode_by(rule, &message, source, at, &mut report);
-                let text = message.text();
-                self.report(source, sequence, rule.is_some(), &mut report, text, at);
+                self.report(source, sequence, rule.is_some(), &mut report, &message, at);
             }
-            Err(_) => {
+            Err(error) => {
                 let feed = self.feed(&source.feed);
+                feed.refuse_message(error.word().into(), sequence, at);
                 feed.received += 1;
                 feed.unreadable += 1;
                 feed.last_message_at = Some(at);
@@ -131,11 +131,19 @@ impl Monitor {
 
     /// A decoded message: counted, then judged with the bed it belongs to. `listed`: a rule of the site's list of senders
     /// fits it.
-    fn report(&mut self, source: &Source, sequence: u64, listed: bool, report: &mut Report, text: &[u8], at: Timestamp) {
+    fn report(
+        &mut self,
+        source: &Source,
+        sequence: u64,
+        listed: bool,
+        report: &mut Report,
+        message: &Message<'_>,
+        at: Timestamp,
+    ) {
         let device = report.devices.first().map_or("", |d| d.key.as_str());
         let sender = self.keyed.sender(&source.peer, &report.application, &report.facility, device);
         let (sender_hash, device_known, peer) = (sender.hash, Arc::clone(&sender.device), Arc::clone(&sender.peer));
-        self.count(source, report, text, &peer, &device_known, at);
+        self.count(source, report, message, &peer, &device_known, at);
         let test = report.flags.has(MessageFlags::TEST);
         let judged = matches!(report.kind, MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive);
         if test || !(judged || report.kind == MessageKind::Ack) {
@@ -252,7 +260,8 @@ impl Monitor {
         cell.resent.heard(report, sender, at) || by_id
     }
 
-    fn count(&mut self, source: &Source, report: &Report, text: &[u8], peer: &str, device: &str, at: Timestamp) {
+    fn count(&mut self, source: &Source, report: &Report, message: &Message<'_>, peer: &str, device: &str, at: Timestamp) {
+        let sequence = self.frame.0;
         let feed = self.feed(&source.feed);
         feed.received += 1;
         feed.last_message_at = Some(at);
@@ -273,7 +282,8 @@ impl Monitor {
         feed.test += u64::from(report.flags.has(MessageFlags::TEST));
         feed.report(report);
         for reject in &report.rejects {
-            feed.unknown(device, reject, text);
+            feed.unknown(device, reject, message.text());
+            feed.refuse(reject, message, sequence, at);
         }
     }
 

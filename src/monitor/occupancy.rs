@@ -130,6 +130,7 @@ impl Monitor {
         }
         // Where no monitor is heard yet there is nothing to miss.
         cell.heard = cell.live(at);
+        cell.named = None;
         cell.bed.begin_epoch(patient, AgeBand::Unknown, at);
         cell.states.admit();
         (cell.born, cell.class) = (AgeBand::Unknown, None);
@@ -161,6 +162,7 @@ impl Monitor {
         let cell = &mut self.cells[number as usize];
         cell.left = patient.max(lies_here);
         cell.left_at = at;
+        cell.named = None;
         cell.bed.begin_epoch(0, AgeBand::Unknown, at);
         cell.bed.off = true;
         (cell.born, cell.class) = (AgeBand::Unknown, None);

@@ -16,10 +16,12 @@ use crate::shell::listener::FeedStats;
 use crate::shell::live::Record as LiveRecord;
 use crate::shell::metrics;
 use crate::shell::quarantine::Quarantine;
+use crate::shell::questions::Asked;
 use crate::shell::retained::{Kind, RETAINED_MAX, Retained};
 use crate::shell::selftest;
 use crate::shell::stations::{Lonely, Stations};
 use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Rating, Store, StoreError};
+use crate::shell::trends::Gatherer;
 use crate::time::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -108,6 +110,10 @@ pub struct Parts {
     pub flat: bool,
     /// `sha256:` and 16 digits over the effective configuration.
     pub config_hash: String,
+    /// Keeps the histories; `None`: nobody does.
+    pub trends: Option<Gatherer>,
+    /// What HTTP wants to know.
+    pub asked: Asked,
 }
 
 /// The judging thread's state.
@@ -220,6 +226,9 @@ impl Engine {
             parts,
         };
         let other_model = engine.rebuild(last)?;
+        if let Some(trends) = &mut engine.parts.trends {
+            trends.go_live();
+        }
         if engine.parts.store.station_known()? {
             engine.station_stored = true;
             engine.parts.stations.remember();
@@ -354,6 +363,9 @@ impl Engine {
             self.snapshot_if_due();
         }
         self.publish();
+        if let Some(mut trends) = self.parts.trends.take() {
+            trends.flush(&self.monitor);
+        }
         for _ in 0..20 {
             if self.commit() {
                 break;
@@ -432,6 +444,17 @@ impl Engine {
             _ => None,
         };
         self.drain(command);
+        if let Record::Audit(looked) = &stamped.record {
+            self.pending.audit.push(Audit {
+                at,
+                user: looked.user.clone(),
+                via: "web".into(),
+                verb: looked.action.clone(),
+                alert: Some(looked.object.clone()),
+                request_id: looked.id.clone(),
+                result: "ok".into(),
+            });
+        }
         true
     }
 
@@ -447,6 +470,9 @@ impl Engine {
                 }
                 Output::BedChanged(bed) => {
                     self.dirty.insert(bed);
+                    if let Some(trends) = &mut self.parts.trends {
+                        trends.note(&self.monitor, bed);
+                    }
                 }
                 Output::Response(response) => {
                     let Some(command) = command else { continue };
@@ -743,11 +769,15 @@ impl Engine {
         let now = self.pending.applied_until;
         let now_ms = now.ms();
         self.parts.board.answer(&self.monitor);
+        self.parts.asked.answer(&self.monitor);
         self.publish_beds(now);
         self.publish_wards(now);
         self.step_selftests();
         if std::mem::replace(&mut self.slow_second, now_ms / 1000) == now_ms / 1000 {
             return;
+        }
+        if let Some(trends) = &mut self.parts.trends {
+            trends.tick(&self.monitor, now);
         }
         self.publish_feeds(now);
         self.publish_info(now);
@@ -981,6 +1011,9 @@ impl Engine {
         if !self.commit() {
             return;
         }
+        if let Some(trends) = &mut self.parts.trends {
+            trends.flush(&self.monitor);
+        }
         self.snapshot_at = now;
         self.snapshot_sequence = self.pending.sequence;
         let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
@@ -1044,11 +1077,12 @@ fn handle(monitor: &mut Monitor, stamped: &Stamped) {
         Record::Open { source, .. } => monitor.handle_open(source, at),
         Record::Close { connection } => monitor.handle_close(*connection, at),
         Record::Frame { source, payload } => monitor.handle_frame(source, stamped.sequence, payload, at),
-        Record::Fragment { what, payload, .. } => match crate::shell::tap::sighting(what, payload) {
+        Record::Fragment { source, what, payload } => match crate::shell::tap::sighting(what, payload) {
             Some(sighting) => monitor.handle_indicator(&sighting, at),
-            None => monitor.handle_timeout(at),
+            None => monitor.handle_fragment(source, what, stamped.sequence, at),
         },
         Record::Command(command) => monitor.handle_command(command, at),
+        Record::Audit(_) => monitor.handle_timeout(at),
     }
 }
 

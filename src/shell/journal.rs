@@ -22,6 +22,7 @@
 
 mod clock;
 mod hold;
+mod pick;
 mod queue;
 mod reader;
 mod recover;
@@ -33,6 +34,7 @@ mod writer;
 
 pub use clock::{Clock, Now, system_clock};
 pub use hold::{Hold, hold, holds, release};
+pub use pick::{read_one, segment_before};
 pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
 pub use recover::is_held;
 pub use snapshot::{latest_snapshots, read_snapshot, write_atomic, write_snapshot};
@@ -40,6 +42,7 @@ pub use snapshot::{latest_snapshots, read_snapshot, write_atomic, write_snapshot
 use crate::command::Command;
 use crate::observation::Source;
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -73,6 +76,20 @@ pub enum Record {
     Fragment { source: Source, what: String, payload: Vec<u8> },
     /// A person's command.
     Command(Command),
+    /// A person looked at, or took away, what is not for everyone: changes nothing, and stands in the chain.
+    Audit(Looked),
+}
+
+/// Who looked at what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// Slug that tells one look from another.
+    pub id: String,
+    pub user: String,
+    /// `names`, `message`, `export`, `report`, `explain`, `replay`.
+    pub action: String,
+    /// What was looked at: a bed, a journal key, an alert, a query. Never who lies there.
+    pub object: String,
 }
 
 impl Record {
@@ -81,6 +98,7 @@ impl Record {
         256 + match self {
             Record::Frame { payload, .. } | Record::Fragment { payload, .. } => payload.len(),
             Record::Command(command) => command.verb.words().map_or(0, String::len),
+            Record::Audit(looked) => looked.object.len(),
             _ => 0,
         }
     }

@@ -5,6 +5,7 @@
 //! pacing only waits. Nothing is closed at the end: what is open stays open. Input of any size is read in bounded memory.
 
 pub mod capture;
+pub mod deck;
 pub mod input;
 pub mod merge;
 pub mod mllp;
@@ -70,6 +71,9 @@ pub enum ReplayError {
     Mllp(#[from] mllp::MllpError),
     #[error(transparent)]
     Journal(#[from] journal::JournalError),
+    /// A sink wants nothing more.
+    #[error("stopped")]
+    Enough,
 }
 
 /// A journal to be replayed.
@@ -94,6 +98,21 @@ impl Journal {
             }
         }
         Ok(None)
+    }
+}
+
+/// A stretch of a journal, ends included: by number and by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    pub first: u64,
+    pub last: u64,
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Range { first: 0, last: u64::MAX, from: Timestamp::MIN, to: Timestamp::MAX }
     }
 }
 
@@ -172,6 +191,7 @@ pub struct Summary {
 pub struct Driver<'a, W> {
     /// Hosts that should not be heard.
     watched: Vec<std::net::IpAddr>,
+    settings: Settings,
     monitor: Monitor,
     envelope: Envelope,
     pace: Pace<W>,
@@ -211,7 +231,8 @@ impl<'a, W: Wall> Driver<'a, W> {
             .with_models(models);
         Driver {
             watched: config.devices.quarantined_hosts().collect(),
-            monitor: Monitor::new(settings),
+            monitor: Monitor::new(settings.clone()),
+            settings,
             envelope,
             pace,
             sinks,
@@ -268,10 +289,35 @@ impl<'a, W: Wall> Driver<'a, W> {
     }
 
     /// A journal: every record in its order, at the time it was given when it was written.
-    pub fn run_journal(mut self, journal: &Journal) -> Result<Summary, ReplayError> {
+    pub fn run_journal(self, journal: &Journal) -> Result<Summary, ReplayError> {
+        self.run_range(&journal.folder, &Range::default())
+    }
+
+    /// Goes on from what a snapshot saw, if it was taken before `before` under the same model and settings; whether it was.
+    pub fn resume(&mut self, snapshot: &[u8], before: Timestamp) -> bool {
+        match Monitor::restore(self.settings.clone(), snapshot) {
+            Ok(monitor) if monitor.at() < before => {
+                self.now = Some(monitor.at());
+                self.monitor = monitor;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The same input once more: a `boot` of its own, so that nobody takes it for old documents of the first pass.
+    pub fn pass(mut self, number: u32) -> Self {
+        if number > 0 {
+            self.envelope.boot = format!("replay-{}-{number}", self.options.run);
+        }
+        self
+    }
+
+    /// A stretch of a journal, as far as it is there.
+    pub fn run_range(mut self, folder: &Path, range: &Range) -> Result<Summary, ReplayError> {
         let mut faults = reader::Faults::default();
-        let quarantine = Quarantine::read(&journal.folder)?;
-        let mut entries = journal::Reader::open(&journal.folder, 0)?;
+        let quarantine = Quarantine::read(folder)?;
+        let mut entries = journal::Reader::open(folder, range.first)?;
         for entry in &mut entries {
             let stamped = match entry {
                 Ok(entry) => entry.stamped,
@@ -280,6 +326,12 @@ impl<'a, W: Wall> Driver<'a, W> {
                     break;
                 }
             };
+            if stamped.sequence > range.last || stamped.at > range.to {
+                break;
+            }
+            if stamped.at < range.from {
+                continue;
+            }
             self.take_record(stamped, &quarantine)?;
         }
         if let Some(torn) = entries.torn() {
@@ -289,7 +341,7 @@ impl<'a, W: Wall> Driver<'a, W> {
         faults.messages = self.summary.messages;
         self.count_feeds();
         self.summary.outcomes = vec![Outcome {
-            name: journal.folder.display().to_string(),
+            name: folder.display().to_string(),
             description: "the journal of vitalguard".into(),
             faults,
             seen: None,
@@ -317,6 +369,7 @@ impl<'a, W: Wall> Driver<'a, W> {
             Record::Open { source, .. } => self.monitor.handle_open(&source, at),
             Record::Close { connection } => self.monitor.handle_close(connection, at),
             Record::Command(command) => self.monitor.handle_command(&command, at),
+            Record::Audit(_) => self.monitor.handle_timeout(at),
             // Evidence of what was no frame was never judged; what a tap has seen of a host was.
             Record::Fragment { what, payload, .. } => {
                 if let Some(sighting) = crate::shell::tap::sighting(&what, &payload) {

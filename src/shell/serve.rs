@@ -9,6 +9,7 @@ use crate::config::{Config, Placement};
 use crate::document::{Origin, Pulse};
 use crate::monitor::Settings;
 use crate::shell::commands::{self, Answers, Commands};
+use crate::shell::data::{Data, Rates};
 use crate::shell::engine::{Engine, EngineError, Parts};
 use crate::shell::journal::{Journal, JournalError, Options as JournalOptions, Record};
 use crate::shell::key::{self, KeyError};
@@ -16,6 +17,7 @@ use crate::shell::link::Link;
 use crate::shell::listener::{self, ListenError};
 use crate::shell::metrics;
 use crate::shell::publisher::{Inbound, Options as PublisherOptions, Publisher, PublisherError};
+use crate::shell::replays::Replays;
 use crate::shell::retained::Retained;
 use crate::shell::station::{Station, StationError, StationState};
 use crate::shell::station_tunnel::Tunnel;
@@ -23,6 +25,7 @@ use crate::shell::store::{Store, StoreError};
 use crate::shell::tap::Packets;
 use crate::shell::tee::{self, StartError as TeeStartError};
 use crate::shell::tls::{Reloader, ServerTls, TlsError};
+use crate::shell::trends::Keeper;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -115,6 +118,8 @@ struct RunningParts {
     broker: Option<crate::shell::broker::Broker>,
     station: Station,
     reloader: Reloader,
+    data: Arc<Data>,
+    keeper: Keeper,
 }
 
 /// Ends the service from elsewhere.
@@ -216,7 +221,11 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let stopping = Arc::new(AtomicBool::new(false));
     let (conditions, seen_conditions) = std::sync::mpsc::channel();
     let placed = tees.iter().map(|tee| &tee.stats).chain(packets.iter().map(|tap| &tap.stats));
-    let feeds = bound.iter().map(|listener| &listener.stats).chain(placed).cloned().collect();
+    let (questions, asked) = crate::shell::questions::questions();
+    let (keeper, gatherer) = crate::shell::trends::Keeper::start(&folder.join("trends.sqlite"), &config.trends)?;
+    let shared_config = Arc::new(config.clone());
+    let replays = Replays::new(Arc::clone(&shared_config), site_key.clone(), &folder.join("journal"), Some(publishing.clone()));
+    let feeds: Vec<_> = bound.iter().map(|listener| &listener.stats).chain(placed).cloned().collect();
     let parts = Parts {
         folder: folder.clone(),
         settings: Settings::new(&config, &site_key).with_advisories(advisories).with_models(models),
@@ -226,7 +235,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         retained: Arc::clone(&retained),
         link: Arc::clone(&link),
         journal: journal.handle(),
-        feeds,
+        feeds: feeds.clone(),
         answers: Arc::clone(&answers),
         stations: Arc::clone(&stations),
         station_expected: config.mqtt.station_expected,
@@ -239,6 +248,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         vitals: publishing.vitals,
         flat: publishing.flat,
         config_hash: config_hash(&config),
+        trends: Some(gatherer),
+        asked,
     };
     let (engine, feed) = tokio::task::spawn_blocking(move || Engine::recover(parts).map(|engine| (engine, feed)))
         .await
@@ -258,11 +269,33 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let commands = Commands::new(origin.clone(), journal.handle(), answers, Arc::clone(&stations), Arc::clone(&probe));
     tokio::spawn(take_inbound(
         from_broker,
-        Way { commands: commands.clone(), origin: origin.clone(), link: Arc::clone(&link), stations, conditions },
+        Way {
+            commands: commands.clone(),
+            origin: origin.clone(),
+            link: Arc::clone(&link),
+            stations: Arc::clone(&stations),
+            conditions,
+        },
     ));
 
+    let data = Arc::new(Data {
+        config: Arc::clone(&shared_config),
+        site_key,
+        questions,
+        journal: journal.handle(),
+        store: store_path.clone(),
+        trends: keeper.trends(),
+        feeds,
+        link: Arc::clone(&link),
+        stations: Arc::clone(&stations),
+        replays,
+        rates: Rates::default(),
+        explains: Default::default(),
+    });
+    crate::shell::data::watch(&data);
     let listeners_bound = Arc::new(AtomicBool::new(false));
     let station = Station::start(StationState {
+        data: Some(Arc::clone(&data)),
         retained,
         link: Some(link),
         metrics: Some(recorder),
@@ -273,7 +306,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         commands: Some(commands),
         pulse,
         tunnel,
-        ..StationState::new(Arc::new(config.clone()), origin, store_path)
+        ..StationState::new(shared_config, origin, store_path)
     })
     .await?;
     watched.extend(station.tls());
@@ -312,6 +345,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
             broker,
             station,
             reloader,
+            data,
+            keeper,
         }),
     })
 }
@@ -363,10 +398,13 @@ impl RunningParts {
         self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         self.drain.cancel();
         while self.listeners.join_next().await.is_some() {}
-        let (journal, engine, publisher) = (self.journal, self.engine, self.publisher);
+        self.data.replays.stop();
+        let (journal, engine, publisher, keeper) = (self.journal, self.engine, self.publisher, self.keeper);
         let judged = tokio::task::spawn_blocking(move || {
             journal.close();
             let judged = engine.join().is_ok();
+            // The judging thread has handed over its last buckets.
+            keeper.join();
             publisher.stop(PUBLISH_LAST);
             judged
         })

@@ -8,14 +8,17 @@
 
 use crate::config::Config;
 use crate::document::{Origin, Pulse};
+use crate::shell::data::Data;
 use crate::shell::link::Link;
 use crate::shell::retained::Retained;
 use crate::shell::station_session::Sessions;
 use crate::shell::station_tunnel::{self as tunnel, Tunnel};
 use crate::shell::tls::ServerTls;
 use crate::shell::{
-    station_about as about, station_alerts as alerts, station_api as api, station_cmd as cmd, station_devices as devices,
-    station_door as door, station_events as events, station_login as login, station_page as page,
+    station_about as about, station_alerts as alerts, station_api as api, station_audit as audit, station_cmd as cmd,
+    station_devices as devices, station_door as door, station_events as events, station_explain as explain,
+    station_feeds as feeds, station_login as login, station_messages as messages, station_names as names, station_page as page,
+    station_replay as replay, station_report as report, station_trends as trends,
 };
 use axum::Router;
 use axum::extract::State;
@@ -81,6 +84,8 @@ pub struct StationState {
     pub pulse: Arc<Mutex<Pulse>>,
     /// `None`: the page hears events over HTTP alone.
     pub tunnel: Option<Tunnel>,
+    /// What the pages' data come from; `None`: there are none.
+    pub data: Option<Arc<Data>>,
 }
 
 impl StationState {
@@ -101,6 +106,7 @@ impl StationState {
             commands: None,
             pulse: Arc::default(),
             tunnel: None,
+            data: None,
         }
     }
 }
@@ -278,7 +284,6 @@ fn routes() -> Routes {
         .on("GET", "/api/v1/state", get(api::state_all))
         .on("GET", "/api/v1/state/{ward}", get(api::state_ward))
         .on("GET", "/api/v1/state/{ward}/{bed}", get(api::state_bed))
-        .on("GET", "/api/v1/feeds", get(api::feeds))
         .on("GET", "/api/v1/devices", get(devices::list))
         .on("GET", "/api/v1/devices/{device}", get(devices::one))
         .on("PATCH", "/api/v1/devices/{device}/advisories/{advisory}", patch(devices::decide))
@@ -297,6 +302,20 @@ fn routes() -> Routes {
 /// Trends, messages, names, feeds, replay, reports.
 fn data_routes(routes: Routes) -> Routes {
     routes
+        .on("GET", "/api/v1/trends/{ward}/{bed}", get(trends::get))
+        .on("GET", "/api/v1/messages/{raw}", get(messages::get))
+        .on("GET", "/api/v1/names/{ward}/{bed}", get(names::get))
+        .on("GET", "/api/v1/audit", get(audit::list))
+        .on("GET", "/api/v1/feeds", get(feeds::list))
+        .on("GET", "/api/v1/feeds/{feed}/rejects", get(feeds::rejects))
+        .on("GET", "/api/v1/alerts/{id}/report", get(report::get))
+        .on("GET", "/api/v1/alerts/{id}/explain", get(explain::get))
+        .on("GET", "/api/v1/replay", get(replay::list))
+        .on("POST", "/api/v1/replay", post(replay::start))
+        .on("GET", "/api/v1/replay/{run}", get(replay::get))
+        .on("PATCH", "/api/v1/replay/{run}", patch(replay::change))
+        .on("DELETE", "/api/v1/replay/{run}", delete(replay::remove))
+        .on("GET", "/api/v1/replay/{run}/events", get(replay::events))
 }
 
 fn router(shared: Shared) -> Router {

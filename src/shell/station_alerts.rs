@@ -4,12 +4,13 @@ use crate::config::Role;
 use crate::document::{is_alert_id, is_slug};
 use crate::shell::station::Shared;
 use crate::shell::station_api::{json, problem, with_store};
+use crate::shell::station_audit as audit;
 use crate::shell::station_session::Session;
 use crate::shell::store::{AlertFilter, AlertReader, AlertRow, Comment, StoreError};
 use crate::time::Timestamp;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -87,6 +88,7 @@ impl ListQuery {
 pub(crate) async fn list(
     State(shared): State<Shared>,
     session: Session,
+    uri: Uri,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Response {
     let Ok(Query(query)) = query else { return problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member") };
@@ -101,6 +103,11 @@ pub(crate) async fn list(
     };
     // What people write may hold a name: it is for those who may ask for names.
     let words = session.role >= Role::Nurse;
+    if matches!(format.as_str(), "csv" | "jsonl")
+        && let Err(no) = audit::note(&shared, &session, "export", uri.query().unwrap_or("all")).await
+    {
+        return *no;
+    }
     match format.as_str() {
         "json" => with_store(&shared, move |store| as_json(store, &filter, limit, words)).await,
         "csv" => with_store(&shared, move |store| as_csv(store, &filter, limit, words)).await,

@@ -130,16 +130,6 @@ pub(crate) async fn state_bed(
     state(&shared, &session, |topic, _| topic == wanted)
 }
 
-pub(crate) async fn feeds(State(shared): State<Shared>) -> Response {
-    let all = shared.state.retained.all();
-    let feeds: Vec<String> = all
-        .iter()
-        .filter(|(_, d)| d.kind == Kind::Feed && !d.payload.is_empty())
-        .map(|(_, d)| String::from_utf8_lossy(&d.payload).into_owned())
-        .collect();
-    json(StatusCode::OK, format!("{{\"feeds\":[{}]}}", feeds.join(",")))
-}
-
 /// Runs a query where it may block, a bounded number at a time.
 pub(crate) async fn with_store<F>(shared: &Shared, query: F) -> Response
 where

@@ -18,10 +18,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 mod alerts;
+mod looks;
 mod outbox;
+mod trends;
 
 pub use alerts::{AlertFilter, AlertReader, AlertRow};
+pub use looks::{AuditRow, BedLoad, Load};
 pub use outbox::{OutboxReader, OutboxRow};
+pub use trends::{BUCKET_MS, BUCKETS, Bucket, CHUNK_MS, Chunk, TrendStore};
 
 /// Expiry of an event in the broker's queues, seconds.
 pub const EVENT_EXPIRY_S: u32 = 3600;
@@ -340,6 +344,12 @@ CREATE TABLE removed (
     at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+CREATE INDEX audit_at ON audit(at_ms, number);
+CREATE INDEX alerts_bed ON alerts(ward, bed, onset_ms);
+INSERT OR IGNORE INTO meta (key, number, text)
+    SELECT 'since', COALESCE((SELECT min(raised_ms) FROM alerts), CAST(strftime('%s', 'now') AS INTEGER) * 1000), '';
+",
 ];
 
 /// The writer.
@@ -581,6 +591,7 @@ impl Store {
             transaction.execute("DELETE FROM alerts WHERE id = ?1", [id])?;
         }
         transaction.execute("DELETE FROM audit WHERE at_ms < ?1", [before.ms()])?;
+        transaction.execute("DELETE FROM ratings WHERE at_ms < ?1", [before.ms()])?;
         transaction.commit()?;
         Ok(ids.len() as u64)
     }

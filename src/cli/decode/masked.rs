@@ -1,8 +1,6 @@
-//! Which texts of a message are shown when identities are masked: a list of what may be seen, everything else is hidden.
-//!
-//! Shown are the header, times, codes, units, numbers, status and marks. Patients, places, people, devices, order numbers and
-//! free texts are not; of Z segments nothing is.
+//! The texts of a message as `decode` shows them when identities are masked ([`mask`] has the list of what may be seen).
 
+use crate::hl7::mask;
 use crate::hl7::tree::{Leaf, Tree};
 
 /// Longest text that is shown, characters (waveforms and encapsulated data are long).
@@ -26,26 +24,12 @@ fn visible(path: &str, tree: &Tree) -> bool {
     let Some((name, rest)) = path.split_once('[') else { return path.starts_with('(') };
     let Some((number, place)) = rest.split_once("]-") else { return false };
     let field: usize = place.split(['.', '[']).next().and_then(|n| n.parse().ok()).unwrap_or(0);
-    match name {
-        "MSH" | "BHS" | "FHS" => field != 8,
-        "EVN" => matches!(field, 1 | 2),
-        "MSA" => matches!(field, 1 | 2),
-        "ERR" => matches!(field, 1..=4),
-        "SFT" => true,
-        "PV1" => field == 2,
-        "OBR" => matches!(field, 1 | 4 | 6..=8 | 14 | 22 | 24 | 25),
-        "OBX" => match field {
-            1..=4 | 6..=8 | 10 | 11 | 13 | 14 | 17 => true,
-            5 => number_type(name, number, tree),
-            _ => false,
-        },
-        _ => false,
-    }
+    mask::shows(name.as_bytes(), field, number_type(name, number, tree))
 }
 
 /// Whether OBX-5 is declared a number or samples of a waveform, and so no text.
 fn number_type(name: &str, number: &str, tree: &Tree) -> bool {
-    matches!(tree.get(&format!("{name}[{number}]-2")), Some("NM" | "SN" | "NA" | "MA"))
+    tree.get(&format!("{name}[{number}]-2")).is_some_and(|declared| mask::is_number_type(declared.as_bytes()))
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ const CLOSE: u8 = 3;
 const FRAME: u8 = 4;
 const FRAGMENT: u8 = 5;
 const COMMAND: u8 = 6;
+const AUDIT: u8 = 7;
 /// Kind of the footer.
 pub(super) const FOOTER: u8 = 255;
 
@@ -167,6 +168,10 @@ pub(super) fn encode(
             command = serde_json::to_vec(c).expect("a command is strings and numbers with string keys");
             (COMMAND, &command)
         }
+        Record::Audit(looked) => {
+            command = serde_json::to_vec(looked).expect("plain strings");
+            (AUDIT, &command)
+        }
     };
     let start = begin(sequence, stamp, kind, flags, out);
     let meta = std::mem::take(out);
@@ -176,7 +181,7 @@ pub(super) fn encode(
         Record::Close { connection } => postcard::to_extend(connection, meta),
         Record::Frame { source, .. } => postcard::to_extend(&Meta::new(source, evidence, None), meta),
         Record::Fragment { source, what, .. } => postcard::to_extend(&Meta::new(source, evidence, Some(what)), meta),
-        Record::Command(_) => Ok(meta),
+        Record::Command(_) | Record::Audit(_) => Ok(meta),
     };
     *out = written.expect("a vector takes all bytes and every type here is plain");
     end(start, payload, Some(previous), out)
@@ -299,6 +304,7 @@ impl Raw<'_> {
                 Record::Fragment { source: meta.source(), what, payload: self.payload.to_vec() }
             }
             COMMAND => Record::Command(serde_json::from_slice(self.payload).ok()?),
+            AUDIT => Record::Audit(serde_json::from_slice(self.payload).ok()?),
             _ => return None,
         };
         Some((record, evidence))

@@ -4,9 +4,9 @@ use super::{ReplayError, Sink};
 use crate::alert::AlertEvent;
 use crate::config::{Mqtt, parse_mqtt_url};
 use crate::document::Seal;
-use crate::shell::publisher::{first_line, seal};
+use crate::shell::publisher::{Options as OwnOptions, first_line, seal};
 use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub struct Publisher {
     client: Option<Client>,
     thread: Option<JoinHandle<Result<(), String>>>,
     root: String,
-    seal: Option<Seal>,
+    seal: Option<Arc<Seal>>,
 }
 
 impl Publisher {
@@ -43,6 +43,27 @@ impl Publisher {
     pub fn connect(config: &Mqtt, site: &str, run: &str) -> Result<Publisher, MqttError> {
         let seal = seal(config).map_err(|error| MqttError::Credentials(error.to_string()))?;
         let (options, address) = options(config, &format!("vitalguard-replay-{run}"))?;
+        Publisher::open(options, address, format!("{}/replay/{run}/v1/{site}", config.root), seal.map(Arc::new))
+    }
+
+    /// The same as a part of the service, over the account of its own publisher.
+    pub fn beside(own: &OwnOptions, run: &str) -> Result<Publisher, MqttError> {
+        let mut options = MqttOptions::new(format!("vitalguard-replay-{run}"), own.host.clone(), own.port);
+        options.set_keep_alive(Duration::from_secs(30));
+        options.set_clean_session(true);
+        options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+        if let Some(user) = &own.username {
+            options.set_credentials(user, own.password.as_deref().unwrap_or_default());
+        }
+        if let Some(tls) = &own.tls {
+            let tls = rumqttc::TlsConfiguration::Rustls(Arc::clone(tls));
+            options.set_transport(rumqttc::Transport::tls_with_config(tls));
+        }
+        let root = format!("{}/replay/{run}/v1/{}", own.root, own.origin.site);
+        Publisher::open(options, format!("{}:{}", own.host, own.port), root, own.seal.clone())
+    }
+
+    fn open(options: MqttOptions, address: String, root: String, seal: Option<Arc<Seal>>) -> Result<Publisher, MqttError> {
         let (client, mut connection) = Client::new(options, QUEUE);
         let (said, first) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
@@ -63,12 +84,7 @@ impl Publisher {
             Ok(())
         });
         match first.recv_timeout(CONNECT_TIMEOUT) {
-            Ok(Ok(())) => Ok(Publisher {
-                client: Some(client),
-                thread: Some(thread),
-                root: format!("{}/replay/{run}/v1/{site}", config.root),
-                seal,
-            }),
+            Ok(Ok(())) => Ok(Publisher { client: Some(client), thread: Some(thread), root, seal }),
             Ok(Err(cause)) => Err(MqttError::Unreachable { address, cause }),
             Err(_) => Err(MqttError::Unreachable { address, cause: format!("no answer in {} s", CONNECT_TIMEOUT.as_secs()) }),
         }
@@ -76,8 +92,9 @@ impl Publisher {
 
     fn publish(&mut self, topic: String, document: &str) -> Result<(), ReplayError> {
         let bytes = match &self.seal {
-            Some(seal) => seal.sign(document.as_bytes()),
-            None => document.as_bytes().to_vec(),
+            // What is gone has nothing to be signed.
+            Some(seal) if !document.is_empty() => seal.sign(document.as_bytes()),
+            _ => document.as_bytes().to_vec(),
         };
         let sent = self.client.as_ref().is_some_and(|client| client.publish(topic, QoS::AtMostOnce, false, bytes).is_ok());
         if sent {
@@ -146,7 +163,7 @@ pub fn options(config: &Mqtt, client_id: &str) -> Result<(MqttOptions, String), 
             _ => crate::shell::tls::client_config(config.ca.as_deref(), config.client.as_ref()),
         };
         let tls = tls.map_err(|error| MqttError::Credentials(error.to_string()))?;
-        options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(std::sync::Arc::new(tls))));
+        options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(Arc::new(tls))));
     }
     Ok((options, address))
 }

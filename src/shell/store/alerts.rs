@@ -49,10 +49,10 @@ pub struct AlertFilter {
 
 /// Reads alerts over a connection of its own.
 pub struct AlertReader {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
-const ALERT_COLUMNS: &str = "number, id, reference, ward, bed, condition, assessment, priority, state, onset_ms, raised_ms, \
+pub(super) const ALERT_COLUMNS: &str = "number, id, reference, ward, bed, condition, assessment, priority, state, onset_ms, raised_ms, \
                              updated_ms, seq, json";
 
 impl AlertReader {
@@ -158,7 +158,7 @@ impl AlertReader {
     }
 }
 
-fn alert_row(row: &rusqlite::Row<'_>) -> Result<AlertRow, rusqlite::Error> {
+pub(super) fn alert_row(row: &rusqlite::Row<'_>) -> Result<AlertRow, rusqlite::Error> {
     Ok(AlertRow {
         number: row.get(0)?,
         id: row.get(1)?,

@@ -1,0 +1,48 @@
+//! Single records, and where in the journal a time begins: for whoever looks at a little of it.
+
+use super::segment::{HEADER_BYTES, Header};
+use super::walk::list;
+use super::{Entry, JournalError, Reader};
+use crate::time::Timestamp;
+use std::io::Read as _;
+use std::path::Path;
+
+/// One record; `None`: it is not kept any more, or not written yet. Reads its segment up to it (64 MiB at the default).
+pub fn read_one(folder: &Path, sequence: u64) -> Result<Option<Entry>, JournalError> {
+    match Reader::open(folder, sequence)?.next() {
+        Some(Ok(entry)) if entry.stamped.sequence == sequence => Ok(Some(entry)),
+        Some(Err(error)) => Err(error),
+        _ => Ok(None),
+    }
+}
+
+/// First record of the last segment that was begun before `at`: reading from there meets everything from `at` on. The oldest
+/// record that is kept, where all segments are younger; 0: the journal is empty.
+pub fn segment_before(folder: &Path, at: Timestamp) -> Result<u64, JournalError> {
+    let mut found = 0;
+    for file in list(folder)?.into_iter().filter(|file| !file.gone) {
+        let opened = match std::fs::File::open(&file.path) {
+            Ok(opened) => opened,
+            // Sealed or deleted meanwhile: the one before serves as well.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(JournalError::Io { path: file.path, source }),
+        };
+        let mut bytes = [0; HEADER_BYTES];
+        let read = if file.sealed {
+            zstd::stream::read::Decoder::new(opened).and_then(|mut unpacked| unpacked.read_exact(&mut bytes))
+        } else {
+            std::io::BufReader::new(opened).read_exact(&mut bytes)
+        };
+        let created_ms = match read.ok().and_then(|()| Header::decode(&bytes)) {
+            Some(header) => header.created_ms,
+            None => continue,
+        };
+        if found == 0 || created_ms <= at.ms() {
+            found = file.first_sequence;
+        }
+        if created_ms > at.ms() {
+            break;
+        }
+    }
+    Ok(found)
+}

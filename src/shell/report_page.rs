@@ -1,0 +1,420 @@
+//! The incident report as a page: plain HTML that prints, no script, in English or Italian.
+
+use crate::shell::store::Comment;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// One event of the alert.
+#[derive(Debug, Clone, Default)]
+pub struct Course {
+    pub seq: u64,
+    pub at: String,
+    pub event: String,
+    pub priority: String,
+    pub state: String,
+    pub by: String,
+    pub via: String,
+}
+
+/// A record of the journal that the evidence stands on; without a hash it is not kept any more.
+#[derive(Debug, Clone, Default)]
+pub struct Link {
+    pub raw: String,
+    pub received: String,
+    pub segment: String,
+    pub offset: u64,
+    pub hash: String,
+    pub boot: String,
+    /// Masked segments, as `/api/v1/messages` gives them.
+    pub shown: Vec<Value>,
+}
+
+/// Everything on the page.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub italian: bool,
+    pub zone: jiff::tz::TimeZone,
+    pub version: String,
+    pub site: String,
+    pub user: String,
+    pub made_at: String,
+    /// The alert object.
+    pub alert: Value,
+    pub course: Vec<Course>,
+    pub events_left_out: usize,
+    /// `None`: not for this reader.
+    pub comments: Option<Vec<Comment>>,
+    pub links: Vec<Link>,
+    /// Records of the journal, and the head of its chain, when the page was made.
+    pub head: (u64, String),
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Page {
+            italian: false,
+            zone: jiff::tz::TimeZone::UTC,
+            version: String::new(),
+            site: String::new(),
+            user: String::new(),
+            made_at: String::new(),
+            alert: Value::Null,
+            course: Vec::new(),
+            events_left_out: 0,
+            comments: None,
+            links: Vec::new(),
+            head: (0, String::new()),
+        }
+    }
+}
+
+const STYLE: &str = "body{font:11pt/1.4 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#000;background:#fff}\
+h1{font-size:16pt}h2{font-size:12pt;margin:1.4em 0 .3em}table{border-collapse:collapse;width:100%}\
+th,td{border:1px solid #888;padding:.2em .5em;text-align:left;vertical-align:top;font-size:10pt}th{background:#eee}\
+pre{font:9pt/1.4 monospace;white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #888;padding:.4em}\
+mark{background:none;border:2px solid #000;font-weight:bold}.use{border:2px solid #000;padding:.4em;font-weight:bold}\
+.hash{font:9pt monospace;overflow-wrap:anywhere}@media print{body{margin:0;max-width:none}h2{break-after:avoid}tr{break-inside:avoid}}";
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A document's words in the language of the page; what is not listed is shown as it is.
+fn word(italian: bool, word: &str) -> &str {
+    if !italian {
+        // A finding, not a verdict.
+        return if word == "tamper" { "tampering suspected" } else { word };
+    }
+    match word {
+        "high" => "alta",
+        "medium" => "media",
+        "low" => "bassa",
+        "info" => "informazione",
+        "active" => "attivo",
+        "acknowledged" => "confermato",
+        "shelved" => "sospeso",
+        "latched" => "trattenuto",
+        "cleared" => "chiuso",
+        "raised" => "segnalato",
+        "updated" => "aggiornato",
+        "unacknowledged" => "conferma ritirata",
+        "unshelved" => "sospensione finita",
+        "escalated" => "priorità aumentata",
+        "lowered" => "priorità ridotta",
+        "expired" => "scaduto",
+        "tamper" => "sospetta manomissione",
+        "identity" => "identità",
+        "artefact" => "artefatto",
+        "unit" => "unità di misura",
+        "silence" => "dati mancanti",
+        "physiology" => "fisiologia",
+        "advisory" => "avviso di sicurezza",
+        "unverified" => "non verificato",
+        other => other,
+    }
+}
+
+struct Writer<'a> {
+    page: &'a Page,
+    out: String,
+}
+
+impl Writer<'_> {
+    fn say(&self, en: &'static str, it: &'static str) -> &'static str {
+        if self.page.italian { it } else { en }
+    }
+    fn put(&mut self, text: std::fmt::Arguments<'_>) {
+        let _ = self.out.write_fmt(text);
+    }
+    fn heading(&mut self, en: &'static str, it: &'static str) {
+        let text = self.say(en, it);
+        self.put(format_args!("<h2>{text}</h2>\n"));
+    }
+    fn row(&mut self, en: &'static str, it: &'static str, value: &str) {
+        if !value.is_empty() {
+            let name = self.say(en, it);
+            self.put(format_args!("<tr><th>{name}</th><td>{}</td></tr>\n", escape(value)));
+        }
+    }
+    fn word(&self, text: &Value) -> String {
+        word(self.page.italian, text.as_str().unwrap_or_default()).to_owned()
+    }
+    /// Site time with its offset.
+    fn time(&self, text: &str) -> String {
+        match text.parse::<jiff::Timestamp>() {
+            Ok(at) => at.to_zoned(self.page.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f %:z").to_string(),
+            Err(_) => text.to_owned(),
+        }
+    }
+    fn sentence(&self, text: &Value) -> String {
+        text[if self.page.italian { "it" } else { "en" }].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// The page.
+pub fn write(page: &Page) -> String {
+    let mut w = Writer { page, out: String::new() };
+    let alert = &page.alert;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let lang = w.say("en", "it");
+    let title = w.say("Incident report", "Rapporto sull'evento");
+    w.put(format_args!(
+        "<!doctype html>\n<html lang=\"{lang}\"><head><meta charset=\"utf-8\"><title>{title} {}</title><style>{STYLE}</style></head><body>\n\
+         <h1>{title} {}</h1>\n",
+        escape(&text(&alert["ref"])),
+        escape(&text(&alert["ref"]))
+    ));
+    let use_ = w.say(
+        "Findings about data, not about a patient. Not for primary alarming: look at the patient and the bedside monitor.",
+        "Riscontri sui dati, non sul paziente. Non per l'allarme primario: guardare il paziente e il monitor al letto.",
+    );
+    w.put(format_args!(
+        "<p class=\"use\">{use_}</p>\n<p>{}</p>\n<p>{}</p>\n",
+        escape(&w.sentence(&alert["text"])),
+        escape(&w.sentence(&alert["action"]))
+    ));
+    w.put(format_args!("<table>\n"));
+    w.row("Alert", "Avviso", &text(&alert["id"]));
+    w.row(
+        "Site, ward, bed",
+        "Sede, reparto, letto",
+        &format!("{} / {} / {}", page.site, text(&alert["ward"]), text(&alert["bed"])),
+    );
+    w.row("Condition", "Condizione", &text(&alert["condition"]));
+    let kinds = format!("{}, {}, {}", w.word(&alert["assessment"]), w.word(&alert["priority"]), w.word(&alert["state"]));
+    w.row("Assessment, priority, state", "Valutazione, priorità, stato", &kinds);
+    let params: Vec<String> = alert["params"].as_array().into_iter().flatten().map(text).collect();
+    w.row("Parameters", "Parametri", &params.join(", "));
+    for (en, it, member) in [
+        ("First seen", "Visto per la prima volta", "onset"),
+        ("Raised", "Segnalato", "raised"),
+        ("Ended", "Finito", "ended"),
+        ("Closed", "Chiuso", "cleared"),
+    ] {
+        let time = w.time(&text(&alert[member]));
+        w.row(en, it, &time);
+    }
+    w.row("Confidence (strength of the evidence)", "Confidenza (forza dell'evidenza)", &alert["confidence"].to_string());
+    w.row("Device (hashed)", "Dispositivo (codificato)", &text(&alert["device"]));
+    w.row("Model", "Modello", &text(&alert["model"]));
+    w.put(format_args!("</table>\n"));
+    evidence(&mut w);
+    events(&mut w);
+    comments(&mut w);
+    journal(&mut w);
+    let made = w.say("Made", "Creato");
+    let by = w.say("by", "da");
+    let made_at = w.time(&page.made_at);
+    w.put(format_args!(
+        "<p>{made} {} {by} {}, vitalguard {}</p>\n</body></html>\n",
+        escape(&made_at),
+        escape(&page.user),
+        escape(&page.version)
+    ));
+    w.out
+}
+
+fn head(w: &mut Writer<'_>, names: &[(&'static str, &'static str)]) {
+    w.put(format_args!("<table>\n<tr>"));
+    for (en, it) in names {
+        let name = w.say(en, it);
+        w.put(format_args!("<th>{name}</th>"));
+    }
+    w.put(format_args!("</tr>\n"));
+}
+
+fn cells(w: &mut Writer<'_>, cells: &[String]) {
+    w.put(format_args!("<tr>"));
+    for cell in cells {
+        w.put(format_args!("<td>{}</td>", escape(cell)));
+    }
+    w.put(format_args!("</tr>\n"));
+}
+
+fn evidence(w: &mut Writer<'_>) {
+    w.heading("What was compared", "Che cosa è stato confrontato");
+    head(
+        w,
+        &[
+            ("Check", "Controllo"),
+            ("Finding", "Riscontro"),
+            ("Value", "Valore"),
+            ("Limit", "Limite"),
+            ("Window, s", "Finestra, s"),
+            ("Message", "Messaggio"),
+        ],
+    );
+    let list = w.page.alert["evidence"].as_array().cloned().unwrap_or_default();
+    for e in &list {
+        let unit = e["unit"].as_str().unwrap_or_default();
+        let number = |value: &Value| if value.is_null() { String::new() } else { format!("{value} {unit}") };
+        let plain = |value: &Value| if value.is_null() { String::new() } else { value.to_string() };
+        let obx = e["obx_id"].as_u64().map(|id| format!(", OBX {id}")).unwrap_or_default();
+        let message = e["raw"].as_str().map(|raw| format!("{raw}{obx}")).unwrap_or_default();
+        let row = [
+            e["check"].as_str().unwrap_or_default().to_owned(),
+            w.sentence(&e["text"]),
+            number(&e["value"]),
+            number(&e["limit"]),
+            plain(&e["window_s"]),
+            message,
+        ];
+        cells(w, &row);
+    }
+    w.put(format_args!("</table>\n"));
+}
+
+fn events(w: &mut Writer<'_>) {
+    w.heading("Course", "Decorso");
+    head(w, &[("#", "#"), ("Time", "Ora"), ("Event", "Evento"), ("Priority", "Priorità"), ("State", "Stato"), ("By", "Da")]);
+    let italian = w.page.italian;
+    for c in &w.page.course {
+        let by = if c.by.is_empty() { c.via.clone() } else { format!("{} ({})", c.by, c.via) };
+        let row = [
+            c.seq.to_string(),
+            w.time(&c.at),
+            word(italian, &c.event).to_owned(),
+            word(italian, &c.priority).to_owned(),
+            word(italian, &c.state).to_owned(),
+            by,
+        ];
+        cells(w, &row);
+    }
+    w.put(format_args!("</table>\n"));
+    if w.page.events_left_out > 0 {
+        let more = w.say("further events are not shown", "altri eventi non sono mostrati");
+        w.put(format_args!("<p>{} {more}</p>\n", w.page.events_left_out));
+    }
+}
+
+fn comments(w: &mut Writer<'_>) {
+    let Some(list) = w.page.comments.as_ref().filter(|list| !list.is_empty()) else { return };
+    w.heading("Comments", "Commenti");
+    head(w, &[("Time", "Ora"), ("User", "Utente"), ("Comment", "Commento")]);
+    for comment in list {
+        let row = [w.time(&comment.at.to_string()), comment.user.clone(), comment.text.clone()];
+        cells(w, &row);
+    }
+    w.put(format_args!("</table>\n"));
+}
+
+/// A segment with its marks; places are UTF-16 units.
+fn marked(segment: &Value) -> String {
+    let units: Vec<u16> = segment["text"].as_str().unwrap_or_default().encode_utf16().collect();
+    let mut ranges: Vec<(usize, usize)> = segment["marks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|mark| Some((mark["start"].as_u64()? as usize, mark["end"].as_u64()? as usize)))
+        .filter(|(start, end)| start < end && *end <= units.len())
+        .collect();
+    ranges.sort_unstable();
+    let (mut out, mut at) = (String::new(), 0);
+    let piece = |from: usize, to: usize| escape(&String::from_utf16_lossy(&units[from..to]));
+    for (start, end) in ranges.into_iter().filter(|(start, _)| *start >= at).collect::<Vec<_>>() {
+        if start < at {
+            continue;
+        }
+        let _ = write!(out, "{}<mark>{}</mark>", piece(at, start), piece(start, end));
+        at = end;
+    }
+    out + &piece(at, units.len())
+}
+
+fn journal(w: &mut Writer<'_>) {
+    w.heading("Records of the journal", "Registrazioni del giornale");
+    let what = w.say(
+        "Every record's hash covers the record before it; identities are masked here (***), the journal holds the whole messages.",
+        "L'hash di ogni registrazione copre quella precedente; qui le identità sono nascoste (***), il giornale contiene i messaggi interi.",
+    );
+    w.put(format_args!("<p>{what}</p>\n"));
+    for link in &w.page.links {
+        if link.hash.is_empty() {
+            let gone = w.say("not kept any more, or not looked up in time", "non più conservata, o non trovata in tempo");
+            w.put(format_args!("<p>{}: {gone}</p>\n", escape(&link.raw)));
+            continue;
+        }
+        let received = w.say("received", "ricevuto");
+        let offset = w.say("offset", "posizione");
+        let at = w.time(&link.received);
+        w.put(format_args!(
+            "<p>{}, {received} {}, {} {offset} {}, boot {}<br><span class=\"hash\">sha256:{}</span></p>\n<pre>",
+            escape(&link.raw),
+            escape(&at),
+            escape(&link.segment),
+            link.offset,
+            escape(&link.boot),
+            escape(&link.hash)
+        ));
+        for segment in &link.shown {
+            w.put(format_args!("{}\n", marked(segment)));
+        }
+        w.put(format_args!("</pre>\n"));
+    }
+    let (records, hash) = &w.page.head;
+    let now = w.say(
+        "Head of the chain when this page was made: record",
+        "Testa della catena alla creazione di questa pagina: registrazione",
+    );
+    w.put(format_args!("<p>{now} {records}<br><span class=\"hash\">sha256:{}</span></p>\n", escape(hash)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_others_wrote_is_text_and_the_languages_differ() {
+        let page = Page {
+            site: "<b>site".into(),
+            alert: json!({
+                "id": "A-1", "ref": "1D15-DB51", "ward": "icu", "bed": "A03", "condition": "T03 flat_line", "assessment": "tamper",
+                "priority": "high", "state": "active", "params": ["hr"], "onset": "2026-11-22T18:23:26.412Z", "confidence": 0.98,
+                "text": { "en": "HR not <changing>", "it": "FC immutata" }, "action": { "en": "Look.", "it": "Guardare." },
+                "evidence": [{ "check": "T03", "value": 41, "limit": 9, "unit": "s", "raw": "gw.5", "obx_id": 1, "text": { "en": "41 s", "it": "41 s" } }],
+            }),
+            comments: Some(vec![Comment {
+                alert: "A-1".into(),
+                at: crate::time::Timestamp::from_ms(0),
+                user: "n".into(),
+                text: "<script>x</script>".into(),
+            }]),
+            links: vec![
+                Link {
+                    raw: "gw.5".into(),
+                    hash: "ab".into(),
+                    shown: vec![
+                        json!({ "name": "OBX", "index": 1, "text": "OBX|1|NM|a&b||72", "marks": [{ "field": 5, "start": 14, "end": 16 }] }),
+                    ],
+                    ..Link::default()
+                },
+                Link { raw: "gw.6".into(), ..Link::default() },
+            ],
+            zone: jiff::tz::TimeZone::get("Europe/Rome").unwrap(),
+            ..Page::default()
+        };
+        let english = write(&page);
+        assert!(english.contains("HR not &lt;changing&gt;") && english.contains("2026-11-22 19:23:26.412 +01:00"), "{english}");
+        assert!(english.contains("OBX|1|NM|a&amp;b||<mark>72</mark>") && english.contains("gw.6: not kept"), "{english}");
+        assert!(!english.contains("<script") && !english.contains("<b>site"));
+        let italian = write(&Page { italian: true, ..page.clone() });
+        assert!(
+            italian.contains("FC immutata")
+                && italian.contains("sospetta manomissione, alta, attivo")
+                && italian.contains("lang=\"it\"")
+        );
+        assert!(!write(&Page { comments: None, ..page }).contains("script"));
+    }
+}
