@@ -181,7 +181,9 @@ pub struct Mqtt {
     pub ca: Option<PathBuf>,
     /// Our certificate and key for an external broker that wants mutual TLS.
     pub client: Option<ClientIdentity>,
-    /// Users of the embedded broker. None: clients on loopback need no name and command as `local`.
+    /// Account that stations get at an external broker, to read and to announce themselves.
+    pub station: Option<StationAccount>,
+    /// Users of the page, and of the embedded broker. None: clients on loopback need no name and command as `local`.
     pub users: Vec<User>,
     /// Publish `vitals` (default: only on the embedded broker) and `flat`.
     pub vitals: Option<bool>,
@@ -202,6 +204,7 @@ impl Default for Mqtt {
             password_file: None,
             ca: None,
             client: None,
+            station: None,
             users: Vec::new(),
             vitals: None,
             flat: false,
@@ -218,20 +221,88 @@ pub struct ClientIdentity {
     pub key: PathBuf,
 }
 
-/// A user of the embedded broker.
+/// The account of stations at an external broker. Every page that is logged in is told it: it must not be able to write more than
+/// a station's own status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StationAccount {
+    pub username: String,
+    /// File that holds the password; only its first line is read.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// Certificate and key that the tunnel of the page shows to a broker that wants mutual TLS; never our own publisher's.
+    #[serde(default)]
+    pub client: Option<ClientIdentity>,
+}
+
+/// What somebody may do, from little to much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reads.
+    #[default]
+    Viewer,
+    /// Takes note, comments, puts aside, checks at the bedside, may ask for names.
+    Nurse,
+    /// Everything.
+    Engineer,
+}
+
+impl Role {
+    /// The word of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Nurse => "nurse",
+            Role::Engineer => "engineer",
+        }
+    }
+    /// Whether a role has a command verb.
+    pub fn has(self, verb: &str) -> bool {
+        match self {
+            Role::Viewer => false,
+            Role::Nurse => NURSE_VERBS.contains(&verb),
+            Role::Engineer => VERBS.contains(&verb),
+        }
+    }
+}
+
+/// A user of the page and of the embedded broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     pub name: String,
+    /// viewer, nurse or engineer; absent: reads, and has the `verbs` that are listed.
+    #[serde(default)]
+    pub role: Option<Role>,
     /// SHA-256 of the password, 64 hex digits (`vitalguard config password`); absent: only by client certificate (CN = name).
     #[serde(default)]
     pub password_sha256: Option<String>,
     /// Wards it may read; empty: all.
     #[serde(default)]
     pub wards: Vec<String>,
-    /// Command verbs it may use; empty: none.
+    /// Command verbs it may use, of those that its role has; empty: all of its role, and none without a role.
     #[serde(default)]
     pub verbs: Vec<String>,
+}
+
+impl User {
+    /// Its role; `viewer` where none is configured.
+    pub fn role(&self) -> Role {
+        self.role.unwrap_or_default()
+    }
+    /// Whether it may use a command verb.
+    pub fn may(&self, verb: &str) -> bool {
+        let listed = self.verbs.iter().any(|allowed| allowed == verb);
+        match self.role {
+            None => listed,
+            Some(role) => role.has(verb) && (listed || self.verbs.is_empty()),
+        }
+    }
+    /// Whether it may see a ward; conditions of the installation (`_site`) are for all.
+    pub fn sees(&self, ward: &str) -> bool {
+        self.wards.is_empty() || ward == "_site" || self.wards.iter().any(|own| own == ward)
+    }
 }
 
 /// The HTTP side.
@@ -241,13 +312,49 @@ pub struct Http {
     pub listen: SocketAddr,
     pub tls: Option<Tls>,
     pub plaintext: Option<Plaintext>,
+    /// A session without a request and without an open page ends after, seconds.
+    pub session_idle_s: f64,
+    /// And any session after, seconds.
+    pub session_s: f64,
+    /// Machines that read with `Authorization: Bearer …`.
+    pub tokens: Vec<Token>,
+    /// Language of the page before anybody has chosen one: `en` or `it`.
+    pub language: String,
+    /// Telephone of clinical engineering, shown on the page.
+    pub phone: Option<String>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Http { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), tls: None, plaintext: None }
+        Http {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: None,
+            plaintext: None,
+            session_idle_s: 1800.0,
+            session_s: 43_200.0,
+            tokens: Vec::new(),
+            language: "en".into(),
+            phone: None,
+        }
     }
 }
+
+/// A machine that reads over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    pub name: String,
+    /// SHA-256 of the token, 64 hex digits (`vitalguard config password --generate` makes both).
+    pub token_sha256: String,
+    #[serde(default)]
+    pub role: Role,
+    /// Wards it may read; empty: all.
+    #[serde(default)]
+    pub wards: Vec<String>,
+}
+
+/// Languages that the texts are written in.
+pub const LANGUAGES: &[&str] = &["en", "it"];
 
 /// How senders' places become wards and beds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -399,6 +506,8 @@ pub struct Problem {
 
 /// Verbs that a user may be given (the outgoing contract, section 1).
 pub const VERBS: &[&str] = &["ack", "unack", "comment", "shelve", "unshelve", "rate", "spot-check", "resync", "selftest"];
+/// Those of a nurse.
+pub const NURSE_VERBS: &[&str] = &["ack", "unack", "comment", "shelve", "unshelve", "rate", "spot-check"];
 
 /// A part of a topic: `[A-Za-z0-9_-]{1,32}`.
 pub fn is_slug(text: &str) -> bool {
@@ -426,8 +535,14 @@ impl Config {
         config.mqtt.password_file = Some("mqtt.password".into());
         config.mqtt.ca = Some("ca.pem".into());
         config.mqtt.client = Some(ClientIdentity { certificate: "client.pem".into(), key: "client.key".into() });
+        config.mqtt.station = Some(StationAccount {
+            username: "icu-wall".into(),
+            password_file: Some("station.password".into()),
+            client: Some(ClientIdentity { certificate: "station.pem".into(), key: "station.key".into() }),
+        });
         config.mqtt.users = vec![User {
             name: "icu-wall".into(),
+            role: Some(Role::Nurse),
             password_sha256: Some("0".repeat(64)),
             wards: vec!["icu".into()],
             verbs: vec!["ack".into()],
@@ -435,6 +550,13 @@ impl Config {
         config.mqtt.vitals = Some(true);
         config.http.tls = tls();
         config.http.plaintext = Some(Plaintext::Allowed);
+        config.http.tokens = vec![Token {
+            name: "prometheus".into(),
+            token_sha256: "0".repeat(64),
+            role: Role::Viewer,
+            wards: vec!["icu".into()],
+        }];
+        config.http.phone = Some("+39 02 0000 4711".into());
         config.beds.bed = vec![BedEntry { ward: "icu".into(), bed: "A03".into(), from: vec!["ICU^3^A".into()] }];
         config.beds.beds_max = Some(1000);
         let some = |text: &str| Some(text.to_owned());
@@ -542,9 +664,6 @@ impl Config {
                     }
                 }
             }
-            if !mqtt.users.is_empty() {
-                found.add("mqtt.users", "users belong to the embedded broker; with mqtt.url the external broker has its own");
-            }
             if mqtt.password_file.is_some() && mqtt.username.is_none() {
                 found.add("mqtt.password_file", "a password needs a username");
             }
@@ -554,20 +673,18 @@ impl Config {
                 ("mqtt.password_file", mqtt.password_file.is_some()),
                 ("mqtt.ca", mqtt.ca.is_some()),
                 ("mqtt.client", mqtt.client.is_some()),
+                ("mqtt.station", mqtt.station.is_some()),
             ] {
                 if set {
                     found.add(key, "is for an external broker, and mqtt.url names none");
                 }
             }
-            if mqtt.users.is_empty() {
-                for (key, address) in [("mqtt.listen", mqtt.listen), ("http.listen", self.http.listen)] {
-                    if !address.ip().is_loopback() {
-                        found.add(key, format!("{address} is reachable from outside: configure [[mqtt.users]] first"));
-                    }
-                }
+            if mqtt.users.is_empty() && !mqtt.listen.ip().is_loopback() {
+                found.add("mqtt.listen", format!("{} is reachable from outside: configure [[mqtt.users]] first", mqtt.listen));
             }
         }
-        let client_ca = mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        self.http_problems(found);
+        let client_ca = mqtt.url.is_none() && mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let mut names = std::collections::BTreeSet::new();
         for (at, user) in mqtt.users.iter().enumerate() {
             let key = |name: &str| format!("mqtt.users.{at}.{name}");
@@ -598,6 +715,38 @@ impl Config {
         }
         if mqtt.outbox_max == 0 {
             found.add("mqtt.outbox_max", "must be at least 1");
+        }
+    }
+
+    fn http_problems(&self, found: &mut Found) {
+        let http = &self.http;
+        if !http.listen.ip().is_loopback() && self.mqtt.users.is_empty() && http.tokens.is_empty() {
+            found.add(
+                "http.listen",
+                format!("{} is reachable from outside: configure [[mqtt.users]] or [[http.tokens]] first", http.listen),
+            );
+        }
+        found.positive("http.session_idle_s", http.session_idle_s);
+        found.positive("http.session_s", http.session_s);
+        if !LANGUAGES.contains(&http.language.as_str()) {
+            found.add("http.language", format!("{:?}: known are {}", http.language, LANGUAGES.join(", ")));
+        }
+        if http.phone.as_ref().is_some_and(|phone| phone.chars().count() > 40 || phone.chars().any(char::is_control)) {
+            found.add("http.phone", "at most 40 characters, no control characters");
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for (at, token) in http.tokens.iter().enumerate() {
+            let key = |name: &str| format!("http.tokens.{at}.{name}");
+            found.slug(key("name"), &token.name);
+            if !names.insert(&token.name) || self.mqtt.users.iter().any(|user| user.name == token.name) {
+                found.add(key("name"), format!("{} is the name of another token or user, too", token.name));
+            }
+            if token.token_sha256.len() != 64 || !token.token_sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+                found.add(key("token_sha256"), "must be 64 hex digits: `vitalguard config password --generate` makes them");
+            }
+            for ward in token.wards.iter().filter(|ward| !is_slug(ward)) {
+                found.add(key("wards"), format!("{ward:?} is no slug"));
+            }
         }
     }
 

@@ -31,6 +31,7 @@ fn user(name: &str, password: &str, wards: &[&str], verbs: &[&str]) -> User {
     let digest: String = Sha256::digest(password.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
     User {
         name: name.into(),
+        role: None,
         password_sha256: Some(digest),
         wards: wards.iter().map(|w| (*w).to_owned()).collect(),
         verbs: verbs.iter().map(|v| (*v).to_owned()).collect(),
@@ -265,7 +266,8 @@ fn a_client_certificate_is_the_user() {
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, authority.pem()).expect("written");
     let (certificate, key) = issue("localhost", "server");
-    let mut config = config(vec![User { name: "icu-wall".into(), password_sha256: None, wards: vec![], verbs: vec![] }]);
+    let mut config =
+        config(vec![User { name: "icu-wall".into(), role: None, password_sha256: None, wards: vec![], verbs: vec![] }]);
     config.mqtt.tls = Some(Tls { certificate, key, client_ca: Some(ca.clone()) });
     let broker = Broker::start(&config).expect("a broker");
     let retained = Arc::new(Retained::default());

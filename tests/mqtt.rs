@@ -392,7 +392,7 @@ mod embedded {
     fn user(name: &str, wards: &[&str], verbs: &[&str]) -> User {
         let digest: String = Sha256::digest(name.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
         let list = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
-        User { name: name.into(), password_sha256: Some(digest), wards: list(wards), verbs: list(verbs) }
+        User { name: name.into(), role: None, password_sha256: Some(digest), wards: list(wards), verbs: list(verbs) }
     }
 
     fn run(program: &str, address: SocketAddr, version: &str, who: &str, password: &str, arguments: &[&str]) -> (i32, String) {

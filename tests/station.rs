@@ -6,10 +6,10 @@ use bytes::Bytes;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use support::{commit_events, origin, store};
-use vitalguard::config::{Http, Tls};
+use vitalguard::config::{Config, Tls};
 use vitalguard::shell::retained::{Kind, Retained};
 use vitalguard::shell::station::{Station, StationError, StationState};
 
@@ -22,6 +22,10 @@ struct House {
 }
 
 fn house(tls: Option<Tls>) -> House {
+    house_with(tls, |_| ())
+}
+
+fn house_with(tls: Option<Tls>, change: impl FnOnce(&mut Config)) -> House {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = store(folder.path());
     commit_events(&mut store, 25, 50, 50, |_| ());
@@ -32,21 +36,19 @@ fn house(tls: Option<Tls>) -> House {
     }
     retained.put("ward/icu/state", Kind::Ward, Bytes::from_static(br#"{"schema":"ward-state/1"}"#));
     retained.put("feed/gw/status", Kind::Feed, Bytes::from_static(br#"{"schema":"feed-status/1"}"#));
+    let mut config = Config::default();
+    config.http.listen = "127.0.0.1:0".parse().expect("an address");
+    config.http.tls = tls;
+    config.site = support::SITE.into();
+    change(&mut config);
     let state = StationState {
-        origin: origin("01a20385-57bb-7c31-9f0a-000000000001"),
-        version: "0.1.0".into(),
         retained,
-        store: folder.path().join("store.db"),
-        link: None,
+        link: Some(Arc::default()),
         metrics: vitalguard::shell::metrics::install().ok(),
-        journal_writable: Arc::new(AtomicBool::new(true)),
-        listeners_bound: Arc::new(AtomicBool::new(true)),
-        board: Arc::default(),
-        journal: None,
+        ..StationState::new(Arc::new(config), origin("01a20385-57bb-7c31-9f0a-000000000001"), folder.path().join("store.db"))
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let http = Http { listen: "127.0.0.1:0".parse().expect("an address"), tls, plaintext: None };
-    let station = runtime.block_on(Station::start(&http, state.clone())).expect("it starts");
+    let station = runtime.block_on(Station::start(state.clone())).expect("it starts");
     let address = station.address();
     House { runtime, station: Some(station), address, state, folder }
 }
@@ -100,7 +102,7 @@ fn alerts_are_listed_filtered_paged_and_exported() {
         let body = get(house.address, &format!("/api/v1/alerts?limit=10{cursor}")).2;
         let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         seen += value["alerts"].as_array().map_or(0, Vec::len);
-        match value["cursor"].as_str() {
+        match value["next"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
         }
@@ -146,8 +148,10 @@ fn what_does_not_come_straight_from_this_machine_is_refused() {
     }
     let post = "POST /api/v1/state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(request(house.address, post).0, 405);
-    let http = Http { listen: "0.0.0.0:0".parse().expect("an address"), tls: None, plaintext: None };
-    let refused = house.runtime.block_on(Station::start(&http, house.state.clone()));
+    let mut config = Config::clone(&house.state.config);
+    config.http.listen = "0.0.0.0:0".parse().expect("an address");
+    let state = StationState { config: Arc::new(config), ..house.state.clone() };
+    let refused = house.runtime.block_on(Station::start(state));
     assert!(matches!(refused, Err(StationError::Plaintext(_))));
 }
 

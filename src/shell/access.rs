@@ -8,11 +8,78 @@
 
 use crate::config::User;
 use crate::document::COMMAND_BYTES_MAX;
+use crate::shell::key;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
 
 /// Longest filter or topic that is looked at, bytes.
 pub const FILTER_BYTES_MAX: usize = 512;
 /// Largest station status, bytes.
 const STATION_BYTES_MAX: usize = 4_096;
+
+/// A pass of a page lets a connection begin for so long.
+pub const PASS_FOR: Duration = Duration::from_secs(300);
+/// Passes at a time; the oldest goes first.
+const PASSES_MAX: usize = 4_096;
+
+/// What a page connects with: an account of its own at the embedded broker, with the rights of the user who is logged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    pub username: String,
+    pub password: String,
+    pub client_id: String,
+}
+
+/// The passes that were given out.
+#[derive(Debug, Default)]
+pub struct Passes {
+    list: Mutex<HashMap<String, Pass>>,
+}
+
+#[derive(Debug)]
+struct Pass {
+    user: Arc<User>,
+    password: String,
+    client_id: String,
+    issued: Instant,
+    /// The session that it was given to has ended: it brings nothing any more.
+    ended: CancellationToken,
+}
+
+impl Passes {
+    /// A new one; `None` where the system gives no random bytes.
+    pub fn issue(&self, user: Arc<User>, ended: CancellationToken) -> Option<Issued> {
+        let name = crate::alert::hex(&key::random::<8>()?);
+        let password = crate::alert::hex(&key::random::<32>()?);
+        let issued = Issued { username: format!("_page-{name}"), client_id: format!("page-{name}"), password };
+        let mut list = self.list.lock();
+        list.retain(|_, pass| !pass.ended.is_cancelled());
+        if list.len() >= PASSES_MAX
+            && let Some(oldest) = list.iter().min_by_key(|(_, pass)| pass.issued).map(|(name, _)| name.clone())
+        {
+            list.remove(&oldest);
+        }
+        let (password, client_id) = (issued.password.clone(), issued.client_id.clone());
+        list.insert(issued.username.clone(), Pass { user, password, client_id, issued: Instant::now(), ended });
+        Some(issued)
+    }
+    /// Whether a connection may begin with this.
+    pub fn admit(&self, username: &str, password: &[u8], client_id: &str) -> bool {
+        self.list.lock().get(username).is_some_and(|pass| {
+            let same: bool = pass.password.as_bytes().ct_eq(password).into();
+            same && pass.client_id == client_id && pass.issued.elapsed() < PASS_FOR && !pass.ended.is_cancelled()
+        })
+    }
+    /// Whose pass it is, while the session lasts.
+    pub fn user(&self, username: &str) -> Option<Arc<User>> {
+        let list = self.list.lock();
+        list.get(username).filter(|pass| !pass.ended.is_cancelled()).map(|pass| Arc::clone(&pass.user))
+    }
+}
 
 /// Somebody who is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +104,7 @@ impl Access {
     }
 
     /// The filters that may be read.
-    fn readable(&self, who: Who<'_>) -> Vec<String> {
+    pub fn readable(&self, who: Who<'_>) -> Vec<String> {
         let root = &self.root;
         let user = match who {
             Who::Internal | Who::Local => return vec![format!("{root}/#")],
@@ -82,19 +149,16 @@ impl Access {
             return false;
         }
         let Some(rest) = topic.strip_prefix(&self.root).and_then(|t| t.strip_prefix('/')) else { return false };
-        let (name, verbs) = match who {
+        let (name, user) = match who {
             Who::Internal => return true,
             Who::Local => ("local", None),
-            Who::User(user) => (user.name.as_str(), Some(user.verbs.as_slice())),
+            Who::User(user) => (user.name.as_str(), Some(user)),
         };
         let levels: Vec<&str> = rest.split('/').collect();
         match levels.as_slice() {
             // A retained command would run again at every reconnect.
-            ["v1", _, "cmd", user, verb] => {
-                *user == name
-                    && !retain
-                    && bytes <= COMMAND_BYTES_MAX
-                    && verbs.is_none_or(|verbs| verbs.iter().any(|allowed| allowed == verb))
+            ["v1", _, "cmd", of, verb] => {
+                *of == name && !retain && bytes <= COMMAND_BYTES_MAX && user.is_none_or(|user| user.may(verb))
             }
             ["v1", _, "station", user, "status"] => *user == name && bytes <= STATION_BYTES_MAX,
             // `vitalguard replay --to mqtt` on this machine: a sandbox of its own, nothing of it retained.
@@ -144,6 +208,7 @@ mod tests {
     fn user(wards: &[&str], verbs: &[&str]) -> User {
         User {
             name: "nurse7".into(),
+            role: None,
             password_sha256: None,
             wards: wards.iter().map(|w| (*w).to_owned()).collect(),
             verbs: verbs.iter().map(|v| (*v).to_owned()).collect(),
@@ -196,6 +261,20 @@ mod tests {
         assert!(!access.may_publish(Who::Local, "vitalguard/v1/hsp1/sys/status", 1, true));
         assert!(access.may_publish(Who::Local, "vitalguard/v1/hsp1/cmd/local/ack", 1, false));
         assert!(access.may_publish(Who::Internal, "vitalguard/v1/hsp1/sys/status", 1, true));
+    }
+
+    #[test]
+    fn a_pass_has_one_client_one_password_and_the_life_of_its_session() {
+        let passes = Passes::default();
+        let ended = CancellationToken::new();
+        let issued = passes.issue(Arc::new(user(&[], &["ack"])), ended.clone()).expect("random bytes");
+        assert!(passes.admit(&issued.username, issued.password.as_bytes(), &issued.client_id));
+        assert!(!passes.admit(&issued.username, b"other", &issued.client_id));
+        assert!(!passes.admit(&issued.username, issued.password.as_bytes(), "other"));
+        assert_eq!(passes.user(&issued.username).map(|u| u.name.clone()), Some("nurse7".into()));
+        ended.cancel();
+        assert!(!passes.admit(&issued.username, issued.password.as_bytes(), &issued.client_id));
+        assert_eq!(passes.user(&issued.username), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 use crate::alert::hex;
 use crate::config::{Config, Mqtt, User};
-use crate::shell::access::{Access, FILTER_BYTES_MAX, Who};
+use crate::shell::access::{Access, FILTER_BYTES_MAX, Passes, Who};
 use crate::shell::key;
 use crate::shell::publisher::INTERNAL_USER;
 use crate::shell::tls::ServerTls;
@@ -76,6 +76,7 @@ pub struct Broker {
     address: SocketAddr,
     internal: SocketAddr,
     password: String,
+    passes: Arc<Passes>,
     tls: Option<Arc<ServerTls>>,
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -94,7 +95,9 @@ impl Broker {
         let tls = mqtt.tls.as_ref().map(ServerTls::load).transpose().map_err(|e| BrokerError::Tls(e.to_string()))?;
 
         let password = random_password()?;
+        let passes = Arc::new(Passes::default());
         let door = Arc::new(Door {
+            passes: Arc::clone(&passes),
             access: Access::new(&mqtt.root),
             users: mqtt.users.clone(),
             certificates,
@@ -109,7 +112,7 @@ impl Broker {
             .map_err(|e| BrokerError::Other(e.to_string()))?;
         let (address, internal) = runtime.block_on(open(config, door, tls.clone()))?;
         tracing::info!(%address, tls = mqtt.tls.is_some(), users = mqtt.users.len(), "mqtt: the embedded broker listens");
-        Ok(Broker { address, internal, password, tls, runtime: Some(runtime) })
+        Ok(Broker { address, internal, password, passes, tls, runtime: Some(runtime) })
     }
     /// Its certificate, for the [`Reloader`](crate::shell::tls::Reloader).
     pub fn tls(&self) -> Option<Arc<ServerTls>> {
@@ -122,6 +125,10 @@ impl Broker {
     /// Where our own publisher connects, and its password: `Options::from_config(config, origin, Some(broker.internal()))`.
     pub fn internal(&self) -> (SocketAddr, String) {
         (self.internal, self.password.clone())
+    }
+    /// The passes of pages. They connect where our own publisher does, through the tunnel of HTTP.
+    pub fn passes(&self) -> Arc<Passes> {
+        Arc::clone(&self.passes)
     }
     /// Closes every connection and listener.
     pub fn stop(mut self) {
@@ -303,6 +310,7 @@ async fn renew(
 struct Door {
     access: Access,
     users: Vec<User>,
+    passes: Arc<Passes>,
     /// Clients prove themselves by certificate: the name is its CN, no password is asked.
     certificates: bool,
     internal_sha256: String,
@@ -311,25 +319,41 @@ struct Door {
 }
 
 impl Door {
-    fn who(&self, name: &str) -> Option<Who<'_>> {
+    /// What the rules say about somebody who is connected.
+    fn says(&self, name: &str, question: impl FnOnce(Who<'_>) -> bool) -> bool {
         if name == INTERNAL_USER {
-            return Some(Who::Internal);
+            return question(Who::Internal);
+        }
+        // No client from outside has a name that begins so.
+        if name.starts_with('_') {
+            return self.passes.user(name).is_some_and(|user| question(Who::User(&user)));
         }
         if self.users.is_empty() {
-            return Some(Who::Local);
+            return question(Who::Local);
         }
-        self.users.iter().find(|user| user.name == name).map(Who::User)
+        self.users.iter().find(|user| user.name == name).is_some_and(|user| question(Who::User(user)))
     }
 
     fn authenticate(&self, connect: &ConnectInfo) -> AuthResult {
         let name = connect.username().map_or("", |name| name.as_ref());
         let given = connect.password().map(|password| sha256_hex(password));
         let inside = connect.id().lid == INTERNAL;
-        if inside || name == INTERNAL_USER {
-            let good = inside && name == INTERNAL_USER && given.is_some_and(|given| same(&given, &self.internal_sha256));
+        if inside && name == INTERNAL_USER {
+            let good = given.is_some_and(|given| same(&given, &self.internal_sha256));
             return if good { AuthResult::Allow(false, None) } else { AuthResult::NotAuthorized };
         }
-        let who = if self.users.is_empty() {
+        let page;
+        let who = if inside {
+            let password = connect.password().map_or(&b""[..], |password| password.as_ref());
+            let client_id: &str = connect.client_id().as_ref();
+            match self.passes.user(name).filter(|_| self.passes.admit(name, password, client_id)) {
+                Some(user) => page = user,
+                None => return AuthResult::NotAuthorized,
+            }
+            Who::User(&page)
+        } else if name.starts_with('_') {
+            return AuthResult::NotAuthorized;
+        } else if self.users.is_empty() {
             if !connect.ipaddress().is_some_and(|peer| is_loopback(peer.ip())) {
                 return AuthResult::NotAuthorized;
             }
@@ -394,7 +418,7 @@ impl Handler for Guard {
             }
             Parameter::ClientSubscribeCheckAcl(session, subscribe) => {
                 let filter: &str = &subscribe.topic_filter;
-                let allowed = door.who(session.id.username_ref()).is_some_and(|who| door.access.may_subscribe(who, filter));
+                let allowed = door.says(session.id.username_ref(), |who| door.access.may_subscribe(who, filter));
                 let result = if allowed {
                     SubscribeAclResult::new_success(subscribe.opts.qos(), None)
                 } else {
@@ -403,16 +427,16 @@ impl Handler for Guard {
                 (false, Some(HookResult::SubscribeAclResult(result)))
             }
             Parameter::MessagePublishCheckAcl(session, publish) => {
-                let allowed = door
-                    .who(session.id.username_ref())
-                    .is_some_and(|who| door.access.may_publish(who, &publish.topic, publish.payload.len(), publish.retain));
+                let allowed = door.says(session.id.username_ref(), |who| {
+                    door.access.may_publish(who, &publish.topic, publish.payload.len(), publish.retain)
+                });
                 // Not disconnected: MQTT 5 says so in the acknowledgement, and 3.1.1 clients see no answer within 5 s.
                 let result = if allowed { PublishAclResult::allow() } else { PublishAclResult::rejected(false, None) };
                 (false, Some(HookResult::PublishAclResult(result)))
             }
             // Asked before each delivery: what may not be read ends here, whatever was subscribed.
             Parameter::MessageExpiryCheck(session, _, publish) => {
-                let allowed = door.who(session.id.username_ref()).is_some_and(|who| door.access.may_read(who, &publish.topic));
+                let allowed = door.says(session.id.username_ref(), |who| door.access.may_read(who, &publish.topic));
                 if allowed { (true, acc) } else { (false, Some(HookResult::MessageExpiry)) }
             }
             _ => (true, acc),

@@ -12,6 +12,7 @@ use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
 use crate::shell::journal::{Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
 use crate::shell::link::{Link, Transient};
 use crate::shell::listener::FeedStats;
+use crate::shell::live::Record as LiveRecord;
 use crate::shell::metrics;
 use crate::shell::quarantine::Quarantine;
 use crate::shell::retained::{Kind, RETAINED_MAX, Retained};
@@ -498,6 +499,7 @@ impl Engine {
                 }
                 self.second = second;
                 self.applied_sequence = self.applied_sequence.max(self.pending.sequence);
+                self.tell();
                 self.pending = Commit { applied_until: until, sequence, ..Commit::default() };
                 if done.queued > 0 {
                     self.parts.link.wake();
@@ -517,6 +519,15 @@ impl Engine {
                 false
             }
         }
+    }
+
+    /// What was committed, to those who look on over HTTP.
+    fn tell(&self) {
+        let events = self.pending.events.iter().flat_map(EventRow::published);
+        let devices = self.pending.outgoing.iter().filter(|out| out.kind == OutboxKind::Device);
+        let devices = devices.map(|out| (out.topic.clone(), out.payload.clone()));
+        let records = events.chain(devices).map(|(topic, payload)| LiveRecord { topic, payload: payload.into() }).collect();
+        self.parts.link.live().put(records);
     }
 
     /// Alerts that the store holds open and the monitor does not know: another model decided then.

@@ -54,6 +54,10 @@ pub struct Link {
     pub(crate) replies: Mutex<VecDeque<(String, String, Reply)>>,
     pub(crate) removed: Mutex<VecDeque<Removed>>,
     pub(crate) trouble: Mutex<Option<String>>,
+    /// For those who look on over HTTP.
+    pub(crate) live: crate::shell::live::Live,
+    /// Of the heartbeat, whichever way it goes.
+    pub(crate) heartbeat_rev: AtomicU64,
     pub(crate) wake: Notify,
     pub(crate) stopping: AtomicBool,
     /// Until when the last documents are handed over.
@@ -66,6 +70,14 @@ impl Link {
         Link { gauge, ..Link::default() }
     }
 
+    /// What happens, as it happens.
+    pub fn live(&self) -> &crate::shell::live::Live {
+        &self.live
+    }
+    /// The next heartbeat's `rev`.
+    pub(crate) fn heartbeat_rev(&self) -> u64 {
+        self.heartbeat_rev.fetch_add(1, Ordering::Relaxed) + 1
+    }
     /// Whether the broker has accepted our connection.
     pub fn connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)

@@ -55,6 +55,8 @@ pub const COMMIT_ERRORS: &str = "vitalguard_store_errors_total";
 pub const QUARANTINED: &str = "vitalguard_records_quarantined_total";
 /// HTTP requests, by route and status class.
 pub const HTTP_REQUESTS: &str = "vitalguard_http_requests_total";
+/// Streams over HTTP whose reader was too slow.
+pub const HTTP_STREAMS_CUT: &str = "vitalguard_http_streams_cut_total";
 
 /// The receiver's answers in a tap or tee, by feed and MSA-1.
 pub const PATH_ANSWERS: &str = "vitalguard_path_answers_total";
@@ -163,6 +165,7 @@ fn describe() {
         "From bytes read by the relay to the same bytes handed on, by feed and quantile"
     );
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by route and status class");
+    describe_counter!(HTTP_STREAMS_CUT, "Event streams over HTTP that were cut because their reader was too slow");
 }
 
 /// What the core has counted of one feed.

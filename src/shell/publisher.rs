@@ -173,7 +173,6 @@ impl Publisher {
             pulse,
             inbound,
             link: Arc::clone(&link),
-            heartbeat_rev: 0,
             conditions: std::collections::VecDeque::new(),
             orphans: Vec::new(),
             foreign_at: None,

@@ -77,6 +77,20 @@ impl Retained {
         list.sort_by_key(|(_, d)| d.version);
         (list, inner.version)
     }
+    /// What is newer than `version`, for the broker or not, oldest write first; the newest version; how many documents are there.
+    pub fn since(&self, version: u64) -> (Vec<(String, Document)>, u64, usize) {
+        let inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut list: Vec<_> =
+            inner.documents.iter().filter(|(_, d)| d.version > version).map(|(t, d)| (t.clone(), d.clone())).collect();
+        list.sort_by_key(|(_, d)| d.version);
+        let there = inner.documents.values().filter(|d| !d.payload.is_empty()).count();
+        (list, inner.version, there)
+    }
+    /// Whether there is a document, and no tombstone, under a topic.
+    pub fn holds(&self, topic: &str) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        inner.documents.get(topic).is_some_and(|d| !d.payload.is_empty())
+    }
     /// Everything that is for the broker, in publishing order.
     pub fn for_broker(&self) -> (Vec<(String, Document)>, u64) {
         let (mut list, version) = self.newer_than(0);

@@ -17,6 +17,7 @@ use crate::shell::metrics;
 use crate::shell::publisher::{Inbound, Options as PublisherOptions, Publisher, PublisherError};
 use crate::shell::retained::Retained;
 use crate::shell::station::{Station, StationError, StationState};
+use crate::shell::station_tunnel::Tunnel;
 use crate::shell::store::{Store, StoreError};
 use crate::shell::tap::Packets;
 use crate::shell::tee::{self, StartError as TeeStartError};
@@ -178,6 +179,13 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         #[cfg(not(feature = "broker"))]
         None => return Err(ServeError::NoBroker),
     };
+    #[cfg(feature = "broker")]
+    let tunnel = match &broker {
+        Some(broker) => Some(Tunnel::Embedded { address: broker.internal().0, passes: broker.passes() }),
+        None => Tunnel::external(&config)?,
+    };
+    #[cfg(not(feature = "broker"))]
+    let tunnel = Tunnel::external(&config)?;
     let publishing = PublisherOptions::from_config(&config, origin.clone(), embedded)?;
 
     let store_path = folder.join("store.sqlite");
@@ -242,21 +250,18 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     tokio::spawn(take_inbound(from_broker, journal.handle(), conditions));
 
     let listeners_bound = Arc::new(AtomicBool::new(false));
-    let station = Station::start(
-        &config.http,
-        StationState {
-            origin,
-            version: env!("CARGO_PKG_VERSION").into(),
-            retained,
-            store: store_path,
-            link: Some(link),
-            metrics: Some(recorder),
-            journal_writable: writable,
-            listeners_bound: Arc::clone(&listeners_bound),
-            board,
-            journal: Some(journal.handle()),
-        },
-    )
+    let station = Station::start(StationState {
+        retained,
+        link: Some(link),
+        metrics: Some(recorder),
+        journal_writable: writable,
+        listeners_bound: Arc::clone(&listeners_bound),
+        board,
+        journal: Some(journal.handle()),
+        pulse,
+        tunnel,
+        ..StationState::new(Arc::new(config.clone()), origin, store_path)
+    })
     .await?;
     watched.extend(station.tls());
 

@@ -52,7 +52,6 @@ pub(crate) struct Shared {
     pub(crate) pulse: Box<dyn Fn() -> Pulse + Send>,
     pub(crate) inbound: mpsc::Sender<Inbound>,
     pub(crate) link: Arc<Link>,
-    pub(crate) heartbeat_rev: u64,
     pub(crate) conditions: VecDeque<SiteCondition>,
     /// Relative topics of earlier runs that are to be cleared.
     pub(crate) orphans: Vec<String>,
@@ -359,10 +358,10 @@ impl Session {
             return;
         }
         self.heartbeat_at = Some(Instant::now());
-        shared.heartbeat_rev += 1;
         let pulse = (shared.pulse)();
         let depth = shared.link.outbox_depth();
-        let payload = document::heartbeat(&shared.origin, now(), shared.heartbeat_rev, &pulse, depth, &shared.link.dropped());
+        let payload =
+            document::heartbeat(&shared.origin, now(), shared.link.heartbeat_rev(), &pulse, depth, &shared.link.dropped());
         let message = Message {
             topic: format!("{}/sys/heartbeat", shared.base),
             payload: Bytes::from(payload),

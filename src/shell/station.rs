@@ -1,28 +1,31 @@
-//! HTTP: is it alive, is it ready, what is the state, which alerts were there.
+//! HTTP: the page, is it alive, is it ready, what is the state, which alerts were there, and what people decide.
 //!
-//! One contract: everything here reads, but for the status of an advisory, which is a command and goes through the journal. State comes from `Retained`, history from the store over connections of its own; a slow or
-//! hostile client costs one of a bounded number of connections and nothing else. Until roles exist, only clients on this machine are
-//! answered: others get 403, `/health` and `/ready` excepted, which say nothing about a patient. A request that a proxy has passed
-//! on, or whose `Host` is not this machine (a page that rebinds its name), is not one of this machine.
+//! One contract: everything here reads, but for commands and decisions, which go through the journal like every input. State comes
+//! from `Retained`, history from the store over connections of its own; a slow or hostile client costs one of a bounded number of
+//! connections and nothing else. Who is let in says `station_door`.
 //!
 //! Plain text beyond loopback is refused unless the configuration allows it in as many words.
 
-use crate::config::Http;
-use crate::document::Origin;
+use crate::config::Config;
+use crate::document::{Origin, Pulse};
 use crate::shell::link::Link;
 use crate::shell::retained::Retained;
-use crate::shell::station_api as api;
-use crate::shell::station_devices as devices;
+use crate::shell::station_session::Sessions;
+use crate::shell::station_tunnel::{self as tunnel, Tunnel};
 use crate::shell::tls::ServerTls;
+use crate::shell::{
+    station_about as about, station_alerts as alerts, station_api as api, station_cmd as cmd, station_devices as devices,
+    station_door as door, station_events as events, station_login as login, station_page as page,
+};
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,13 +33,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 
 /// Connections at a time: a ward's pages, a scraper, a person with a terminal.
 const CONNECTIONS_MAX: usize = 256;
 /// From the first byte of a request to the end of its headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// From a request to its answer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that takes nothing of its answer for so long is let go.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// From the connection to the end of the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest head of a request, bytes.
@@ -45,10 +49,16 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Queries of the store at a time.
 const STORE_READERS_MAX: usize = 4;
+/// Streams of events, each of which holds a connection, and tunnels.
+const STREAMS_MAX: usize = 128;
+const TUNNELS_MAX: usize = 256;
+/// Largest body of a request, bytes.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// What HTTP shows.
 #[derive(Clone)]
 pub struct StationState {
+    pub config: Arc<Config>,
     pub origin: Origin,
     pub version: String,
     pub retained: Arc<Retained>,
@@ -65,6 +75,31 @@ pub struct StationState {
     pub board: Arc<crate::shell::devices::Board>,
     /// What is decided goes the way of every input; `None`: nothing can be decided here.
     pub journal: Option<crate::shell::journal::JournalHandle>,
+    /// Numbers of the heartbeat.
+    pub pulse: Arc<Mutex<Pulse>>,
+    /// `None`: the page hears events over HTTP alone.
+    pub tunnel: Option<Tunnel>,
+}
+
+impl StationState {
+    /// Of a house in which nothing else runs.
+    pub fn new(config: Arc<Config>, origin: Origin, store: PathBuf) -> StationState {
+        StationState {
+            config,
+            origin,
+            version: env!("CARGO_PKG_VERSION").into(),
+            retained: Arc::default(),
+            store,
+            link: None,
+            metrics: None,
+            journal_writable: Arc::new(AtomicBool::new(true)),
+            listeners_bound: Arc::new(AtomicBool::new(true)),
+            board: Arc::default(),
+            journal: None,
+            pulse: Arc::default(),
+            tunnel: None,
+        }
+    }
 }
 
 /// What stops HTTP from starting.
@@ -76,6 +111,8 @@ pub enum StationError {
     Bind(SocketAddr, std::io::Error),
     #[error("http.tls: {0}")]
     Tls(#[from] crate::shell::tls::TlsError),
+    #[error("http: the system gives no random bytes")]
+    Random,
 }
 
 /// A running server.
@@ -91,23 +128,43 @@ pub struct Station {
 pub(crate) struct Shared {
     pub(crate) state: Arc<StationState>,
     pub(crate) readers: Arc<Semaphore>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) tunnels: Arc<Semaphore>,
+    /// The server stops: what goes on ends.
+    pub(crate) stopped: watch::Receiver<bool>,
+    pub(crate) began: std::time::Instant,
+    /// Cookies are for TLS alone.
+    pub(crate) secure: bool,
 }
 
 /// The other side of a connection.
 #[derive(Debug, Clone, Copy)]
-struct Peer(SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Station {
     /// Binds and serves on the current tokio runtime.
-    pub async fn start(config: &Http, state: StationState) -> Result<Station, StationError> {
+    pub async fn start(state: StationState) -> Result<Station, StationError> {
+        let config = state.config.http.clone();
         crate::shell::tls::check_plaintext("http.listen", config.listen, config.tls.as_ref(), config.plaintext)?;
         let tls = config.tls.as_ref().map(ServerTls::load).transpose()?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| StationError::Bind(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| StationError::Bind(config.listen, e))?;
-        let shared = Shared { state: Arc::new(state), readers: Arc::new(Semaphore::new(STORE_READERS_MAX)) };
-        let router = router(shared);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve(listener, tls.clone(), router, stopped));
+        let shared = Shared {
+            sessions: Arc::new(Sessions::new(&state.config).ok_or(StationError::Random)?),
+            link: state.link.clone().unwrap_or_default(),
+            state: Arc::new(state),
+            readers: Arc::new(Semaphore::new(STORE_READERS_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            tunnels: Arc::new(Semaphore::new(TUNNELS_MAX)),
+            stopped: stopped.clone(),
+            began: std::time::Instant::now(),
+            secure: tls.is_some(),
+        };
+        tokio::spawn(events::tell(shared.clone()));
+        let task = tokio::spawn(serve(listener, tls.clone(), router(shared), stopped));
         tracing::info!(%address, tls = config.tls.is_some(), "http: listens");
         Ok(Station { address, tls, stop, task })
     }
@@ -169,11 +226,14 @@ async fn connection<S>(stream: S, service: Router, mut stopped: watch::Receiver<
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service))
+        .with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -183,99 +243,67 @@ where
     let _ = connection.await;
 }
 
+/// The routes, and what was registered: the description is held against it by a test.
+pub(crate) struct Routes {
+    router: Router<Shared>,
+    list: Vec<(&'static str, &'static str)>,
+}
+
+impl Routes {
+    /// One method of one path.
+    pub(crate) fn on(mut self, method: &'static str, path: &'static str, handler: MethodRouter<Shared>) -> Routes {
+        self.list.push((method, path));
+        self.router = self.router.route(path, handler);
+        self
+    }
+}
+
+fn routes() -> Routes {
+    let routes = Routes { router: Router::new(), list: Vec::new() }
+        .on("GET", "/", get(page::index))
+        .on("GET", "/{file}", get(page::asset))
+        .on("GET", "/health", get(health))
+        .on("GET", "/ready", get(ready))
+        .on("GET", "/metrics", get(metrics))
+        .on("GET", "/mqtt", get(tunnel::open))
+        .on("POST", "/api/v1/credentials", post(tunnel::credentials))
+        .on("GET", "/api/v1/session", get(login::get))
+        .on("POST", "/api/v1/session", post(login::post))
+        .on("DELETE", "/api/v1/session", delete(login::delete))
+        .on("GET", "/api/v1/events", get(events::events))
+        .on("POST", "/api/v1/cmd/{verb}", post(cmd::command))
+        .on("GET", "/api/v1/state", get(api::state_all))
+        .on("GET", "/api/v1/state/{ward}", get(api::state_ward))
+        .on("GET", "/api/v1/state/{ward}/{bed}", get(api::state_bed))
+        .on("GET", "/api/v1/feeds", get(api::feeds))
+        .on("GET", "/api/v1/devices", get(devices::list))
+        .on("GET", "/api/v1/devices/{device}", get(devices::one))
+        .on("PATCH", "/api/v1/devices/{device}/advisories/{advisory}", patch(devices::decide))
+        .on("GET", "/api/v1/alerts", get(alerts::list))
+        .on("GET", "/api/v1/alerts/{id}", get(alerts::one))
+        .on("GET", "/api/v1/alerts/{id}/events", get(alerts::events))
+        .on("GET", "/api/v1/about", get(about::about))
+        .on("GET", "/api/v1/checks", get(about::checks))
+        .on("GET", "/api/v1/schemas", get(api::schemas))
+        .on("GET", "/api/v1/schemas/{name}", get(api::schema))
+        .on("GET", "/api/v1/asyncapi.json", get(api::asyncapi))
+        .on("GET", "/api/v1/openapi.json", get(api::openapi));
+    data_routes(routes)
+}
+
+/// Trends, messages, names, feeds, replay, reports.
+fn data_routes(routes: Routes) -> Routes {
+    routes
+}
+
 fn router(shared: Shared) -> Router {
-    Router::new()
-        .route("/", get(front))
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/state", get(api::state_all))
-        .route("/api/v1/state/{ward}", get(api::state_ward))
-        .route("/api/v1/state/{ward}/{bed}", get(api::state_bed))
-        .route("/api/v1/feeds", get(api::feeds))
-        .route("/api/v1/devices", get(devices::list))
-        .route("/api/v1/devices/{device}", get(devices::one))
-        .route("/api/v1/devices/{device}/advisories/{advisory}", axum::routing::patch(devices::decide))
-        .route("/api/v1/schemas", get(api::schemas))
-        .route("/api/v1/schemas/{name}", get(api::schema))
-        .route("/api/v1/asyncapi.json", get(api::asyncapi))
-        .route("/api/v1/alerts", get(api::alerts))
-        .route("/api/v1/alerts/{id}", get(api::alert))
-        .route("/api/v1/alerts/{id}/events", get(api::alert_events))
+    routes()
+        .router
         .fallback(|| async { api::problem(StatusCode::NOT_FOUND, "no such resource") })
         .method_not_allowed_fallback(|| async { api::problem(StatusCode::METHOD_NOT_ALLOWED, "not this method") })
-        .layer(axum::middleware::from_fn_with_state(shared.clone(), door))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), door::door))
         .with_state(shared)
-}
-
-/// Who is asked in, how long it may take, and what every answer carries.
-async fn door(State(_shared): State<Shared>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let open = matches!(path, "/health" | "/ready");
-    let peer = request.extensions().get::<Peer>().copied();
-    let local = peer.is_some_and(|Peer(peer)| peer.ip().to_canonical().is_loopback()) && is_direct(request.headers());
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |m| m.as_str().to_owned());
-    let mut response = if !open && !local {
-        api::problem(StatusCode::FORBIDDEN, "only clients on this machine are answered until users with roles are configured")
-    } else {
-        match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => api::problem(StatusCode::SERVICE_UNAVAILABLE, "took too long"),
-        }
-    };
-    let class = match response.status().as_u16() {
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
-    };
-    ::metrics::counter!(super::metrics::HTTP_REQUESTS, "route" => route, "status" => class).increment(1);
-    const HEADERS: [(HeaderName, &str); 6] = [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        ),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    ];
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
-/// Whether a request came straight from a client on this machine.
-fn is_direct(headers: &HeaderMap) -> bool {
-    if ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name)) {
-        return false;
-    }
-    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return true };
-    let name = match host.strip_prefix('[') {
-        Some(six) => six.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-async fn front(State(shared): State<Shared>) -> Html<String> {
-    let version = escape(&shared.state.version);
-    let site = escape(&shared.state.origin.site);
-    Html(format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>vitalguard {site}</title>\
-         <style>body{{font:16px/1.5 sans-serif;max-width:44em;margin:3em auto;padding:0 1em}}</style>\
-         <h1>vitalguard</h1><p>Version {version}, site {site}. It judges a copy of the vital-signs feed and says which values cannot \
-         be trusted. Advisory only: not for primary alarming. Look at the patient and the bedside monitor.</p><ul>\
-         <li><a href=\"/api/v1/state\">State of all beds</a></li><li><a href=\"/api/v1/alerts\">Alerts</a> \
-         (<a href=\"/api/v1/alerts?format=csv\">CSV</a>)</li><li><a href=\"/api/v1/feeds\">Feeds</a></li>\
-         <li><a href=\"/api/v1/devices\">Devices</a></li><li><a href=\"/ready\">Ready?</a></li><li><a href=\"/metrics\">Metrics</a></li></ul></html>\n"
-    ))
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// The process answers: nothing more is said.
@@ -326,20 +354,19 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
-    fn a_request_through_a_proxy_or_a_rebound_name_is_not_local() {
-        let headers = |list: &[(&'static str, &'static str)]| {
-            let mut map = HeaderMap::new();
-            for (name, value) in list {
-                map.insert(*name, HeaderValue::from_static(value));
+    fn every_route_is_described_and_nothing_else() {
+        let described: serde_json::Value = serde_json::from_str(api::OPENAPI).unwrap();
+        let mut there = BTreeSet::new();
+        for (path, item) in described["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys().filter(|key| !matches!(key.as_str(), "parameters" | "summary")) {
+                there.insert((method.to_uppercase(), path.clone()));
             }
-            map
-        };
-        assert!(is_direct(&headers(&[("host", "localhost:8080")])));
-        assert!(is_direct(&headers(&[("host", "127.0.0.1:8080")])));
-        assert!(is_direct(&headers(&[("host", "[::1]:8080")])));
-        assert!(!is_direct(&headers(&[("host", "evil.example:8080")])));
-        assert!(!is_direct(&headers(&[("host", "localhost"), ("x-forwarded-for", "10.0.0.9")])));
+        }
+        let registered: BTreeSet<_> =
+            routes().list.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+        assert_eq!(there, registered);
     }
 }

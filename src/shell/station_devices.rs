@@ -2,11 +2,13 @@
 
 use crate::advisory::Status;
 use crate::command::{Command, Verb, Via};
+use crate::config::Role;
 use crate::document::{is_comment, is_slug};
 use crate::shell::devices::Listing;
 use crate::shell::journal::Record;
 use crate::shell::station::Shared;
 use crate::shell::station_api::{json, problem};
+use crate::shell::station_session::Session;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -88,9 +90,13 @@ pub(crate) struct Decision {
 /// Open, mitigated or accepted: durable in the journal before it is answered, audited in the store.
 pub(crate) async fn decide(
     State(shared): State<Shared>,
+    session: Session,
     Path((id, advisory)): Path<(String, String)>,
     body: Result<axum::Json<Decision>, axum::extract::rejection::JsonRejection>,
 ) -> Response {
+    if let Err(refused) = session.require(Role::Engineer) {
+        return refused;
+    }
     let Ok(axum::Json(decision)) = body else {
         return problem(StatusCode::BAD_REQUEST, "a JSON object is meant: status (open, mitigated, accepted), note");
     };
@@ -112,9 +118,8 @@ pub(crate) async fn decide(
         Some(true) => {}
     }
     let verb = Verb::Advisory { device: id.clone(), advisory: advisory.clone(), status: decision.status, note };
-    // Until roles exist only this machine is answered: `local`, as over MQTT.
     let request_id = format!("h-{}", uuid::Uuid::now_v7().simple());
-    let command = Command { request_id, user: "local".into(), via: Via::Web, expires: None, verb };
+    let command = Command { request_id, user: session.user.clone(), via: Via::Web, expires: None, verb };
     if journal.submit(Record::Command(command)).await.is_err() {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written: nothing was decided");
     }

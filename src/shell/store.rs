@@ -112,6 +112,11 @@ impl EventRow {
             open: alert.state != AlertState::Cleared,
         }
     }
+    /// As published: under its priority, and under the one before where that was another, so that a filter sees it leave.
+    pub(crate) fn published(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let previous = self.previous_priority.as_deref().filter(|p| *p != self.priority);
+        previous.into_iter().chain([self.priority.as_str()]).map(|priority| (self.topic(priority), self.json.clone()))
+    }
     /// Topic under a priority.
     fn topic(&self, priority: &str) -> String {
         format!("ward/{}/bed/{}/event/{priority}", self.ward, self.bed)

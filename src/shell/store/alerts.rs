@@ -38,7 +38,11 @@ pub struct AlertFilter {
     /// The id of the condition (`T03`), or id and name.
     pub condition: Option<String>,
     pub state: Option<String>,
+    /// Only those that are not cleared.
+    pub open: bool,
     pub reference: Option<String>,
+    /// Of these wards and `_site`; empty: of all.
+    pub wards: Vec<String>,
     /// Only alerts before this place (`raised_ms`, `number` of the last row seen).
     pub before: Option<(i64, i64)>,
 }
@@ -107,6 +111,15 @@ impl AlertReader {
         if let Some(condition) = &filter.condition {
             sql.push_str(" AND (condition = ? OR substr(condition, 1, length(?) + 1) = ? || ' ')");
             values.extend(std::iter::repeat_n(Value::Text(condition.clone()), 3));
+        }
+        if filter.open {
+            sql.push_str(" AND open = 1");
+        }
+        if !filter.wards.is_empty() {
+            let places = vec!["?"; filter.wards.len() + 1].join(",");
+            sql.push_str(&format!(" AND ward IN ({places})"));
+            values.push(Value::Text("_site".into()));
+            values.extend(filter.wards.iter().cloned().map(Value::Text));
         }
         if let Some(from) = filter.from {
             sql.push_str(" AND raised_ms >= ?");

@@ -1,0 +1,147 @@
+//! `/api/v1/session`: who am I, log in, log out.
+
+use crate::config::{LANGUAGES, Role};
+use crate::shell::retained::Kind;
+use crate::shell::station::{Peer, Shared};
+use crate::shell::station_api::{json, problem};
+use crate::shell::station_session::{COOKIE, NoLogin, Proof, Session, unknown};
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// How far the bedside monitor and the feed may be apart, by parameter in its canonical unit (the outgoing contract, section 5).
+const TOLERANCES: &[(&str, f64)] = &[("hr", 10.0), ("abp_sys", 20.0), ("nibp_sys", 20.0), ("spo2", 3.0)];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Login {
+    user: String,
+    password: String,
+}
+
+pub(crate) async fn get(State(shared): State<Shared>, session: Option<Extension<Session>>) -> Response {
+    match session {
+        Some(Extension(session)) => json(StatusCode::OK, described(&shared, &session)),
+        None => {
+            // The form shows where one logs in.
+            let site = serde_json::json!({
+                "type": "about:blank",
+                "title": "Unauthorized",
+                "status": 401,
+                "detail": "log in first",
+                "site": shared.state.origin.site,
+                "languages": LANGUAGES,
+                "language": shared.state.config.http.language,
+            });
+            let mut response = unknown();
+            *response.body_mut() = site.to_string().into();
+            response
+        }
+    }
+}
+
+fn described(shared: &Shared, session: &Session) -> String {
+    let config = &shared.state.config;
+    let ends = shared.sessions.left(session).and_then(|left| jiff::SignedDuration::try_from(left).ok());
+    let ends = ends.and_then(|left| jiff::Timestamp::now().checked_add(left).ok());
+    let tolerances: serde_json::Map<_, _> = TOLERANCES.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let mut body = serde_json::json!({
+        "user": session.user,
+        "role": session.role,
+        "csrf": session.csrf(),
+        "auth": match session.proof() { Proof::Local => "local", Proof::Cookie => "password", Proof::Bearer => "token" },
+        "site": shared.state.origin.site,
+        "root": config.mqtt.root,
+        "languages": LANGUAGES,
+        "language": config.http.language,
+        "build": super::station_about::BUILD,
+        "version": shared.state.version,
+        "privacy": true,
+        "names": session.role >= Role::Nurse,
+        "tolerances": tolerances,
+        "wards": wards(shared, session),
+        "mqtt": shared.state.tunnel.is_some(),
+        "kiosk_allowed": true,
+    });
+    if let Some(ends) = ends {
+        body["expires"] = format!("{ends:.3}").into();
+    }
+    if let Some(phone) = &config.http.phone {
+        body["phone"] = phone.as_str().into();
+    }
+    body.to_string()
+}
+
+/// The wards that the session may see, each with its beds in the order in which the ward shows them.
+fn wards(shared: &Shared, session: &Session) -> Vec<serde_json::Value> {
+    #[derive(Deserialize)]
+    struct Part {
+        ward: String,
+        part: u32,
+        beds: Vec<Bed>,
+    }
+    #[derive(Deserialize)]
+    struct Bed {
+        bed: String,
+    }
+    let mut parts = BTreeMap::new();
+    for (_, document) in shared.state.retained.all() {
+        if document.kind != Kind::Ward {
+            continue;
+        }
+        let Ok(part) = serde_json::from_slice::<Part>(&document.payload) else { continue };
+        if session.sees(&part.ward) && !part.ward.starts_with('_') {
+            parts.insert((part.ward, part.part), part.beds);
+        }
+    }
+    let mut wards: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for ((ward, _), beds) in parts {
+        let ids = beds.into_iter().map(|bed| bed.bed).filter(|bed| !bed.starts_with('_'));
+        wards.entry(ward).or_default().extend(ids);
+    }
+    wards.into_iter().map(|(ward, beds)| serde_json::json!({ "ward": ward, "beds": beds })).collect()
+}
+
+pub(crate) async fn post(
+    State(shared): State<Shared>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+    body: Result<Json<Login>, axum::extract::rejection::JsonRejection>,
+) -> Response {
+    let Ok(Json(login)) = body else { return problem(StatusCode::BAD_REQUEST, "a JSON object is meant: user, password") };
+    if !shared.sessions.has_users() {
+        return problem(StatusCode::UNAUTHORIZED, "no users are configured");
+    }
+    match shared.sessions.login(peer.ip(), &login.user, &login.password) {
+        Ok((session, id)) => {
+            // An id that somebody had before is never the id of somebody else.
+            shared.sessions.logout(&headers);
+            let body = described(&shared, &session);
+            with_cookie(&shared, json(StatusCode::OK, body), &id, None)
+        }
+        Err(NoLogin::Wrong) => problem(StatusCode::UNAUTHORIZED, "user or password is wrong"),
+        Err(NoLogin::NoRandom) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random bytes"),
+        Err(NoLogin::Wait(wait)) => {
+            let mut response = problem(StatusCode::TOO_MANY_REQUESTS, "too many wrong passwords: wait");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            response
+        }
+    }
+}
+
+pub(crate) async fn delete(State(shared): State<Shared>, _session: Session, headers: HeaderMap) -> Response {
+    shared.sessions.logout(&headers);
+    with_cookie(&shared, StatusCode::NO_CONTENT.into_response(), "", Some(0))
+}
+
+fn with_cookie(shared: &Shared, mut response: Response, id: &str, max_age_s: Option<u32>) -> Response {
+    let secure = if shared.secure { "; Secure" } else { "" };
+    let age = max_age_s.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
+    if let Ok(value) = HeaderValue::from_str(&format!("{COOKIE}={id}; Path=/; HttpOnly; SameSite=Strict{secure}{age}")) {
+        response.headers_mut().insert(header::SET_COOKIE, value);
+    }
+    response
+}
