@@ -13,9 +13,9 @@ export function density(beds: number): Density {
 
 /** Smallest and largest tile, rem, and the shape that reads best. */
 const TILE = {
-  full: { width: 13.4, height: 10.6, widest: 26, highest: 19, shape: 1.3 },
-  medium: { width: 9.6, height: 6.6, widest: 18, highest: 10, shape: 1.5 },
-  compact: { width: 4.1, height: 3.1, widest: 8, highest: 4.6, shape: 1.3 },
+  full: { width: 13.4, height: 10.6, widest: 27, highest: 19, shape: 1.55 },
+  medium: { width: 11.4, height: 7.5, widest: 19, highest: 11, shape: 1.6 },
+  compact: { width: 4.1, height: 3.1, widest: 8, highest: 6, shape: 1.3 },
 } as const;
 
 export interface Grid {
