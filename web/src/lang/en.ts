@@ -70,7 +70,7 @@ export const en = {
   ward: {
     title: 'Ward', all: 'All', tabs: 'Wards', problems: 'only beds with problems', filter: 'Filter beds', units: 'Labels and units', empty: 'No bed is known yet. Beds appear with their first message.',
     noMatch: 'No bed matches.', rail: 'Alerts', bed: (bed: string) => `Bed ${bed}`, more: (n: number) => `+${n}`, quiet: 'No open alert.', advisory: 'open device advisory',
-    wholeWard: 'Whole ward', site: 'Installation', unassigned: (id: string) => `Sender without a bed: ${id}`, resolved: 'resolved', none: 'none', noValue: 'no current value',
+    wholeWard: 'Whole ward', site: 'Installation', unassigned: (id: string) => `Sender without a bed: ${id}`, resolved: 'resolved', ended: 'ended', none: 'none', noValue: 'no current value',
     since: (age: string) => `for ${age}`, beds: 'Beds', folded: 'grouped', ago: (age: string) => `${age} ago`,
   },
   bed: {
@@ -114,7 +114,7 @@ export const en = {
   },
   replay: {
     title: 'Replay', frame: 'REPLAY', frameNote: 'A replay is open in the sandbox. This page shows live data.', frameHere: 'Sandbox: nothing here is live, and nothing goes to the ward.', sandbox: 'publish to: sandbox', file: 'Recording', range: 'Time range', from: 'From', to: 'To', start: 'Start', stop: 'Stop', pause: 'Pause', play: 'Play', speed: 'Speed', loop: 'Loop', seek: 'Position', ticks: 'Alerts of this replay',
-    noFiles: 'The configuration names no folder of recordings.', source: 'Source', message: 'Message', none: 'No replay is open.', engineer: 'Only engineers start or steer a replay.', wall: 'Beds of the replay', at: (t: string) => `at ${t}`, waiting: 'Waiting for the first message of the replay.', run: 'Run', jump: 'Go there', connectionLost: 'The connection to the replay is lost.',
+    noFiles: 'The configuration names no folder of recordings.', source: 'Source', message: 'Message', none: 'No replay is open.', engineer: 'Only engineers start or steer a replay.', wall: 'Beds of the replay', at: (t: string) => `at ${t}`, waiting: 'Waiting for the first message of the replay.', run: 'Run', states: { playing: 'playing', paused: 'paused', seeking: 'seeking', ended: 'ended', failed: 'failed' } as Record<string, string>, jump: 'Go there', connectionLost: 'The connection to the replay is lost.',
   },
   about: {
     title: 'About and self-test', version: 'Version', build: 'Build', config: 'Configuration', model: 'Models', checks: 'Checks', checksCount: (n: number) => `${n} checks`, time: 'Time', zone: 'Time zone', ntp: 'Synchronised', yes: 'yes', no: 'no', unknown: 'unknown', storage: 'Storage', journal: 'Journal', store: 'Store', free: 'Free', records: 'records', uptime: 'Running for', licences: 'Licences', licence: 'Licence', user: 'User', site: 'Site', display: 'This display',

@@ -72,7 +72,7 @@ export const it: Strings = {
   ward: {
     title: 'Reparto', all: 'Tutti', tabs: 'Reparti', problems: 'solo letti con problemi', filter: 'Filtra letti', units: 'Sigle e unità', empty: 'Nessun letto noto. I letti compaiono con il loro primo messaggio.',
     noMatch: 'Nessun letto corrisponde.', rail: 'Avvisi', bed: (bed) => `Letto ${bed}`, more: (n) => `+${n}`, quiet: 'Nessun avviso aperto.', advisory: 'avviso di sicurezza aperto sul dispositivo',
-    wholeWard: 'Intero reparto', site: 'Impianto', unassigned: (id) => `Mittente senza letto: ${id}`, resolved: 'risolto', none: 'nessuno', noValue: 'nessun valore attuale',
+    wholeWard: 'Intero reparto', site: 'Impianto', unassigned: (id) => `Mittente senza letto: ${id}`, resolved: 'risolto', ended: 'terminato', none: 'nessuno', noValue: 'nessun valore attuale',
     since: (age) => `da ${age}`, beds: 'Letti', folded: 'raggruppato', ago: (age) => `${age} fa`,
   },
   bed: {
@@ -116,7 +116,7 @@ export const it: Strings = {
   },
   replay: {
     title: 'Riproduzione', frame: 'RIPRODUZIONE', frameNote: 'È aperta una riproduzione nell’area di prova. Questa pagina mostra dati dal vivo.', frameHere: 'Area di prova: qui nulla è dal vivo e nulla va al reparto.', sandbox: 'pubblica in: area di prova', file: 'Registrazione', range: 'Periodo', from: 'Da', to: 'A', start: 'Avvia', stop: 'Ferma', pause: 'Pausa', play: 'Riprendi', speed: 'Velocità', loop: 'Ripeti', seek: 'Posizione', ticks: 'Avvisi di questa riproduzione',
-    noFiles: 'La configurazione non indica una cartella di registrazioni.', source: 'Origine', message: 'Messaggio', none: 'Nessuna riproduzione aperta.', engineer: 'Solo i tecnici avviano o guidano una riproduzione.', wall: 'Letti della riproduzione', at: (t) => `a ${t}`, waiting: 'In attesa del primo messaggio della riproduzione.', run: 'Sessione', jump: 'Vai lì', connectionLost: 'La connessione alla riproduzione è interrotta.',
+    noFiles: 'La configurazione non indica una cartella di registrazioni.', source: 'Origine', message: 'Messaggio', none: 'Nessuna riproduzione aperta.', engineer: 'Solo i tecnici avviano o guidano una riproduzione.', wall: 'Letti della riproduzione', at: (t) => `a ${t}`, waiting: 'In attesa del primo messaggio della riproduzione.', run: 'Sessione', states: { playing: 'in corso', paused: 'in pausa', seeking: 'ricerca', ended: 'finita', failed: 'fallita' }, jump: 'Vai lì', connectionLost: 'La connessione alla riproduzione è interrotta.',
   },
   about: {
     title: 'Informazioni e autodiagnosi', version: 'Versione', build: 'Build', config: 'Configurazione', model: 'Modelli', checks: 'Controlli', checksCount: (n) => `${n} controlli`, time: 'Ora', zone: 'Fuso orario', ntp: 'Sincronizzata', yes: 'sì', no: 'no', unknown: 'non noto', storage: 'Memoria', journal: 'Giornale', store: 'Archivio', free: 'Libero', records: 'registrazioni', uptime: 'In funzione da', licences: 'Licenze', licence: 'Licenza', user: 'Utente', site: 'Sede', display: 'Questo schermo',

@@ -83,8 +83,12 @@ export interface CommandResponse {
 export interface Run {
   run: string;
   source: unknown;
+  /** Time of its first message; unknown until that was read. */
+  begin?: string | null;
   position_ms: number;
-  length_ms: number;
+  /** `null`: not known yet. */
+  length_ms: number | null;
+  error?: string | null;
   speed: number;
   paused: boolean;
   loop: boolean;

@@ -19,7 +19,7 @@ export interface Trends {
   step_s: number;
   t: number[];
   params: Record<string, Series>;
-  alerts: { id: string; params: string[]; onset: string; ended: string | null; priority: Priority }[];
+  alerts: { id: string; params: string[]; onset: number | string; ended: number | string | null; priority: Priority; condition?: string }[];
 }
 
 export interface Stretch {
@@ -28,7 +28,10 @@ export interface Stretch {
   from: number;
   to: number;
   priority: Priority;
+  condition?: string;
 }
+
+const ms = (at: number | string): number => (typeof at === 'number' ? at : Date.parse(at));
 
 /** Charts by family of parameter (`abp` has three lines), in the order of `keys`. */
 export function families(keys: readonly string[]): { family: string; keys: string[] }[] {
@@ -48,9 +51,10 @@ export function stretches(trends: Trends, keys: string[]): Stretch[] {
     .filter((alert) => alert.params.some((param) => keys.includes(param)))
     .map((alert) => ({
       id: alert.id,
-      from: Math.max(trends.from, Date.parse(alert.onset)) / 1_000,
-      to: Math.min(trends.to, alert.ended === null ? Infinity : Date.parse(alert.ended)) / 1_000,
+      from: Math.max(trends.from, ms(alert.onset)) / 1_000,
+      to: Math.min(trends.to, alert.ended === null ? Infinity : ms(alert.ended)) / 1_000,
       priority: alert.priority,
+      condition: alert.condition,
     }))
     .filter((stretch) => stretch.to > stretch.from);
 }

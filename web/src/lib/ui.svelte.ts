@@ -70,7 +70,7 @@ class Ui {
   private readonly formats = $derived({
     whole: new Intl.NumberFormat(this.t.locale, { maximumFractionDigits: 1, useGrouping: false }),
     tenth: new Intl.NumberFormat(this.t.locale, { minimumFractionDigits: 1, maximumFractionDigits: 1, useGrouping: false }),
-    plain: new Intl.NumberFormat(this.t.locale, { maximumFractionDigits: 2 }),
+    plain: new Intl.NumberFormat(this.t.locale, { maximumFractionDigits: 2, signDisplay: 'negative' }),
     time: new Intl.DateTimeFormat(this.t.locale, { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }),
     minute: new Intl.DateTimeFormat(this.t.locale, { hour: '2-digit', minute: '2-digit', hour12: false }),
     day: new Intl.DateTimeFormat(this.t.locale, { day: '2-digit', month: 'short', hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }),

@@ -13,7 +13,7 @@ export function density(beds: number): Density {
 
 /** Smallest and largest tile, rem, and the shape that reads best. */
 const TILE = {
-  full: { width: 13.4, height: 10.6, widest: 27, highest: 19, shape: 1.55 },
+  full: { width: 13.4, height: 11.6, widest: 27, highest: 19, shape: 1.55 },
   medium: { width: 11.4, height: 7.5, widest: 19, highest: 11, shape: 1.6 },
   compact: { width: 4.1, height: 3.1, widest: 8, highest: 6, shape: 1.3 },
 } as const;
@@ -56,7 +56,8 @@ export function bothAtOnce(view: BedView): boolean {
 /** The sentence of the strip: the worst alert. */
 export function sentence(view: BedView, top: Alert | undefined, t: Strings, pick: (alert: Alert) => string): string {
   if (bothAtOnce(view)) return t.both;
-  return top ? pick(top) : '';
+  if (!top) return '';
+  return top.state === 'latched' ? `${t.ward.ended}: ${pick(top)}` : pick(top);
 }
 
 /** `Bed A03, NOT TRUSTED, High: HR and SpO₂ not changing for 41 s: values may be replayed`. */
