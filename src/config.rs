@@ -190,6 +190,43 @@ pub struct Mqtt {
     pub flat: bool,
     /// Documents waiting for a broker at most.
     pub outbox_max: usize,
+    /// A station is expected: without one an open high or medium alert is told of (S04), also before any has announced itself.
+    pub station_expected: bool,
+    /// Sign every document, and prove the commands' signatures.
+    pub sign: Option<Sign>,
+}
+
+/// Keyed signatures (HMAC-SHA-256) behind a shared broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sign {
+    /// Name of the key in `sig`, a slug.
+    pub id: String,
+    /// File that holds the key; only its first line is read, at least 32 bytes.
+    pub key_file: PathBuf,
+    /// Commands without a signature: `accepted` or refused (`required`). A wrong one is always refused.
+    #[serde(default)]
+    pub commands: SignedCommands,
+    /// Keys that are good for commands beside it, while keys change.
+    #[serde(default)]
+    pub also: Vec<SignKey>,
+}
+
+/// Whether a command must be signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignedCommands {
+    #[default]
+    Accepted,
+    Required,
+}
+
+/// A further key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignKey {
+    pub id: String,
+    pub key_file: PathBuf,
 }
 
 impl Default for Mqtt {
@@ -209,6 +246,8 @@ impl Default for Mqtt {
             vitals: None,
             flat: false,
             outbox_max: 100_000,
+            station_expected: false,
+            sign: None,
         }
     }
 }
@@ -505,7 +544,9 @@ pub struct Problem {
 }
 
 /// Verbs that a user may be given (the outgoing contract, section 1).
-pub const VERBS: &[&str] = &["ack", "unack", "comment", "shelve", "unshelve", "rate", "spot-check", "resync", "selftest"];
+pub const VERBS: &[&str] =
+    &["ack", "unack", "comment", "shelve", "unshelve", "rate", "spot-check", "bed-off", "resync", "selftest"];
+
 /// Those of a nurse.
 pub const NURSE_VERBS: &[&str] = &["ack", "unack", "comment", "shelve", "unshelve", "rate", "spot-check"];
 
@@ -548,6 +589,12 @@ impl Config {
             verbs: vec!["ack".into()],
         }];
         config.mqtt.vitals = Some(true);
+        config.mqtt.sign = Some(Sign {
+            id: "k1".into(),
+            key_file: "sign.key".into(),
+            commands: SignedCommands::Required,
+            also: vec![SignKey { id: "k0".into(), key_file: "sign-old.key".into() }],
+        });
         config.http.tls = tls();
         config.http.plaintext = Some(Plaintext::Allowed);
         config.http.tokens = vec![Token {
@@ -710,6 +757,16 @@ impl Config {
             for verb in &user.verbs {
                 if !VERBS.contains(&verb.as_str()) {
                     found.add(key("verbs"), format!("{verb:?} is no command; known are {}", VERBS.join(", ")));
+                }
+            }
+        }
+        if let Some(sign) = &mqtt.sign {
+            found.slug("mqtt.sign.id", &sign.id);
+            let mut ids = std::collections::BTreeSet::from([&sign.id]);
+            for (at, key) in sign.also.iter().enumerate() {
+                found.slug(format!("mqtt.sign.also.{at}.id"), &key.id);
+                if !ids.insert(&key.id) {
+                    found.add(format!("mqtt.sign.also.{at}.id"), format!("{} is the name of an earlier key, too", key.id));
                 }
             }
         }

@@ -1,21 +1,21 @@
-//! The documents of the installation itself (status, info, heartbeat, feeds, answers), and commands read from bytes.
+//! The documents of the installation itself (status, info, heartbeat, feeds, answers), and their signature.
 //!
-//! One contract: what is written here is compact JSON with the members in the order of the outgoing contract, version 1, and a
-//! command that comes out of [`parse_command`] is bounded and closed: no unknown member, no unbounded text. Documents of beds,
-//! wards and alerts are written by [`crate::alert`]. Pure: time is an argument.
+//! One contract: what is written here is compact JSON with the members in the order of the outgoing contract, version 1.
+//! Documents of beds, wards and alerts are written by [`crate::alert`], commands are read by [`crate::command::parse`]. Pure:
+//! time is an argument.
 
+use crate::alert::{Number, rfc3339};
 pub use crate::alert::{PriorityCounts, TrustCounts};
-use crate::alert::{hex, rfc3339};
-use crate::command::{Command, Refusal, Response, Verb, Via};
+pub use crate::command::{COMMAND_BYTES_MAX, is_alert_id, is_comment, is_slug};
+use crate::command::{Compared, Hop, Refusal, Response};
 use crate::time::Timestamp;
+use crate::vital::Parameter;
 use serde::{Deserialize, Serialize};
 
-/// Largest command that is read, bytes. A comment of 500 characters of four bytes, escaped, fits.
-pub const COMMAND_BYTES_MAX: usize = 8192;
-/// Longest comment, characters (outgoing contract, section 5).
-pub const COMMENT_CHARS_MAX: usize = 500;
-/// Longest request id, characters.
-pub const REQUEST_ID_CHARS_MAX: usize = 64;
+mod seal;
+
+pub use seal::{Key, Proof, Seal, sign};
+
 /// A retained document that lives on `valid_until` is believed so long, milliseconds (bed and feed: 150 s).
 pub const FEED_VALID_MS: i64 = 150_000;
 
@@ -335,19 +335,6 @@ pub fn feed_status(origin: &Origin, at: Timestamp, rev: u64, status: &FeedStatus
     })
 }
 
-/// The word of a refusal in `response/1`.
-pub const fn refusal_code(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::NotFound => "NOT_FOUND",
-        Refusal::StaleRev => "STALE_REV",
-        Refusal::Forbidden => "FORBIDDEN",
-        Refusal::Expired => "EXPIRED",
-        Refusal::RetainedRefused => "RETAINED_REFUSED",
-        Refusal::UnknownVerb => "UNKNOWN_VERB",
-        Refusal::BadRequest => "BAD_REQUEST",
-    }
-}
-
 /// `response/1`. An empty `request_id` (a command that named none) is left out.
 pub fn response(origin: &Origin, answer: &Response) -> Vec<u8> {
     #[derive(Serialize)]
@@ -370,7 +357,33 @@ pub fn response(origin: &Origin, answer: &Response) -> Vec<u8> {
         alert_state: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         rev: Option<u64>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        compared: Vec<Row>,
+        #[serde(skip_serializing_if = "<[Hop]>::is_empty")]
+        hops: &'a [Hop],
     }
+    #[derive(Serialize)]
+    struct Row {
+        param: Parameter,
+        bedside: Number,
+        feed: Option<Number>,
+        age_ms: Option<i64>,
+        tolerance: Option<Number>,
+        agrees: Option<bool>,
+    }
+    let row = |c: &Compared| Row {
+        param: c.param,
+        bedside: Number(c.bedside),
+        feed: c.feed.map(Number),
+        age_ms: c.age_ms,
+        tolerance: c.tolerance.map(Number),
+        agrees: c.agrees,
+    };
+    let status = match answer.refusal {
+        None => "ok",
+        Some(Refusal::Unavailable) => "error",
+        Some(_) => "rejected",
+    };
     compact(&Document {
         schema: "response/1",
         ts: answer.at,
@@ -379,126 +392,19 @@ pub fn response(origin: &Origin, answer: &Response) -> Vec<u8> {
         site: &origin.site,
         request_id: &answer.request_id,
         verb: &answer.verb,
-        status: if answer.refusal.is_none() { "ok" } else { "rejected" },
-        code: answer.refusal.map(refusal_code),
+        status,
+        code: answer.refusal.map(Refusal::code),
         alert: answer.alert.as_deref(),
         alert_state: answer.alert_state.as_deref(),
         rev: answer.rev,
+        compared: answer.compared.iter().map(row).collect(),
+        hops: &answer.hops,
     })
 }
 
 /// Topic of an answer, relative to `{root}/v1/{site}/`, where the command named none.
 pub fn response_topic(user: &str, request_id: &str) -> String {
     format!("rsp/{user}/{request_id}")
-}
-
-/// Why a command did not pass the door, and the request it would have answered, as far as that could be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    pub refusal: Refusal,
-    pub request_id: Option<String>,
-}
-
-/// Letters, digits, `-` and `_`, 1 to `max` of them.
-pub fn is_slug(text: &str, max: usize) -> bool {
-    !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-}
-
-/// What a person may write: up to 500 characters, no control character but the line end.
-pub fn is_comment(text: &str) -> bool {
-    text.chars().count() <= COMMENT_CHARS_MAX && !text.chars().any(|c| c.is_control() && c != '\n')
-}
-
-/// `A-` + 12 hex digits + `-` + `YYYYMMDDThhmmssmmmZ`.
-pub fn is_alert_id(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() == 34
-        && bytes.starts_with(b"A-")
-        && bytes[2..14].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        && bytes[14] == b'-'
-        && bytes[15..23].iter().all(u8::is_ascii_digit)
-        && bytes[23] == b'T'
-        && bytes[24..33].iter().all(u8::is_ascii_digit)
-        && bytes[33] == b'Z'
-}
-
-/// The members a command may have. Closed: an unknown member refuses the command.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    #[serde(default)]
-    #[allow(dead_code)]
-    schema: Option<String>,
-    request_id: String,
-    #[serde(default)]
-    alert: Option<String>,
-    #[serde(default)]
-    rev: Option<u64>,
-    #[serde(default)]
-    comment: Option<String>,
-    #[serde(default)]
-    expires: Option<String>,
-    /// Accepted, not proven: no key is configured for commands.
-    #[serde(default)]
-    #[allow(dead_code)]
-    sig: Option<String>,
-}
-
-/// Reads a command: `user` and `verb` are the last two segments of its topic (or the logged-in user and the path).
-/// `retained` says that the broker had kept it: it would run again at each reconnect, and is refused.
-pub fn parse_command(user: &str, verb: &str, payload: &[u8], retained: bool, via: Via) -> Result<Command, Refused> {
-    let refused = |refusal, request_id: Option<String>| Refused { refusal, request_id };
-    if payload.len() > COMMAND_BYTES_MAX {
-        return Err(refused(Refusal::BadRequest, None));
-    }
-    // The request id first: also a refusal should reach the one who asked.
-    let request_id = request_id_of(payload);
-    if retained {
-        return Err(refused(Refusal::RetainedRefused, request_id));
-    }
-    if !is_slug(user, 32) {
-        return Err(refused(Refusal::Forbidden, request_id));
-    }
-    if !matches!(verb, "ack" | "comment") {
-        return Err(refused(Refusal::UnknownVerb, request_id));
-    }
-    let bad = || refused(Refusal::BadRequest, request_id.clone());
-    let body: Body = serde_json::from_slice(payload).map_err(|_| bad())?;
-    if !is_slug(&body.request_id, REQUEST_ID_CHARS_MAX) {
-        return Err(bad());
-    }
-    let alert = body.alert.filter(|a| is_alert_id(a)).ok_or_else(bad)?;
-    if body.comment.as_ref().is_some_and(|comment| !is_comment(comment)) {
-        return Err(bad());
-    }
-    let expires = match body.expires {
-        None => None,
-        Some(text) => {
-            let at: jiff::Timestamp = text.parse().map_err(|_| bad())?;
-            Some(Timestamp::from_ms(at.as_millisecond()))
-        }
-    };
-    let verb = match verb {
-        "ack" => Verb::Ack { alert, rev: body.rev, comment: body.comment },
-        _ => {
-            let comment = body.comment.filter(|c| !c.trim().is_empty()).ok_or_else(bad)?;
-            if body.rev.is_some() {
-                return Err(bad());
-            }
-            Verb::Comment { alert, comment }
-        }
-    };
-    Ok(Command { request_id: body.request_id, user: user.to_owned(), via, expires, verb })
-}
-
-/// The request id of a payload that need not be a good command.
-fn request_id_of(payload: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Only {
-        request_id: String,
-    }
-    let only: Only = serde_json::from_slice(payload).ok()?;
-    Some(only.request_id).filter(|id| is_slug(id, REQUEST_ID_CHARS_MAX))
 }
 
 /// What can be read of any of our documents without knowing its kind: `schema` and `boot`.
@@ -520,21 +426,6 @@ impl Mark {
     pub fn is_retained_kind(&self) -> bool {
         matches!(self.schema.as_str(), "bed-state/1" | "ward-state/1" | "feed-status/1" | "sys-info/1" | "sys-status/1")
     }
-}
-
-/// The keyed signature of a document, its last member: `hmac-sha256:{key id}:{64 hex}` over the bytes before it and a closing
-/// brace. `document` is compact JSON, an object.
-pub fn sign(document: &[u8], key_id: &str, key: &[u8]) -> Option<Vec<u8>> {
-    use hmac::Mac;
-    let body = document.strip_suffix(b"}")?;
-    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(key).ok()?;
-    mac.update(document);
-    let mut signed = Vec::with_capacity(document.len() + 96);
-    signed.extend_from_slice(body);
-    signed.extend_from_slice(format!(",\"sig\":\"hmac-sha256:{key_id}:").as_bytes());
-    signed.extend_from_slice(hex(&mac.finalize().into_bytes()).as_bytes());
-    signed.extend_from_slice(b"\"}");
-    Some(signed)
 }
 
 #[cfg(test)]
@@ -589,6 +480,8 @@ mod tests {
             alert_state: Some("acknowledged".into()),
             rev: Some(8813),
             at: Timestamp::from_ms(1_795_371_902_120),
+            compared: Vec::new(),
+            hops: Vec::new(),
         };
         assert_eq!(
             text(response(&origin(), &answer)),
@@ -619,57 +512,5 @@ mod tests {
             text(sys_info(&origin(), Timestamp::from_ms(1_795_355_400_130), 1, &info)),
             r#"{"schema":"sys-info/1","ts":"2026-11-22T13:50:00.130Z","ts_ms":1795355400130,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","rev":1,"site":"hsp1","version":"1.0.0","build":"3f9c1d2","config":"sha256:b7d0c1a2e4f59680","model":"sha256:9f","checks":"sha256:51","languages":["en","it"],"schemas":"/api/v1/schemas","asyncapi":"/api/v1/asyncapi.json","retained":{"limit":1000,"expected":10},"journal":{"records":184213,"head":"sha256:77"},"wards":[{"ward":"icu","beds":3,"parts":1}],"removed":[{"topic":"vitalguard/v1/hsp1/ward/icu/bed/A21/state","ts":"2026-11-22T13:50:00.130Z"}]}"#
         );
-    }
-
-    #[test]
-    fn a_signature_is_the_last_member_and_matches_the_published_vector() {
-        let document = br#"{"schema":"sys-status/1","ts":"2026-11-22T18:24:07.412Z","ts_ms":1795371847412,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","site":"hsp1","state":"online"}"#;
-        let signed = text(sign(document, "k1", b"vitalguard-test-key-0123456789ab").expect("an object is signed"));
-        assert!(
-            signed.ends_with(r#","sig":"hmac-sha256:k1:13d7dbfd7104df7448b42572b17a4bada62b8dcf65f491579e7c36db16617556"}"#),
-            "{signed}"
-        );
-    }
-
-    #[test]
-    fn a_good_command_is_read() {
-        let payload = format!(
-            r#"{{"request_id":"r1","alert":"{ALERT}","rev":8812,"comment":"probe off, replaced","expires":"2026-11-22T18:26:00Z"}}"#
-        );
-        let command = parse_command("nurse7", "ack", payload.as_bytes(), false, Via::Mqtt).expect("a command of the contract");
-        assert_eq!(command.expires, Some(Timestamp::from_ms(1_795_371_960_000)));
-        assert_eq!(command.verb, Verb::Ack { alert: ALERT.into(), rev: Some(8812), comment: Some("probe off, replaced".into()) });
-    }
-
-    #[test]
-    fn a_command_outside_the_contract_is_refused_with_its_reason() {
-        let refusal = |user: &str, verb: &str, payload: &str, retained| {
-            parse_command(user, verb, payload.as_bytes(), retained, Via::Mqtt).expect_err("refused")
-        };
-        let good = format!(r#"{{"request_id":"r1","alert":"{ALERT}"}}"#);
-        assert_eq!(refusal("n", "ack", &good, true).refusal, Refusal::RetainedRefused);
-        assert_eq!(refusal("n", "selfdestruct", &good, false).refusal, Refusal::UnknownVerb);
-        assert_eq!(refusal("n", "comment", &good, false).refusal, Refusal::BadRequest);
-        let unknown = good.replace("}", r#","surprise":1}"#);
-        let refused = refusal("n", "ack", &unknown, false);
-        assert_eq!(refused, Refused { refusal: Refusal::BadRequest, request_id: Some("r1".into()) });
-        for bad in [
-            "",
-            "[]",
-            "null",
-            "{}",
-            "\u{0}",
-            r#"{"request_id":"a b","alert":"A-53ee76904a86-20261122T182326412Z"}"#,
-            r#"{"request_id":"r1","alert":"A-x"}"#,
-            r#"{"request_id":"r1","alert":"A-53ee76904a86-20261122T182326412Z","expires":"tomorrow"}"#,
-            r#"{"request_id":"r1","request_id":"r2","alert":"A-53ee76904a86-20261122T182326412Z"}"#,
-            r#"{"request_id":"r1","alert":"A-53ee76904a86-20261122T182326412Z","rev":-1}"#,
-        ] {
-            assert_eq!(refusal("n", "ack", bad, false).refusal, Refusal::BadRequest, "{bad}");
-        }
-        let long = format!(r#"{{"request_id":"r1","alert":"{ALERT}","comment":"{}"}}"#, "x".repeat(501));
-        assert_eq!(refusal("n", "ack", &long, false).refusal, Refusal::BadRequest);
-        let huge = format!(r#"{{"request_id":"r1","alert":"{ALERT}","comment":"{}"}}"#, "x".repeat(COMMAND_BYTES_MAX));
-        assert_eq!(refusal("n", "ack", &huge, false), Refused { refusal: Refusal::BadRequest, request_id: None });
     }
 }

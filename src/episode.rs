@@ -10,8 +10,8 @@
 //! physiology. Everything here moves by [`Episodes::step`] at the times that [`Episodes::deadline`] names.
 
 use crate::alert::{
-    Acked, Alert, AlertEvent, AlertState, By, Cause, EVIDENCE_MAX, EventKind, Evidence, Members, Number, Previous, alert_id,
-    reference,
+    Acked, Alert, AlertEvent, AlertState, By, Cause, EVIDENCE_MAX, EventKind, Evidence, Members, Number, Previous, Shelved,
+    alert_id, reference,
 };
 use crate::check::{Arg, Assessment, CheckId, Priority};
 use crate::command::Via;
@@ -21,6 +21,8 @@ use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
 
+/// P15: a person looks, not a check.
+const BEDSIDE: CheckId = crate::check::id::spot_check;
 /// A value check that could not look for this long has ended without proof, seconds.
 const UNSEEN_S: f64 = 1800.0;
 
@@ -40,6 +42,15 @@ pub struct Note {
     pub at: Timestamp,
     pub via: Via,
     pub comment: Option<String>,
+}
+
+/// Who put it aside, and until when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Shelf {
+    pub user: String,
+    pub via: Via,
+    pub until: Timestamp,
+    pub reason: String,
 }
 
 /// One fault of one bed.
@@ -63,6 +74,8 @@ pub struct Episode {
     pub count: u64,
     pub confidence: f64,
     pub acked: Option<Note>,
+    /// Present exactly while its state is `shelved`.
+    pub shelf: Option<Shelf>,
     pub cause_of: Vec<String>,
     pub because: Option<String>,
     pub seq: u64,
@@ -274,7 +287,8 @@ impl Episodes {
                 let mut episode = begin(row, assessment, now);
                 episode.confidence = fusion::confidence(row);
                 episode.set(assessment, priority, changes_at.min(waits_until));
-                episode.raise_at = if desk.alone { now.plus_s(delay_s(assessment, priority, desk.limits)) } else { now };
+                episode.raise_at =
+                    if desk.alone && row.check != BEDSIDE { now.plus_s(delay_s(assessment, priority, desk.limits)) } else { now };
                 self.list.push(episode);
             }
             None => {}
@@ -316,12 +330,15 @@ impl Episodes {
             }
             Phase::Firing => {
                 if let Some(clean_since) = over {
-                    let clear_at = clean_since.plus_s(clear_s(self.list[at].assessment, desk.limits));
+                    let clear_at = clean_since.plus_s(clear_s(&self.list[at], desk.limits));
                     if now >= clear_at {
                         return self.end(at, EventKind::Cleared, findings, now, desk, Cause::Rule, out);
                     }
                 } else if now >= unseen_at(&self.list[at], findings) {
                     return self.end(at, EventKind::Expired, findings, now, desk, Cause::Rule, out);
+                }
+                if self.list[at].shelf.as_ref().is_some_and(|shelf| now >= shelf.until) {
+                    self.take_down(at, by_itself(), Cause::Rule, findings, now, desk, out);
                 }
                 self.tell_changes(at, findings, now, desk, out);
                 true
@@ -434,6 +451,16 @@ impl Episodes {
             let (assessment, priority) = told;
             let mut prev = Previous { priority, state: episode.state };
             let rises = episode.priority < priority;
+            // What is not to be put aside ends the shelf, and so does what became something else.
+            if episode.shelf.is_some() && (rises || assessment != episode.assessment) {
+                let now_is = (episode.assessment, episode.priority);
+                (episode.assessment, episode.priority) = (assessment, priority);
+                self.take_down(at, by_itself(), Cause::Rule, findings, now, desk, out);
+                let episode = &mut self.list[at];
+                (episode.assessment, episode.priority) = now_is;
+                prev.state = episode.state;
+            }
+            let episode = &mut self.list[at];
             if rises {
                 episode.escalated_rev = desk.rev + 1;
                 if episode.state == AlertState::Acknowledged {
@@ -441,8 +468,17 @@ impl Episodes {
                     episode.state = AlertState::Active;
                     let now_priority = episode.priority;
                     episode.priority = priority;
-                    let by = By { user: "vitalguard".into(), via: Via::Auto, comment: None };
-                    self.tell(at, EventKind::Unacknowledged, Some(prev), Some(by), Cause::Rule, findings, now, desk, out);
+                    self.tell(
+                        at,
+                        EventKind::Unacknowledged,
+                        Some(prev),
+                        Some(by_itself()),
+                        Cause::Rule,
+                        findings,
+                        now,
+                        desk,
+                        out,
+                    );
                     self.list[at].priority = now_priority;
                     prev.state = AlertState::Active;
                 }
@@ -491,6 +527,7 @@ impl Episodes {
             return true;
         }
         episode.state = AlertState::Cleared;
+        episode.shelf = None;
         self.tell(at, kind, prev, None, cause, findings, now, desk, out);
         let id = self.list[at].id.clone();
         for other in &mut self.list {
@@ -509,6 +546,29 @@ impl Episodes {
         false
     }
 
+    /// Ends what a person says is over: everything but what is led by a check that stays.
+    pub fn expire_some(
+        &mut self,
+        stays: impl Fn(CheckId) -> bool,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        cause: Cause,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        let mut at = 0;
+        while at < self.list.len() {
+            if stays(self.list[at].check) {
+                at += 1;
+                continue;
+            }
+            if self.list[at].open() {
+                self.end(at, EventKind::Expired, findings, now, desk, cause, out);
+            }
+            self.list.remove(at);
+        }
+    }
+
     /// Ends what a bed's patient leaves behind: everything but what is led by a check that stays.
     pub fn expire_but(
         &mut self,
@@ -520,18 +580,10 @@ impl Episodes {
         out: &mut Vec<AlertEvent>,
     ) {
         self.list.retain(|e| e.open() || stays(e.check));
-        let mut at = 0;
-        while at < self.list.len() {
-            if stays(self.list[at].check) {
-                self.list[at].evidence.retain(|check| stays(*check));
-                at += 1;
-                continue;
-            }
-            if self.list[at].open() {
-                self.end(at, EventKind::Expired, findings, now, desk, cause, out);
-            }
-            self.list.remove(at);
+        for episode in self.list.iter_mut().filter(|e| stays(e.check)) {
+            episode.evidence.retain(|check| stays(*check));
         }
+        self.expire_some(stays, findings, now, desk, cause, out);
         self.raises.clear();
         if !self.list.iter().any(|e| e.assessment == Assessment::Tamper) {
             self.tamper_raised = None;
@@ -554,6 +606,7 @@ impl Episodes {
         let episode = &mut self.list[at];
         let prev = Some(episode.previous());
         episode.acked = Some(note);
+        episode.shelf = None;
         episode.state = AlertState::Acknowledged;
         if episode.assessment == Assessment::Advisory {
             episode.priority = Priority::Info;
@@ -562,6 +615,83 @@ impl Episodes {
         if latched && !self.end(at, EventKind::Cleared, findings, now, desk, Cause::Rule, out) {
             self.list.remove(at);
         }
+    }
+
+    /// A person takes the note back: the alert waits for one again.
+    pub fn unacknowledge(
+        &mut self,
+        id: &str,
+        by: By,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        let acked = |e: &Episode| e.open() && e.id == id && e.state == AlertState::Acknowledged;
+        let Some(at) = self.list.iter().position(acked) else { return };
+        let episode = &mut self.list[at];
+        let prev = Some(episode.previous());
+        episode.acked = None;
+        episode.state = AlertState::Active;
+        self.tell(at, EventKind::Unacknowledged, prev, Some(by), Cause::Operator, findings, now, desk, out);
+    }
+
+    /// A person puts it aside; false where that is not allowed: a high one, physiology, and what is over.
+    pub fn shelve(
+        &mut self,
+        id: &str,
+        shelf: Shelf,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) -> bool {
+        let Some(at) = self.list.iter().position(|e| e.open() && e.id == id) else { return false };
+        let episode = &mut self.list[at];
+        let high = episode.priority == Priority::High || episode.told_priority().is_some_and(|(_, p)| p == Priority::High);
+        if high || episode.assessment == Assessment::Physiology || episode.phase != Phase::Firing {
+            return false;
+        }
+        let by = By { user: shelf.user.clone(), via: shelf.via, comment: None };
+        let prev = Some(episode.previous());
+        episode.shelf = Some(shelf);
+        episode.state = AlertState::Shelved;
+        self.tell(at, EventKind::Shelved, prev, Some(by), Cause::Operator, findings, now, desk, out);
+        true
+    }
+
+    /// A person takes it down again.
+    pub fn unshelve(
+        &mut self,
+        id: &str,
+        by: By,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        if let Some(at) = self.list.iter().position(|e| e.open() && e.id == id && e.shelf.is_some()) {
+            self.take_down(at, by, Cause::Operator, findings, now, desk, out);
+        }
+    }
+
+    /// It is on the shelf no more; who took note of it before still has.
+    #[allow(clippy::too_many_arguments)]
+    fn take_down(
+        &mut self,
+        at: usize,
+        by: By,
+        cause: Cause,
+        findings: &Findings,
+        now: Timestamp,
+        desk: &Desk<'_>,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        let episode = &mut self.list[at];
+        let prev = Some(episode.previous());
+        episode.shelf = None;
+        episode.state = if episode.acked.is_some() { AlertState::Acknowledged } else { AlertState::Active };
+        self.tell(at, EventKind::Unshelved, prev, Some(by), cause, findings, now, desk, out);
     }
 
     /// A person's words on an alert.
@@ -616,11 +746,12 @@ impl Episodes {
                 Phase::Latched => Timestamp::MAX,
                 Phase::Firing => {
                     let end = match over(episode, findings) {
-                        Some(clean_since) => clean_since.plus_s(clear_s(episode.assessment, desk_limits)),
+                        Some(clean_since) => clean_since.plus_s(clear_s(episode, desk_limits)),
                         None => unseen_at(episode, findings),
                     };
                     let update = if episode.dirty { episode.updated.plus_s(desk_limits.update_s) } else { Timestamp::MAX };
-                    end.min(update).min(episode.changes_at)
+                    let shelf = episode.shelf.as_ref().map_or(Timestamp::MAX, |shelf| shelf.until);
+                    end.min(update).min(episode.changes_at).min(shelf)
                 }
             };
             next = next.min(at);
@@ -693,6 +824,11 @@ impl Episode {
     }
 }
 
+/// A timer or a rule has acted in a person's place.
+fn by_itself() -> By {
+    By { user: "vitalguard".into(), via: Via::Auto, comment: None }
+}
+
 fn blank(check: CheckId, assessment: Assessment, now: Timestamp) -> Episode {
     Episode {
         check,
@@ -711,6 +847,7 @@ fn blank(check: CheckId, assessment: Assessment, now: Timestamp) -> Episode {
         count: 1,
         confidence: 0.0,
         acked: None,
+        shelf: None,
         cause_of: Vec::new(),
         because: None,
         seq: 0,
@@ -738,8 +875,10 @@ fn delay_s(assessment: Assessment, priority: Priority, limits: &crate::config::E
 }
 
 /// Clean so long before it is over, seconds.
-fn clear_s(assessment: Assessment, limits: &crate::config::Episodes) -> f64 {
-    match assessment {
+fn clear_s(episode: &Episode, limits: &crate::config::Episodes) -> f64 {
+    match episode.assessment {
+        // A person has looked at the bedside and found agreement: there is nothing to wait for.
+        _ if episode.check == BEDSIDE && episode.evidence == [BEDSIDE] => 0.0,
         Assessment::Silence | Assessment::Physiology => limits.clear_fast_s,
         _ => limits.clear_s,
     }
@@ -759,7 +898,9 @@ fn over(episode: &Episode, findings: &Findings) -> Option<Timestamp> {
 
 /// When it has ended without proof, because its check could not look for so long.
 fn unseen_at(episode: &Episode, findings: &Findings) -> Timestamp {
-    if matches!(episode.assessment, Assessment::Silence | Assessment::Advisory) || episode.beds > 0 {
+    // What a person has read stands until a person reads again.
+    let read = episode.evidence.contains(&BEDSIDE) && findings.row(BEDSIDE).is_some_and(|row| row.fails && row.holds());
+    if read || matches!(episode.assessment, Assessment::Silence | Assessment::Advisory) || episode.beds > 0 {
         return Timestamp::MAX;
     }
     let looked = episode.evidence.iter().filter_map(|c| findings.row(*c)).filter(|r| r.holds()).map(|r| r.looked_at).max();
@@ -862,7 +1003,11 @@ fn write(episode: &Episode, findings: &Findings, now: Timestamp, desk: &Desk<'_>
             via: n.via,
             comment: n.comment.clone().filter(|_| desk.publish_comments),
         }),
-        shelved: None,
+        shelved: episode.shelf.as_ref().map(|shelf| Shelved {
+            user: shelf.user.clone(),
+            until: shelf.until,
+            reason: shelf.reason.clone(),
+        }),
         cause_of: episode.cause_of.clone(),
         because: episode.because.clone(),
         device: desk.device.map(str::to_owned),

@@ -44,6 +44,7 @@ mod account;
 mod adt;
 mod binding;
 mod cell;
+mod commands;
 mod devices;
 mod documents;
 mod echo;
@@ -153,6 +154,7 @@ pub struct Monitor {
     feeds: BTreeMap<String, FeedCounts>,
     inventory: Inventory,
     answered: VecDeque<Answered>,
+    past: commands::Past,
     hosts: Vec<HostSeen>,
     registry: identity::Registry,
     clocks: Clocks,
@@ -290,6 +292,7 @@ impl Monitor {
             feeds: BTreeMap::new(),
             inventory,
             answered: VecDeque::new(),
+            past: commands::Past::default(),
             hosts: Vec::new(),
             registry: identity::Registry::default(),
             clocks: Clocks::default(),

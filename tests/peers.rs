@@ -346,6 +346,25 @@ fn serial(port: u16, folder: &std::path::Path) -> String {
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
+/// An independent judge of the description of the HTTP side.
+#[test]
+fn the_openapi_document_is_valid() {
+    let python = std::env::var("VG_TEST_PYTHON").expect("./test names the Python that has openapi-spec-validator");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+    let judge = |path: &std::path::Path| {
+        let out = Command::new(&python).args(["-m", "openapi_spec_validator"]).arg(path).output().expect("it runs");
+        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr))
+    };
+    let (good, said) = judge(&path);
+    assert!(good, "{said}");
+    // It does find faults.
+    let broken = std::fs::read_to_string(&path).unwrap().replace("\"in\": \"path\"", "\"in\": \"nowhere\"");
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("openapi.json");
+    std::fs::write(&other, broken).unwrap();
+    assert!(!judge(&other).0);
+}
+
 #[test]
 fn tls_on_all_three_with_client_certificates_renewed_without_dropping_anyone() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,11 @@
 //! HTTP over real sockets.
 
+mod common;
 mod support;
 
 use bytes::Bytes;
+use common::Served;
+use sha2::Digest;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -197,4 +200,458 @@ fn https_answers_with_its_certificate() {
     assert_eq!(split(&answer).0, 200);
     // Plain text on the same port gets no answer and does no harm.
     assert_eq!(get(house.address, "/health").0, 0);
+}
+
+// The whole service: who is let in, what a user sees and may do, the tunnel, the stream.
+
+/// A request with a body of JSON and further header lines: status, head (lower case) and body.
+fn ask(address: SocketAddr, method: &str, path: &str, lines: &[&str], body: &str) -> (u16, String, String) {
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    let (length, kind) = (body.len(), "Content-Type: application/json");
+    request(
+        address,
+        &format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{kind}\r\nContent-Length: {length}\r\n{lines}\r\n{body}"
+        ),
+    )
+}
+
+fn parsed(body: &str) -> serde_json::Value {
+    // Some answers come in one chunk.
+    let start = body.find(['{', '[']).unwrap_or(0);
+    let end = body.rfind(['}', ']']).map_or(body.len(), |at| at + 1);
+    serde_json::from_str(&body[start..end]).unwrap_or_else(|error| panic!("{error}: {body}"))
+}
+
+fn sha256(text: &str) -> String {
+    sha2::Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A service with users: a viewer of one ward, a nurse, an engineer, and a machine with a token.
+fn with_users(folder: &std::path::Path, mqtt: &str) -> Served {
+    let user = |name: &str, role: &str, wards: &str| {
+        format!(
+            "[[mqtt.users]]\nname = \"{name}\"\nrole = \"{role}\"\nwards = {wards}\npassword_sha256 = \"{}\"\n",
+            sha256(&format!("password of {name}"))
+        )
+    };
+    let text = format!(
+        "site = \"hsp\"\n[mqtt]\n{mqtt}\n{}{}{}[[http.tokens]]\nname = \"scraper\"\ntoken_sha256 = \"{}\"\n",
+        user("wall", "viewer", "[\"OTHER\"]"),
+        user("nurse7", "nurse", "[]"),
+        user("tech", "engineer", "[]"),
+        sha256("token of the scraper"),
+    );
+    let path = folder.join("vitalguard.toml");
+    std::fs::write(&path, text).expect("written");
+    Served::start(&folder.join("data"), &["--config", path.to_str().expect("UTF-8")])
+}
+
+struct LoggedIn {
+    cookie: String,
+    csrf: String,
+    session: serde_json::Value,
+}
+
+fn log_in(address: SocketAddr, user: &str) -> LoggedIn {
+    let body = format!(r#"{{"user":"{user}","password":"password of {user}"}}"#);
+    let (status, head, body) = ask(address, "POST", "/api/v1/session", &[], &body);
+    assert_eq!(status, 200, "{body}");
+    let cookie = head.split("set-cookie: ").nth(1).and_then(|rest| rest.split(';').next()).expect("a cookie").to_owned();
+    assert!(head.contains("; path=/; httponly; samesite=strict"), "{head}");
+    let session = parsed(&body);
+    LoggedIn {
+        cookie: format!("Cookie: {cookie}"),
+        csrf: format!("X-CSRF-Token: {}", session["csrf"].as_str().expect("a word")),
+        session,
+    }
+}
+
+/// Makes an alert: sixty messages that say which ids this sender uses, then one id with two bodies.
+fn raise(served: &Served, bed: &str) -> String {
+    let mut client = common::Client::connect(served.mllp);
+    let message = |id: &str, hr: u64| {
+        let hr = hr.to_string();
+        common::pcd01("GW", "ICU", bed, id, &common::now_hl7(), &[(common::HR, &hr, common::BPM), (common::PR, &hr, common::BPM)])
+    };
+    for n in 0..60 {
+        assert_eq!(client.ask(&message(&format!("w-{bed}-{n}"), 70 + n % 5)).expect("an answer").0, "CA");
+    }
+    for hr in [70, 91] {
+        client.ask(&message("x1", hr)).expect("an answer");
+    }
+    let token = ["Authorization: Bearer token of the scraper"];
+    common::wait_for("an alert", || {
+        let body = ask(served.http, "GET", "/api/v1/alerts?state=open&bed=A1", &token, "").2;
+        parsed(&body)["alerts"][0]["id"].as_str().map(str::to_owned)
+    })
+}
+
+#[test]
+fn a_session_is_asked_for_and_bounds_what_is_seen_and_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = with_users(folder.path(), "listen = \"127.0.0.1:0\"");
+    let http = served.http;
+    // Nobody is logged in: the form, and nothing else.
+    assert_eq!(ask(http, "GET", "/", &[], "").0, 200);
+    let (status, head, body) = ask(http, "GET", "/api/v1/session", &[], "");
+    assert_eq!((status, parsed(&body)["site"].as_str()), (401, Some("hsp")));
+    assert!(head.contains("www-authenticate: bearer"));
+    for path in ["/api/v1/state", "/api/v1/alerts", "/api/v1/events", "/mqtt", "/api/v1/about", "/api/v1/openapi.json"] {
+        assert_eq!(ask(http, "GET", path, &[], "").0, 401, "{path}");
+    }
+    assert_eq!(ask(http, "GET", "/metrics", &[], "").0, 200, "a scraper on this machine");
+    assert_eq!(ask(http, "GET", "/metrics", &["X-Forwarded-For: 10.0.0.9"], "").0, 401);
+    assert_eq!(ask(http, "POST", "/api/v1/session", &[], r#"{"user":"nurse7","password":"guess"}"#).0, 401);
+    let from_elsewhere = ["Origin: http://evil.example"];
+    let good = r#"{"user":"nurse7","password":"password of nurse7"}"#;
+    assert_eq!(ask(http, "POST", "/api/v1/session", &from_elsewhere, good).0, 403);
+
+    let alert = raise(&served, "A1");
+    let nurse = log_in(http, "nurse7");
+    assert_eq!((nurse.session["role"].as_str(), nurse.session["names"].as_bool()), (Some("nurse"), Some(true)));
+    let wards = common::wait_for("the ward", || {
+        let body = ask(http, "GET", "/api/v1/session", &[&nurse.cookie], "").2;
+        Some(parsed(&body)["wards"].clone()).filter(|wards| wards[0]["ward"] == "ICU")
+    });
+    assert_eq!(wards[0]["beds"][0], "A1");
+
+    // The word against forged requests, and our own origin.
+    let command = |user: &LoggedIn, verb: &str, with: &[&str], body: String| {
+        let mut lines = vec![user.cookie.as_str()];
+        lines.extend(with);
+        ask(http, "POST", &format!("/api/v1/cmd/{verb}"), &lines, &body)
+    };
+    let ack = |id: &str| format!(r#"{{"request_id":"{id}","alert":"{alert}","comment":"=HYPERLINK(1)"}}"#);
+    assert_eq!(command(&nurse, "ack", &[], ack("r1")).0, 403);
+    assert_eq!(command(&nurse, "ack", &["X-CSRF-Token: 00"], ack("r1")).0, 403);
+    assert_eq!(command(&nurse, "ack", &[&nurse.csrf, "Origin: http://evil.example"], ack("r1")).0, 403);
+    assert_eq!(command(&nurse, "ack", &[&nurse.csrf, "Sec-Fetch-Site: cross-site"], ack("r1")).0, 403);
+    let own = format!("Origin: http://{http}");
+    let (status, _, body) = command(&nurse, "ack", &[&nurse.csrf, &own], ack("r1"));
+    let answer = parsed(&body);
+    assert_eq!((status, &answer["status"], &answer["alert_state"]), (200, &"ok".into(), &"acknowledged".into()), "{body}");
+    // Its event names user and way; a reader who may not ask for names does not read what was written.
+    let events = parsed(&ask(http, "GET", &format!("/api/v1/alerts/{alert}/events"), &[&nurse.cookie], "").2);
+    let last =
+        events["events"].as_array().and_then(|list| list.iter().rfind(|e| e["event"] == "acknowledged")).expect("an event");
+    assert_eq!((&last["by"]["user"], &last["by"]["via"]), (&"nurse7".into(), &"web".into()));
+    let one = |line: &str| parsed(&ask(http, "GET", &format!("/api/v1/alerts/{alert}"), &[line], "").2);
+    assert_eq!((&one(&nurse.cookie)["by"], &one(&nurse.cookie)["comment"]), (&"nurse7".into(), &"=HYPERLINK(1)".into()));
+    let scraper = "Authorization: Bearer token of the scraper";
+    assert!(one(scraper)["comment"].is_null() && one(scraper)["id"] == alert.as_str());
+    let csv = ask(http, "GET", "/api/v1/alerts?format=csv", &[&nurse.cookie], "").2;
+    assert!(csv.contains(",'=HYPERLINK(1)") && !csv.contains(",=HYPERLINK"), "{csv}");
+
+    // Roles: a nurse republishes nothing, a viewer of another ward sees and does nothing here.
+    assert_eq!(parsed(&command(&nurse, "resync", &[&nurse.csrf], r#"{"request_id":"r2"}"#.into()).2)["code"], "FORBIDDEN");
+    assert_eq!(parsed(&command(&nurse, "dance", &[&nurse.csrf], r#"{"request_id":"r2"}"#.into()).2)["code"], "UNKNOWN_VERB");
+    let wall = log_in(http, "wall");
+    assert_eq!(parsed(&command(&wall, "ack", &[&wall.csrf], ack("r3")).2)["code"], "FORBIDDEN");
+    assert_eq!(ask(http, "GET", &format!("/api/v1/alerts/{alert}"), &[&wall.cookie], "").0, 404);
+    assert_eq!(ask(http, "GET", "/api/v1/state/ICU", &[&wall.cookie], "").0, 404);
+    assert!(!ask(http, "GET", "/api/v1/state", &[&wall.cookie], "").2.contains("ward/ICU"));
+    assert_eq!(parsed(&ask(http, "GET", "/api/v1/alerts", &[&wall.cookie], "").2)["alerts"].as_array().map(Vec::len), Some(0));
+    let tech = log_in(http, "tech");
+    assert_eq!(parsed(&command(&tech, "resync", &[&tech.csrf], r#"{"request_id":"r4"}"#.into()).2)["status"], "ok");
+    // A token needs no word, and has its role.
+    let machine = ask(http, "POST", "/api/v1/cmd/ack", &[scraper], &ack("r5"));
+    assert_eq!(parsed(&machine.2)["code"], "FORBIDDEN");
+    assert_eq!(ask(http, "GET", "/api/v1/state", &["Authorization: Bearer wrong"], "").0, 401);
+
+    // Logout ends it; five wrong passwords close the door for a while.
+    assert_eq!(ask(http, "DELETE", "/api/v1/session", &[&nurse.cookie, &nurse.csrf], "").0, 204);
+    assert_eq!(ask(http, "GET", "/api/v1/state", &[&nurse.cookie], "").0, 401);
+    let wrong = r#"{"user":"tech","password":"guess"}"#;
+    for _ in 0..5 {
+        assert_eq!(ask(http, "POST", "/api/v1/session", &[], wrong).0, 401);
+    }
+    let (status, head, _) = ask(http, "POST", "/api/v1/session", &[], r#"{"user":"tech","password":"password of tech"}"#);
+    assert!(status == 429 && head.contains("retry-after: "), "{head}");
+}
+
+/// A tunnel: what was sent through it, and what came back.
+struct Tunnel(tungstenite::WebSocket<tungstenite::stream::MaybeTlsStream<TcpStream>>);
+
+impl Tunnel {
+    fn open(address: SocketAddr, lines: &[&str]) -> Result<Tunnel, u16> {
+        let mut request =
+            tungstenite::client::IntoClientRequest::into_client_request(format!("ws://{address}/mqtt")).expect("a request");
+        for line in lines.iter().chain(&["Sec-WebSocket-Protocol: mqtt"]) {
+            let (name, value) = line.split_once(": ").expect("a line");
+            let name: tungstenite::http::HeaderName = name.parse().expect("a name");
+            request.headers_mut().insert(name, value.parse().expect("a value"));
+        }
+        match tungstenite::connect(request) {
+            Ok((socket, _)) => {
+                if let tungstenite::stream::MaybeTlsStream::Plain(stream) = socket.get_ref() {
+                    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+                }
+                Ok(Tunnel(socket))
+            }
+            Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    fn send(&mut self, bytes: Vec<u8>) {
+        self.0.send(tungstenite::Message::Binary(bytes.into())).expect("sent");
+    }
+    /// CONNECT of MQTT 3.1.1 and the return code of the CONNACK; 255: closed instead.
+    fn connect(&mut self, client: &str, user: &str, password: &str) -> u8 {
+        let mut body = b"\x00\x04MQTT\x04\xC2\x00\x3C".to_vec();
+        for text in [client, user, password] {
+            body.extend_from_slice(&(text.len() as u16).to_be_bytes());
+            body.extend_from_slice(text.as_bytes());
+        }
+        let mut packet = vec![0x10, (body.len() & 0x7F) as u8];
+        if body.len() > 0x7F {
+            packet[1] |= 0x80;
+            packet.push((body.len() >> 7) as u8);
+        }
+        packet.extend(body);
+        self.send(packet);
+        match self.until(|seen| seen.len() >= 4) {
+            Some(seen) => seen[3],
+            None => 255,
+        }
+    }
+    /// Everything that came until there is enough; `None`: closed before.
+    fn until(&mut self, enough: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let mut seen = Vec::new();
+        while !enough(&seen) {
+            match self.0.read() {
+                Ok(tungstenite::Message::Binary(bytes)) => seen.extend_from_slice(&bytes),
+                Ok(tungstenite::Message::Ping(_) | tungstenite::Message::Pong(_)) => {}
+                _ => return None,
+            }
+        }
+        Some(seen)
+    }
+}
+
+#[test]
+fn the_tunnel_carries_mqtt_with_the_rights_of_the_user_as_long_as_the_session() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = with_users(folder.path(), "listen = \"127.0.0.1:0\"");
+    let http = served.http;
+    assert_eq!(Tunnel::open(http, &[]).err(), Some(401));
+    let nurse = log_in(http, "nurse7");
+    assert_eq!(Tunnel::open(http, &[&nurse.cookie, "Origin: http://evil.example"]).err(), Some(403));
+    let pass = || parsed(&ask(http, "POST", "/api/v1/credentials", &[&nurse.cookie, &nurse.csrf], "").2);
+    let word = |pass: &serde_json::Value, key: &str| pass[key].as_str().expect("text").to_owned();
+    let own = format!("Origin: http://{http}");
+    let mut tunnel = Tunnel::open(http, &[&nurse.cookie, &own]).expect("a tunnel");
+    let first = pass();
+    assert_eq!(tunnel.connect(&word(&first, "client_id"), &word(&first, "username"), &word(&first, "password")), 0);
+    // SUBSCRIBE to everything; what is retained comes.
+    let filter = b"vitalguard/#";
+    let mut subscribe = vec![0x82, (5 + filter.len()) as u8, 0, 1, 0, filter.len() as u8];
+    subscribe.extend_from_slice(filter);
+    subscribe.push(0);
+    tunnel.send(subscribe);
+    let has = |seen: &[u8], text: &str| seen.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(tunnel.until(|seen| has(seen, "vitalguard/v1/hsp/sys/status") && has(seen, "heartbeat/1")).is_some());
+    // A pass is for one client; it is no account at the public door; a user's password is none at the inner one.
+    let second = pass();
+    let mut other = Tunnel::open(http, &[&nurse.cookie]).expect("a tunnel");
+    assert_ne!(other.connect("page-other", &word(&second, "username"), &word(&second, "password")), 0);
+    let mut other = Tunnel::open(http, &[&nurse.cookie]).expect("a tunnel");
+    assert_ne!(other.connect("any", "nurse7", "password of nurse7"), 0);
+    // The session ends, and with it the tunnel.
+    assert_eq!(ask(http, "DELETE", "/api/v1/session", &[&nurse.cookie, &nurse.csrf], "").0, 204);
+    let begin = Instant::now();
+    assert!(tunnel.until(|_| false).is_none() && begin.elapsed() < Duration::from_secs(5));
+}
+
+/// Reads a stream of events line by line.
+struct Stream(std::io::BufReader<TcpStream>);
+
+impl Stream {
+    fn open(address: SocketAddr, lines: &[&str]) -> Stream {
+        let mut stream = TcpStream::connect(address).expect("open");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        write!(stream, "GET /api/v1/events HTTP/1.1\r\nHost: {address}\r\n{lines}\r\n").expect("sent");
+        Stream(std::io::BufReader::new(stream))
+    }
+    /// The records of the next message; `None`: the stream has ended.
+    fn next(&mut self) -> Option<Vec<(String, serde_json::Value)>> {
+        loop {
+            let mut line = String::new();
+            if std::io::BufRead::read_line(&mut self.0, &mut line).ok()? == 0 || line == "0\r\n" {
+                return None;
+            }
+            if let Some(data) = line.strip_prefix("data: ") {
+                let records: Vec<serde_json::Value> = serde_json::from_str(data).expect("JSON");
+                return Some(
+                    records
+                        .into_iter()
+                        .map(|r| (r["topic"].as_str().expect("a topic").to_owned(), r["payload"].clone()))
+                        .collect(),
+                );
+            }
+        }
+    }
+    fn until(&mut self, wanted: impl Fn(&str, &serde_json::Value) -> bool) -> serde_json::Value {
+        loop {
+            let records = self.next().expect("the stream goes on");
+            if let Some((_, payload)) = records.into_iter().find(|(topic, payload)| wanted(topic, payload)) {
+                return payload;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_stream_begins_with_everything_then_says_what_changes() {
+    let mut house = house(None);
+    let mut stream = Stream::open(house.address, &[]);
+    let first = stream.next().expect("the snapshot");
+    let topics: Vec<&str> = first.iter().map(|(topic, _)| topic.trim_start_matches("vitalguard/v1/hsp1/")).collect();
+    assert_eq!(
+        topics,
+        ["sys/status", "ward/icu/state", "ward/icu/bed/A01/state", "ward/icu/bed/A03/state", "feed/gw/status", "sys/heartbeat"]
+    );
+    let put =
+        |text: &'static str| house.state.retained.put("ward/icu/bed/A01/state", Kind::Bed, Bytes::from_static(text.as_bytes()));
+    put(r#"{"n":1}"#);
+    put(r#"{"n":2}"#);
+    let said = stream.until(|topic, _| topic.ends_with("A01/state"));
+    assert_eq!(said["n"], 2, "only the newest");
+    put("");
+    let said = stream.until(|topic, _| topic.ends_with("A01/state"));
+    assert!(said.is_null(), "a tombstone");
+    // An event does not wait for the next quarter of a second.
+    let link = house.state.link.clone().expect("a link");
+    let begin = Instant::now();
+    link.live().put(vec![vitalguard::shell::live::Record { topic: "ward/icu/bed/A03/event/high".into(), payload: "{}".into() }]);
+    stream.until(|topic, _| topic.ends_with("event/high"));
+    assert!(begin.elapsed() < Duration::from_millis(200), "{:?}", begin.elapsed());
+    stream.until(|topic, payload| topic.ends_with("sys/heartbeat") && payload["schema"] == "heartbeat/1");
+    // A stop ends it.
+    let begin = Instant::now();
+    house.runtime.block_on(house.station.take().expect("running").stop());
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    while stream.next().is_some() {}
+}
+
+#[test]
+fn a_reader_that_does_not_read_is_cut_and_delays_nobody() {
+    let house = house(None);
+    let mut slow = Stream::open(house.address, &[]);
+    slow.next().expect("the snapshot");
+    let mut quick = Stream::open(house.address, &[]);
+    quick.next().expect("the snapshot");
+    let link = house.state.link.clone().expect("a link");
+    let large = format!("\"{}\"", "x".repeat(200_000));
+    let writer = std::thread::spawn(move || {
+        for n in 0..600 {
+            let payload = Bytes::from(if n == 599 { "\"last\"".to_owned() } else { large.clone() });
+            link.live().put(vec![vitalguard::shell::live::Record { topic: "ward/icu/bed/A03/event/high".into(), payload }]);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    quick.until(|_, payload| *payload == serde_json::json!("last"));
+    writer.join().expect("written");
+    let mut messages = 0;
+    while slow.next().is_some() {
+        messages += 1;
+    }
+    assert!(messages < 599, "{messages}");
+    assert!(get(house.address, "/metrics").2.contains("vitalguard_http_streams_cut_total 1"));
+}
+
+#[test]
+fn every_described_path_is_served_and_changes_are_described_as_such() {
+    let house = house(None);
+    let document = parsed(&get(house.address, "/api/v1/openapi.json").2);
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for method in item.as_object().expect("methods").keys() {
+            let place = |name: &str| match name {
+                "id" => "A-000000000007-20261122T182326412Z",
+                "name" => "bed-state-1.json",
+                "file" => "index.html",
+                _ => "icu",
+            };
+            let real: String = path
+                .split('/')
+                .map(|part| {
+                    part.strip_prefix('{')
+                        .and_then(|p| p.strip_suffix('}'))
+                        .map_or(part.to_owned(), |name| place(name).to_owned())
+                })
+                .collect::<Vec<_>>()
+                .join("/");
+            if path == "/api/v1/events" {
+                continue;
+            }
+            let (status, head, body) = ask(house.address, &method.to_uppercase(), &real, &[], "{}");
+            assert!(!body.contains("no such resource\"}") && status != 405 && status != 0, "{method} {real}: {status} {body}");
+            let said = &item[method.as_str()]["responses"][status.to_string()];
+            assert!(!said.is_null(), "{method} {real}: {status} is not described: {head}{body}");
+        }
+    }
+}
+
+/// mosquitto with TLS, passwords and the rules of the contract; our publisher and the stations have accounts of their own.
+#[cfg(feature = "peers")]
+#[test]
+fn the_tunnel_leads_to_an_external_broker_with_the_account_of_stations() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).expect("written");
+    write("server.pem", &made.cert.pem());
+    write("server.key", &made.signing_key.serialize_pem());
+    write("publisher.password", "of the publisher\n");
+    write("station.password", "of the stations\n");
+    write(
+        "acl",
+        "user vitalguard\ntopic readwrite vitalguard/#\nuser station\ntopic read vitalguard/v1/+/sys/#\npattern readwrite vitalguard/v1/+/station/%u/status\n",
+    );
+    write("users", "vitalguard:of the publisher\nstation:of the stations\n");
+    assert!(
+        std::process::Command::new("mosquitto_passwd").args(["-U", &path("users")]).status().expect("mosquitto_passwd").success()
+    );
+    let rules = format!(
+        "certfile {}\nkeyfile {}\nacl_file {}\npassword_file {}\nallow_anonymous false",
+        path("server.pem"),
+        path("server.key"),
+        path("acl"),
+        path("users")
+    );
+    let broker = common::Mosquitto::start(&rules);
+    let external = format!(
+        "url = \"mqtts://localhost:{}\"\nca = \"{}\"\nusername = \"vitalguard\"\npassword_file = \"{}\"\n",
+        broker.port,
+        path("server.pem"),
+        path("publisher.password")
+    );
+    let station = format!("[mqtt.station]\nusername = \"station\"\npassword_file = \"{}\"\n", path("station.password"));
+    let served = with_users(folder.path(), &(external + &station));
+    let http = served.http;
+    common::wait_for("the publisher", || {
+        let body = get(http, "/ready").2;
+        (parsed(&body)["broker"]["connected"] == true).then_some(())
+    });
+    let nurse = log_in(http, "nurse7");
+    assert_eq!(nurse.session["mqtt"], true);
+    let pass = parsed(&ask(http, "POST", "/api/v1/credentials", &[&nurse.cookie, &nurse.csrf], "").2);
+    assert_eq!((&pass["username"], &pass["password"]), (&"station".into(), &"of the stations".into()));
+    let mut tunnel = Tunnel::open(http, &[&nurse.cookie]).expect("a tunnel");
+    assert_eq!(tunnel.connect(pass["client_id"].as_str().expect("an id"), "station", "of the stations"), 0);
+    let filter = b"vitalguard/#";
+    let mut subscribe = vec![0x82, (5 + filter.len()) as u8, 0, 1, 0, filter.len() as u8];
+    subscribe.extend_from_slice(filter);
+    subscribe.push(0);
+    tunnel.send(subscribe);
+    let has = |seen: &[u8], text: &str| seen.windows(text.len()).any(|window| window == text.as_bytes());
+    let seen = tunnel.until(|seen| has(seen, "vitalguard/v1/hsp/sys/status") && has(seen, "heartbeat/1")).expect("documents");
+    assert!(!has(&seen, "/feed/"), "the rules of the broker hold in the tunnel");
+    // The broker goes: the tunnel ends, a new one says so, and events still come over HTTP.
+    drop(broker);
+    assert!(tunnel.until(|_| false).is_none());
+    assert_eq!(Tunnel::open(http, &[&nurse.cookie]).err(), Some(502));
+    let mut stream = Stream::open(http, &[&nurse.cookie]);
+    stream.until(|topic, payload| topic.ends_with("sys/heartbeat") && payload["schema"] == "heartbeat/1");
 }

@@ -193,6 +193,47 @@ fn no_source_file_is_dead() {
     assert!(dead.is_empty(), "declared by nobody: {dead:?}");
 }
 
+/// Name, version and licence of every crate that is linked, as `/api/v1/about` shows them. Written anew with
+/// `VG_TEST_BLESS=1 cargo test --test tidy licences`.
+#[test]
+fn the_licences_that_are_shown_are_those_of_what_is_linked() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", "x86_64-unknown-linux-gnu"]);
+    let out = cargo.current_dir(root()).output().expect("cargo runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let start = metadata["resolve"]["root"].as_str().unwrap();
+    let (mut linked, mut ahead) = (BTreeSet::new(), vec![start]);
+    while let Some(id) = ahead.pop() {
+        let node = nodes.iter().find(|node| node["id"] == id).unwrap();
+        for dep in node["deps"].as_array().unwrap() {
+            let normal = dep["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null());
+            let package = dep["pkg"].as_str().unwrap();
+            if normal && linked.insert(package) {
+                ahead.push(package);
+            }
+        }
+    }
+    let mut rows = BTreeSet::new();
+    for package in metadata["packages"].as_array().unwrap().iter().filter(|p| linked.contains(p["id"].as_str().unwrap())) {
+        let text = |key: &str| package[key].as_str().unwrap_or("see its licence file").to_owned();
+        rows.insert((text("name"), text("version"), text("license")));
+    }
+    let rows: Vec<String> = rows
+        .into_iter()
+        .map(|(name, version, license)| format!("{{\"name\":\"{name}\",\"version\":\"{version}\",\"license\":\"{license}\"}}"))
+        .collect();
+    let wanted = format!("[\n{}\n]\n", rows.join(",\n"));
+    let path = root().join("docs/licences.json");
+    if std::env::var_os("VG_TEST_BLESS").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    let forbidden: Vec<_> = rows.iter().filter(|row| row.contains("GPL") && !row.contains(" OR ")).collect();
+    assert!(forbidden.is_empty(), "{forbidden:?}");
+    assert!(std::fs::read_to_string(&path).unwrap() == wanted, "docs/licences.json is stale: see above how it is written");
+}
+
 #[test]
 fn the_project_speaks_of_itself_alone() {
     // Words of a workshop, not of the product. Written in pieces, so that this list does not find itself.

@@ -741,6 +741,7 @@ catalogue! {
         identity_binding
         category_change
         transport_identity
+        spot_check
         quarantined_device
         clock_shift
         impossible_latency

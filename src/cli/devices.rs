@@ -6,7 +6,7 @@
 
 mod table;
 
-use super::doctor::path::{get, request};
+use super::doctor::path::request;
 use super::load::{Overrides, load};
 use super::replay;
 use super::{Global, Usage, start_logging};
@@ -35,6 +35,9 @@ pub struct Args {
     /// HTTP address of the running service.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// File whose first line is a token of [[http.tokens]]: for a running service that has users. --set needs the role engineer.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// One JSON object a line for every device.
     #[arg(long)]
     json: bool,
@@ -72,14 +75,16 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     if args.identified && live {
         return Err(Usage::new("--identified needs FILE or --data: the service never gives out the ids of devices").into());
     }
+    let token = args.token_file.as_deref().map(|path| first_line_of(path).with_context(|| format!("reading {}", path.display())));
+    let token = token.transpose()?;
     if let Some(status) = args.set {
         if !live {
             return Err(Usage::new("--set is for the running service: neither FILE nor --data").into());
         }
-        decide(&config, &args, status)?;
+        decide(&config, token.as_deref(), &args, status)?;
     }
     let (mut listing, from) = if live {
-        (over_http(&config)?, config.http.listen.to_string())
+        (over_http(&config, token.as_deref())?, config.http.listen.to_string())
     } else if args.files.is_empty() {
         (of_folder(&config)?, config.data.display().to_string())
     } else {
@@ -110,7 +115,7 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Page by page from the running service.
-fn over_http(config: &Config) -> anyhow::Result<Listing> {
+fn over_http(config: &Config, token: Option<&str>) -> anyhow::Result<Listing> {
     let asking = || format!("asking the service at http {}", config.http.listen);
     let mut whole: Option<Listing> = None;
     loop {
@@ -119,7 +124,7 @@ fn over_http(config: &Config) -> anyhow::Result<Listing> {
             Some(cursor) => format!("/api/v1/devices?limit=500&cursor={cursor}"),
             None => "/api/v1/devices?limit=500".to_owned(),
         };
-        let (status, body) = get(config, &path).with_context(asking)?;
+        let (status, body) = request(config, token, "GET", &path, "").with_context(asking)?;
         anyhow::ensure!(status == 200, "the service at http {} answers {status}: {}", config.http.listen, first_line(&body));
         let page: Listing = serde_json::from_str(&body).with_context(asking)?;
         match &mut whole {
@@ -135,6 +140,10 @@ fn over_http(config: &Config) -> anyhow::Result<Listing> {
         }
     }
     whole.context("the service gave no list")
+}
+
+fn first_line_of(path: &std::path::Path) -> std::io::Result<String> {
+    Ok(first_line(&std::fs::read_to_string(path)?).trim().to_owned())
 }
 
 fn first_line(text: &str) -> String {
@@ -161,13 +170,13 @@ fn segment(text: &str) -> String {
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
-fn decide(config: &Config, args: &Args, status: Status) -> anyhow::Result<()> {
+fn decide(config: &Config, token: Option<&str>, args: &Args, status: Status) -> anyhow::Result<()> {
     let (Some(device), Some(advisory)) = (&args.device, &args.advisory) else {
         return Err(Usage::new("--set needs --device and --advisory").into());
     };
     let path = format!("/api/v1/devices/{}/advisories/{}", segment(device), segment(advisory));
     let body = serde_json::json!({ "status": status, "note": args.note }).to_string();
-    let (code, answer) = request(config, "PATCH", &path, &body).context("asking the service")?;
+    let (code, answer) = request(config, token, "PATCH", &path, &body).context("asking the service")?;
     anyhow::ensure!(matches!(code, 200 | 202), "the service answers {code}: {}", first_line(&answer));
     Ok(())
 }

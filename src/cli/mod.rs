@@ -20,6 +20,7 @@ pub mod models;
 pub mod profiles;
 pub mod recordings;
 pub mod replay;
+pub mod schemas;
 pub mod serve;
 pub mod simulate;
 pub mod tee;
@@ -88,6 +89,8 @@ pub enum Command {
     Profiles(profiles::Args),
     /// The model files in force, or of a site's folder whether they can be.
     Models(models::Args),
+    /// The shapes of all documents: JSON Schemas and the AsyncAPI document.
+    Schemas(schemas::Args),
     /// Recordings and injected attacks through the whole program: what is found, what is not, and what is alerted for nothing.
     Bench(bench::Args),
     /// What recorded messages say, row by row: parameter, value, unit, validity, or why not.
@@ -125,6 +128,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Fit(args) => fit::run(&args),
         Command::Profiles(args) => profiles::run(&global, &args),
         Command::Models(args) => models::run(&args),
+        Command::Schemas(args) => schemas::run(&args),
         Command::Advisories(args) => advisories::run(&args),
         Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
         Command::Tee(args) => tee::run(&global, args),

@@ -248,3 +248,103 @@ fn a_patient_who_may_be_getting_worse_is_said_beside_tampering() {
     let last = s.events.iter().rev().find(|e| e.alert.condition.starts_with("T01")).unwrap();
     assert!(last.alert.action.en.contains("assess the patient now"), "{:?}", last.alert.action);
 }
+
+fn shelf(user: &str, until: Timestamp) -> Shelf {
+    Shelf { user: user.into(), via: Via::Web, until, reason: "physiotherapy".into() }
+}
+
+#[test]
+fn a_shelved_alert_returns_by_itself_with_what_was_noted_before() {
+    let mut s = Story::new();
+    s.say(&[fails(id::hr_vs_pr, &[Hr, Pr])], &[], 20);
+    let alert = s.events[0].alert.id.clone();
+    let note = Note { user: "nurse7".into(), at: s.now, via: Via::Web, comment: None };
+    s.with(|e, f, now, desk, out| e.acknowledge(&alert, note, f, now, desk, out));
+    let until = s.now.plus_s(60.0);
+    assert!(s.with(|e, f, now, desk, out| e.shelve(&alert, shelf("nurse7", until), f, now, desk, out)));
+    let shelved = &s.events[2].alert;
+    assert_eq!((shelved.state, shelved.shelved.as_ref().map(|s| s.until)), (AlertState::Shelved, Some(until)));
+    assert_eq!(s.episodes.deadline(&s.findings, &s.limits), until);
+    s.say(&[fails(id::hr_vs_pr, &[Hr, Pr])], &[], 62);
+    assert_eq!(
+        s.told(),
+        ["raised A07 Medium 10", "acknowledged A07 Medium 20", "shelved A07 Medium 20", "unshelved A07 Medium 80"]
+    );
+    let back = &s.events[3];
+    assert_eq!((back.alert.state, back.alert.shelved.is_none()), (AlertState::Acknowledged, true));
+    assert_eq!(back.by.as_ref().map(|by| (by.user.as_str(), by.via)), Some(("vitalguard", Via::Auto)));
+}
+
+#[test]
+fn an_escalation_ends_the_shelf_and_asks_for_a_person_again() {
+    let mut s = Story::new();
+    s.say(&[fails(id::hard_range, &[Spo2])], &[], 30);
+    let alert = s.events[0].alert.id.clone();
+    let until = s.now.plus_s(1800.0);
+    assert!(s.with(|e, f, now, desk, out| e.shelve(&alert, shelf("nurse7", until), f, now, desk, out)));
+    s.say(&[fails(id::hard_range, &[Spo2])], &[], 280);
+    assert_eq!(s.told(), ["raised A01 Low 20", "shelved A01 Low 30", "unshelved A01 Low 300", "escalated A01 Medium 300"]);
+    assert_eq!(s.events[3].alert.state, AlertState::Active);
+    assert_eq!(s.events[3].prev.map(|p| p.state), Some(AlertState::Active));
+}
+
+#[test]
+fn a_high_alert_and_physiology_are_never_put_aside() {
+    let mut s = Story::new();
+    s.say(&[hard(id::control_id_reuse)], &[], 2);
+    let alert = s.events[0].alert.clone();
+    assert_eq!(alert.priority, Priority::High);
+    let until = s.now.plus_s(60.0);
+    assert!(!s.with(|e, f, now, desk, out| e.shelve(&alert.id, shelf("n", until), f, now, desk, out)));
+    let mut s = Story::new();
+    let real = Verdict { assessment: Some(Assessment::Physiology), ..fails(id::soft_range, &[Hr]) };
+    s.say(&[real], &[], 2);
+    let alert = s.events[0].alert.clone();
+    assert_eq!(alert.assessment, Assessment::Physiology);
+    assert!(!s.with(|e, f, now, desk, out| e.shelve(&alert.id, shelf("n", until), f, now, desk, out)));
+    assert_eq!(s.events.len(), 1, "nothing is told of what was refused");
+}
+
+#[test]
+fn what_turns_out_to_be_physiology_comes_down_from_the_shelf() {
+    let mut s = Story::new();
+    let doubt = Verdict { assessment: Some(Assessment::Artefact), ..fails(id::soft_range, &[Hr]) };
+    s.say(&[doubt], &[], 30);
+    let alert = s.events[0].alert.id.clone();
+    let until = s.now.plus_s(1800.0);
+    assert!(s.with(|e, f, now, desk, out| e.shelve(&alert, shelf("n", until), f, now, desk, out)));
+    let real = Verdict { assessment: Some(Assessment::Physiology), ..fails(id::soft_range, &[Hr]) };
+    s.say(&[real], &[], 2);
+    assert_eq!(s.events[2].event, EventKind::Unshelved);
+    assert_eq!(s.events[2].alert.assessment, Assessment::Artefact, "first it comes down, then it is what it is");
+    assert_eq!(s.events[3].alert.assessment, Assessment::Physiology);
+    assert_eq!(s.events[3].alert.state, AlertState::Active);
+}
+
+#[test]
+fn a_note_taken_back_asks_for_a_person_again() {
+    let mut s = Story::new();
+    s.say(&[fails(id::hr_vs_pr, &[Hr, Pr])], &[], 20);
+    let alert = s.events[0].alert.id.clone();
+    let by = || By { user: "nurse7".into(), via: Via::Mqtt, comment: None };
+    s.with(|e, f, now, desk, out| e.unacknowledge(&alert, by(), f, now, desk, out));
+    assert_eq!(s.events.len(), 1, "there was no note");
+    let note = Note { user: "nurse7".into(), at: s.now, via: Via::Web, comment: None };
+    s.with(|e, f, now, desk, out| e.acknowledge(&alert, note, f, now, desk, out));
+    s.with(|e, f, now, desk, out| e.unacknowledge(&alert, by(), f, now, desk, out));
+    let back = s.events.last().unwrap();
+    assert_eq!((back.event, back.alert.state, back.cause), (EventKind::Unacknowledged, AlertState::Active, Cause::Operator));
+    assert!(back.alert.acked.is_none());
+}
+
+#[test]
+fn one_reading_at_the_bedside_and_a_second_family_are_tampering() {
+    let mut s = Story::new();
+    let read = Verdict { flag: crate::check::Flag::Suspect, ..fails(id::spot_check, &[Hr]) };
+    s.say(std::slice::from_ref(&read), &[], 30);
+    assert_eq!(s.told(), Vec::<String>::new(), "alone it is evidence and nothing more");
+    let step = Verdict { log10_e: 2.0, ..fails(id::interpolation, &[Hr, Spo2]) };
+    s.say(&[step], &[], 3);
+    assert_eq!(s.told(), ["raised P15 High 30"]);
+    assert_eq!(s.events[0].alert.assessment, Assessment::Tamper);
+}

@@ -46,7 +46,7 @@ impl Monitor {
         }
         // What was on its way when the patient left is nobody's return.
         let late = cell.bed.off && at.since_s(cell.left_at) <= LATE_S && (named == 0 || named == cell.left);
-        cell.bed.off = late;
+        cell.bed.off = late || Self::stays_off(cell, report, at);
         bond.patient = named;
         bond.lay = cell.bed.patient;
         bond.adt = at.since_s(cell.ward_adt.1) <= ADT_HEARD_S;

@@ -39,6 +39,8 @@ pub(super) struct Cell {
     /// Who was discharged last (0: nobody named), and when.
     pub left: u64,
     pub left_at: Timestamp,
+    /// When somebody said that nobody is monitored here, and it still holds.
+    pub off_at: Option<Timestamp>,
     /// Whom ADT has in this bed (0: nobody), and when an ADT last spoke of it.
     pub bound: u64,
     pub adt_at: Timestamp,
@@ -84,6 +86,7 @@ impl Cell {
             heard: false,
             left: 0,
             left_at: Timestamp::MIN,
+            off_at: None,
             bound: 0,
             adt_at: Timestamp::MIN,
             before: 0,

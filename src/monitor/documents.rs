@@ -244,6 +244,12 @@ impl Monitor {
         })
     }
 
+    /// Whether a high or medium alert is open, other than that nobody listens.
+    pub fn awaits_a_person(&self) -> bool {
+        let waits = |e: &Episode| e.priority <= Priority::Medium && e.check != crate::check::id::no_station_listening;
+        self.cells.iter().any(|cell| cell.episodes.open().any(waits))
+    }
+
     /// Every open alert, by bed, then high first, then by onset.
     pub fn open_alerts(&self) -> Vec<Alert> {
         self.cells.iter().flat_map(|cell| self.active(cell, self.now)).collect()

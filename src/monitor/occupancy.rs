@@ -113,6 +113,7 @@ impl Monitor {
         let announced = cell.bound == patient;
         cell.adt_at = at;
         cell.bound = patient;
+        cell.off_at = None;
         if cell.heard && cell.bed.patient == patient && patient != 0 && !cell.bed.off {
             self.demographics(number, subject, at);
             if !announced {

@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Changes with the layout of the snapshot.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot<'a> {
@@ -37,6 +37,7 @@ struct Snapshot<'a> {
     feeds: Cow<'a, BTreeMap<String, FeedCounts>>,
     inventory: Cow<'a, Inventory>,
     answered: Cow<'a, VecDeque<Answered>>,
+    past: Cow<'a, super::commands::Past>,
     hosts: Cow<'a, [HostSeen]>,
     registry: Cow<'a, Registry>,
     clocks: Cow<'a, Clocks>,
@@ -111,6 +112,7 @@ impl Monitor {
             feeds: Cow::Borrowed(&self.feeds),
             inventory: Cow::Borrowed(&self.inventory),
             answered: Cow::Borrowed(&self.answered),
+            past: Cow::Borrowed(&self.past),
             hosts: Cow::Borrowed(&self.hosts),
             registry: Cow::Borrowed(&self.registry),
             clocks: Cow::Borrowed(&self.clocks),
@@ -152,6 +154,7 @@ impl Monitor {
         monitor.feeds = s.feeds.into_owned();
         monitor.inventory = s.inventory.into_owned();
         monitor.answered = s.answered.into_owned();
+        monitor.past = s.past.into_owned();
         monitor.hosts = s.hosts.into_owned();
         monitor.registry = s.registry.into_owned();
         monitor.clocks = s.clocks.into_owned();

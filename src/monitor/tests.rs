@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 mod charted;
 mod clocks;
+mod commands;
 mod devices;
 mod echo;
 mod flood;

@@ -6,17 +6,20 @@
 //! [`PENDING_MAX`], and beyond it the thread stops taking input, so that senders wait instead of being forgotten.
 
 use crate::alert::{AlertEvent, AlertState, Cause, Envelope, EventKind, Previous, hex};
-use crate::command::{Command, Verb, Via};
+use crate::command::{Command, Refusal, Response, Verb, Via};
 use crate::document::{self, FeedState, LagMs, Origin, Pulse};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
+use crate::shell::commands::{self, Answered, Answers};
 use crate::shell::journal::{Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
-use crate::shell::link::{Link, Transient};
+use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::listener::FeedStats;
 use crate::shell::live::Record as LiveRecord;
 use crate::shell::metrics;
 use crate::shell::quarantine::Quarantine;
 use crate::shell::retained::{Kind, RETAINED_MAX, Retained};
-use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Store, StoreError};
+use crate::shell::selftest;
+use crate::shell::stations::{Lonely, Stations};
+use crate::shell::store::{Audit, Comment, Commit, EventRow, OutboxKind, Outgoing, RESPONSE_EXPIRY_S, Rating, Store, StoreError};
 use crate::time::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -57,6 +60,8 @@ const RESERVE_BYTES: usize = 8 << 20;
 const OUTBOX_BEHIND: f64 = 0.5;
 /// Below this share S02 is over.
 const OUTBOX_CAUGHT_UP: f64 = 0.25;
+/// Self-tests under way at most; a further one is answered without the broker's step.
+const SELFTESTS_MAX: usize = 16;
 /// Samples of the lag of the last minute at most.
 const LAG_SAMPLES_MAX: usize = 6_000;
 
@@ -81,6 +86,11 @@ pub struct Parts {
     pub link: Arc<Link>,
     pub journal: JournalHandle,
     pub feeds: Vec<Arc<FeedStats>>,
+    /// Who waits for an answer over HTTP.
+    pub answers: Arc<Answers>,
+    pub stations: Arc<Stations>,
+    /// A station is expected, also before any has announced itself.
+    pub station_expected: bool,
     /// Conditions of the installation seen elsewhere (S03 …).
     pub conditions: std::sync::mpsc::Receiver<SiteCondition>,
     pub pulse: Arc<Mutex<Pulse>>,
@@ -113,6 +123,13 @@ pub struct Engine {
     /// A failing store is not tried before.
     store_again: Instant,
     outbox_behind: bool,
+    lonely: Lonely,
+    /// The store knows that a station has announced itself.
+    station_stored: bool,
+    /// Answers over HTTP that wait for the commit.
+    given: Vec<(String, String, Answered)>,
+    /// Self-tests whose document is on its way to the broker.
+    tests: Vec<SelfTest>,
     reserve: PathBuf,
     dirty: BTreeSet<BedId>,
     bed_published: HashMap<BedId, i64>,
@@ -131,6 +148,16 @@ pub struct Engine {
     snapshot_sequence: u64,
     snapshot_thread: Option<std::thread::JoinHandle<()>>,
     overfull_said: bool,
+}
+
+/// A self-test that waits for the broker.
+struct SelfTest {
+    response: Response,
+    via: Via,
+    reply: Reply,
+    /// Version of the state document that was written for it; `None`: not written yet.
+    version: Option<u64>,
+    began: Instant,
 }
 
 #[derive(Default)]
@@ -163,6 +190,10 @@ impl Engine {
             store_failing: false,
             store_again: Instant::now(),
             outbox_behind: false,
+            lonely: Lonely::default(),
+            station_stored: false,
+            given: Vec::new(),
+            tests: Vec::new(),
             reserve,
             dirty: BTreeSet::new(),
             bed_published: HashMap::new(),
@@ -182,6 +213,10 @@ impl Engine {
             parts,
         };
         let other_model = engine.rebuild(last)?;
+        if engine.parts.store.station_known()? {
+            engine.station_stored = true;
+            engine.parts.stations.remember();
+        }
         // From here on an alert raised at once is published at once; a locked store is tried again instead of waited for.
         engine.parts.store.set_patience(STORE_PATIENCE)?;
         engine.flush();
@@ -258,6 +293,7 @@ impl Engine {
         self.rebuild(stamped.sequence)?;
         // Conditions are no records: those that hold are said again.
         self.outbox_behind = false;
+        self.lonely = Lonely::default();
         if !self.parts.writable.load(Ordering::Relaxed) {
             self.condition("S01", true);
         }
@@ -403,14 +439,7 @@ impl Engine {
                 Output::Response(response) => {
                     let Some(command) = command else { continue };
                     self.note_command(command, &response);
-                    let reply = self.parts.link.reply(&response.user, &response.request_id);
-                    self.pending.outgoing.push(Outgoing {
-                        topic: reply.topic,
-                        payload: document::response(&self.parts.origin, &response),
-                        kind: OutboxKind::Response,
-                        expiry_s: RESPONSE_EXPIRY_S,
-                        correlation: reply.correlation,
-                    });
+                    self.respond(command, response);
                 }
                 Output::Device(event) => {
                     if answered_before {
@@ -428,17 +457,107 @@ impl Engine {
         }
     }
 
-    fn note_command(&mut self, command: &Command, response: &crate::command::Response) {
+    /// What a command does outside the monitor, and its answer: at once, or for a self-test when the broker has spoken.
+    fn respond(&mut self, command: &Command, response: Response) {
+        let reply = match command.via {
+            Via::Mqtt => self.parts.link.reply(&response.user, &response.request_id),
+            Via::Web | Via::Auto => Reply { topic: String::new(), correlation: None },
+        };
+        match &command.verb {
+            Verb::Resync { scope } if response.refusal.is_none() => self.resync(scope.as_deref()),
+            Verb::Selftest if response.refusal.is_none() && self.tests.len() < SELFTESTS_MAX => {
+                let mut response = response;
+                response.hops = self.parts.answers.take_hops(&response.user, &response.request_id);
+                let judged = Duration::from_millis((wall_ms() - response.at.ms()).max(0) as u64);
+                response.hops.push(selftest::hop("judged", judged));
+                // Told at once, however short ago it was told of before.
+                if let Some(bed) = self.monitor.bed_id("_site", "_selftest") {
+                    self.bed_published.remove(&bed);
+                }
+                self.tests.push(SelfTest { response, via: command.via, reply, version: None, began: Instant::now() });
+                return;
+            }
+            _ => {}
+        }
+        self.answer(command.via, response, reply);
+    }
+
+    fn answer(&mut self, via: Via, response: Response, reply: Reply) {
+        if via == Via::Mqtt {
+            self.pending.outgoing.push(Outgoing {
+                topic: reply.topic,
+                payload: document::response(&self.parts.origin, &response),
+                kind: OutboxKind::Response,
+                expiry_s: RESPONSE_EXPIRY_S,
+                correlation: reply.correlation,
+            });
+        } else {
+            let answered = commands::answered(&self.parts.origin, &response);
+            self.given.push((response.user, response.request_id, answered));
+        }
+    }
+
+    /// Everything (of one ward) is published anew, at its usual pace.
+    fn resync(&mut self, ward: Option<&str>) {
+        let wanted = |name: &str| ward.is_none_or(|ward| ward == name);
+        self.dirty.extend(self.monitor.beds().filter(|place| wanted(place.ward)).map(|place| place.id));
+        for (name, clock) in &mut self.wards {
+            clock.changed |= wanted(name);
+        }
+        if ward.is_none() {
+            self.feed_published.clear();
+            self.info_published = i64::MIN / 2;
+        }
+    }
+
+    /// Self-tests: the bed's document is written, the broker has taken it, or has not in time.
+    fn step_selftests(&mut self) {
+        let tested = *self.parts.link.tested.lock();
+        let mut at = 0;
+        while at < self.tests.len() {
+            let test = &mut self.tests[at];
+            if test.version.is_none() {
+                test.version = self.parts.retained.get(selftest::TOPIC).map(|document| document.version);
+                test.began = Instant::now();
+            }
+            let taken = tested.filter(|(version, _)| test.version.is_some_and(|wanted| *version >= wanted));
+            match taken {
+                Some((_, when)) => {
+                    let took = when.checked_duration_since(test.began).unwrap_or_default();
+                    test.response.hops.push(selftest::hop("mqtt", took));
+                }
+                None if test.began.elapsed() < selftest::BROKER_PATIENCE => {
+                    at += 1;
+                    continue;
+                }
+                None => test.response.refusal = Some(Refusal::Unavailable),
+            }
+            let test = self.tests.remove(at);
+            self.answer(test.via, test.response, test.reply);
+        }
+    }
+
+    /// S04: something is open, and nobody has been there to hear it.
+    fn step_stations(&mut self, now: Timestamp) {
+        let known = self.parts.stations.known();
+        if known && !self.station_stored && !self.store_failing {
+            self.station_stored = self.parts.store.note_station().is_ok();
+        }
+        let waiting = (known || self.parts.station_expected) && self.monitor.awaits_a_person();
+        let absent_s = self.parts.settings.checks.no_station_listening.absent_s;
+        if let Some(holds) = self.lonely.step(waiting, self.parts.stations.count(), absent_s, now.ms()) {
+            self.condition("S04", holds);
+        }
+    }
+
+    fn note_command(&mut self, command: &Command, response: &Response) {
         let via = match command.via {
             Via::Mqtt => "mqtt",
             Via::Web => "web",
             Via::Auto => "auto",
         };
         // What was acted on: an alert, or an advisory of a device.
-        let subject = match &command.verb {
-            Verb::Advisory { device, advisory, .. } => Some(format!("{device}/{advisory}")),
-            _ => response.alert.clone(),
-        };
+        let subject = command.verb.subject();
         self.pending.audit.push(Audit {
             at: response.at,
             user: command.user.clone(),
@@ -446,15 +565,17 @@ impl Engine {
             verb: response.verb.clone(),
             alert: subject.clone(),
             request_id: response.request_id.clone(),
-            result: response.refusal.map_or("ok", document::refusal_code).into(),
+            result: response.refusal.map_or("ok", Refusal::code).into(),
         });
-        let text = match &command.verb {
-            Verb::Ack { comment, .. } => comment.clone(),
-            Verb::Comment { comment, .. } => Some(comment.clone()),
-            Verb::Advisory { note, .. } => note.clone(),
-        };
-        if let (Some(text), Some(alert), None) = (text, subject, response.refusal) {
-            self.pending.comments.push(Comment { alert, at: response.at, user: command.user.clone(), text });
+        if response.refusal.is_some() {
+            return;
+        }
+        let user = command.user.clone();
+        if let Verb::Rate { alert, useful } = &command.verb {
+            self.pending.ratings.push(Rating { alert: alert.clone(), at: response.at, user: user.clone(), useful: *useful });
+        }
+        if let Some((text, alert)) = command.verb.words().cloned().zip(subject) {
+            self.pending.comments.push(Comment { alert, at: response.at, user, text });
         }
     }
 
@@ -464,7 +585,10 @@ impl Engine {
 
     /// Commits what is pending where there is something; a failing store keeps it pending and is tried again after a while.
     fn flush(&mut self) {
-        let nothing = self.pending_effects() == 0 && self.pending.audit.is_empty() && self.pending.comments.is_empty();
+        let nothing = self.pending_effects() == 0
+            && self.pending.audit.is_empty()
+            && self.pending.comments.is_empty()
+            && self.given.is_empty();
         let second = self.pending.applied_until.ms() / 1000;
         // Without effects the applied position may be a second old: firing those deadlines again says nothing new.
         if nothing && second == self.second && !self.store_failing {
@@ -503,6 +627,9 @@ impl Engine {
                 self.pending = Commit { applied_until: until, sequence, ..Commit::default() };
                 if done.queued > 0 {
                     self.parts.link.wake();
+                }
+                for (user, request_id, answered) in self.given.drain(..) {
+                    self.parts.answers.give(&user, &request_id, &answered);
                 }
                 if done.dropped > 0 {
                     metrics::dropped("event", done.dropped);
@@ -606,11 +733,13 @@ impl Engine {
         self.parts.board.answer(&self.monitor);
         self.publish_beds(now);
         self.publish_wards(now);
+        self.step_selftests();
         if std::mem::replace(&mut self.slow_second, now_ms / 1000) == now_ms / 1000 {
             return;
         }
         self.publish_feeds(now);
         self.publish_info(now);
+        self.step_stations(now);
         let (beds, alerts) = self.monitor.counts(now);
         let lag_ms = self.lag();
         let pulse = Pulse { beds, alerts, lag_ms };

@@ -80,11 +80,7 @@ impl Record {
     pub fn weight_bytes(&self) -> usize {
         256 + match self {
             Record::Frame { payload, .. } | Record::Fragment { payload, .. } => payload.len(),
-            Record::Command(command) => match &command.verb {
-                crate::command::Verb::Ack { comment, .. } => comment.as_ref().map_or(0, String::len),
-                crate::command::Verb::Comment { comment, .. } => comment.len(),
-                crate::command::Verb::Advisory { note, .. } => note.as_ref().map_or(0, String::len),
-            },
+            Record::Command(command) => command.verb.words().map_or(0, String::len),
             _ => 0,
         }
     }

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 const TRANSIENT_TOPICS_MAX: usize = 4_096;
 /// Requests whose answer has a way of its own. A request is answered within milliseconds.
 const REPLIES_MAX: usize = 1_024;
+/// Answers that could not be stored and wait for the broker; more than that is an attack, and silence means "not accepted".
+const REFUSALS_MAX: usize = 256;
 /// Topics removed that are remembered; seven days of changes in a large house are some dozens.
 const REMOVED_MAX: usize = 256;
 
@@ -52,6 +54,10 @@ pub struct Link {
     pub(crate) gauge: Option<Arc<OutboxGauge>>,
     pub(crate) transients: Mutex<BTreeMap<(Transient, String), Bytes>>,
     pub(crate) replies: Mutex<VecDeque<(String, String, Reply)>>,
+    /// Answers to what could not be stored: they are not in the outbox.
+    pub(crate) refusals: Mutex<VecDeque<(Reply, Bytes)>>,
+    /// The newest state document of the self-test's bed that the broker has acknowledged, and when.
+    pub(crate) tested: Mutex<Option<(u64, Instant)>>,
     pub(crate) removed: Mutex<VecDeque<Removed>>,
     pub(crate) trouble: Mutex<Option<String>>,
     /// For those who look on over HTTP.
@@ -167,6 +173,16 @@ impl Link {
         };
         counter.fetch_add(count, Ordering::Relaxed);
         metrics::dropped(label, count);
+    }
+
+    /// An answer that cannot go the way of the outbox.
+    pub(crate) fn refuse(&self, reply: Reply, payload: Bytes) {
+        let mut refusals = self.refusals.lock();
+        if refusals.len() < REFUSALS_MAX {
+            refusals.push_back((reply, payload));
+        }
+        drop(refusals);
+        self.wake.notify_one();
     }
 
     pub(crate) fn remember_reply(&self, user: &str, request_id: &str, reply: Reply) {

@@ -12,8 +12,8 @@
 //! Limits: one publisher a site; a packet above the broker's own limit is dropped and counted.
 
 use crate::command::Command;
-use crate::config::{Config, MqttTarget, parse_mqtt_url};
-use crate::document::{Mark, Origin, Pulse, Removed};
+use crate::config::{Config, MqttTarget, SignedCommands, parse_mqtt_url};
+use crate::document::{Key, Mark, Origin, Pulse, Removed, Seal};
 use crate::monitor::SiteCondition;
 pub use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::metrics;
@@ -66,6 +66,8 @@ pub struct Options {
     /// `{P}`.
     pub root: String,
     pub origin: Origin,
+    /// Signs what is published and proves what comes in.
+    pub seal: Option<Arc<Seal>>,
     /// Publish `vitals` and `flat`.
     pub vitals: bool,
     pub flat: bool,
@@ -84,6 +86,8 @@ pub enum PublisherError {
     Tls(#[from] TlsError),
     #[error("mqtt.password_file: {0}")]
     Password(std::io::Error),
+    #[error("mqtt.sign: {path}: {reason}")]
+    Sign { path: std::path::PathBuf, reason: String },
     #[error("mqtt: no thread: {0}")]
     Thread(std::io::Error),
 }
@@ -120,6 +124,7 @@ impl Options {
             protocol: Protocol::Auto,
             root: mqtt.root.clone(),
             origin,
+            seal: seal(config)?.map(Arc::new),
             vitals: mqtt.vitals.unwrap_or(!external),
             flat: mqtt.flat,
             scout: external,
@@ -166,6 +171,7 @@ impl Publisher {
         let shared = Shared {
             base,
             origin: options.origin.clone(),
+            seal: options.seal.clone(),
             vitals: options.vitals,
             flat: options.flat,
             retained,
@@ -345,6 +351,7 @@ impl Pump {
             client_id: format!("vg{suffix}-{tail}"),
             will: will.then(|| {
                 let payload = crate::document::sys_status(&self.options.origin, now(), false);
+                let payload = self.options.seal.as_ref().map_or_else(|| payload.clone(), |seal| seal.sign(&payload));
                 (format!("{}/sys/status", self.shared.base), payload)
             }),
         }
@@ -431,7 +438,7 @@ impl Pump {
         // A connection that only asks has no will: its end says nothing.
         let asking = self.tongue == Tongue::MaybeV311;
         let (sender, mut wire) = mqtt::connect(&self.endpoint("", !asking), self.tongue.v5());
-        let mut session = Session::new(sender, self.tongue.v5());
+        let mut session = Session::new(sender, self.tongue.v5(), self.shared.seal.clone());
         let link = Arc::clone(&self.shared.link);
         let retained = Arc::clone(&self.shared.retained);
         let mut tick = tokio::time::interval(Duration::from_millis(25));
@@ -470,6 +477,25 @@ impl Pump {
             }
         }
     }
+}
+
+/// Shortest key of a signature, bytes: as long as the MAC.
+const KEY_BYTES_MIN: usize = 32;
+
+/// The keys of `[mqtt.sign]`: the first line of each file, as it stands.
+fn seal(config: &Config) -> Result<Option<Seal>, PublisherError> {
+    let Some(sign) = &config.mqtt.sign else { return Ok(None) };
+    let read = |id: &str, path: &Path| {
+        let fail = |reason: String| PublisherError::Sign { path: path.to_owned(), reason };
+        let secret = first_line(path).map_err(|error| fail(error.to_string()))?.into_bytes();
+        if secret.len() < KEY_BYTES_MIN {
+            return Err(fail(format!("a key of at least {KEY_BYTES_MIN} bytes is needed, this one has {}", secret.len())));
+        }
+        Ok(Key { id: id.to_owned(), secret })
+    };
+    let also = sign.also.iter().map(|key| read(&key.id, &key.key_file)).collect::<Result<_, _>>()?;
+    let required = sign.commands == SignedCommands::Required;
+    Ok(Some(Seal { key: read(&sign.id, &sign.key_file)?, also, required }))
 }
 
 /// The first line of a file.

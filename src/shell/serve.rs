@@ -8,8 +8,9 @@ use crate::alert::hex;
 use crate::config::{Config, Placement};
 use crate::document::{Origin, Pulse};
 use crate::monitor::Settings;
+use crate::shell::commands::{self, Answers, Commands};
 use crate::shell::engine::{Engine, EngineError, Parts};
-use crate::shell::journal::{Journal, JournalError, JournalHandle, Options as JournalOptions, Record};
+use crate::shell::journal::{Journal, JournalError, Options as JournalOptions, Record};
 use crate::shell::key::{self, KeyError};
 use crate::shell::link::Link;
 use crate::shell::listener::{self, ListenError};
@@ -208,6 +209,9 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let link = Arc::new(Link::new(Some(store.gauge())));
     let pulse = Arc::new(Mutex::new(Pulse::default()));
     let board = Arc::new(crate::shell::devices::Board::default());
+    let answers = Arc::new(Answers::default());
+    let stations = Arc::new(crate::shell::stations::Stations::default());
+    let probe = Arc::new(crate::shell::selftest::Probe::default());
     let writable = Arc::new(AtomicBool::new(true));
     let stopping = Arc::new(AtomicBool::new(false));
     let (conditions, seen_conditions) = std::sync::mpsc::channel();
@@ -222,6 +226,9 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         link: Arc::clone(&link),
         journal: journal.handle(),
         feeds,
+        answers: Arc::clone(&answers),
+        stations: Arc::clone(&stations),
+        station_expected: config.mqtt.station_expected,
         conditions: seen_conditions,
         pulse: Arc::clone(&pulse),
         board: Arc::clone(&board),
@@ -247,7 +254,11 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let beat = Arc::clone(&pulse);
     let publisher =
         Publisher::start(publishing, Arc::clone(&retained), link.clone(), Some(outbox), Box::new(move || *beat.lock()), inbound)?;
-    tokio::spawn(take_inbound(from_broker, journal.handle(), conditions));
+    let commands = Commands::new(origin.clone(), journal.handle(), answers, Arc::clone(&stations), Arc::clone(&probe));
+    tokio::spawn(take_inbound(
+        from_broker,
+        Way { commands: commands.clone(), origin: origin.clone(), link: Arc::clone(&link), stations, conditions },
+    ));
 
     let listeners_bound = Arc::new(AtomicBool::new(false));
     let station = Station::start(StationState {
@@ -258,6 +269,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         listeners_bound: Arc::clone(&listeners_bound),
         board,
         journal: Some(journal.handle()),
+        commands: Some(commands),
         pulse,
         tunnel,
         ..StationState::new(Arc::new(config.clone()), origin, store_path)
@@ -272,6 +284,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         mllp.push((listener.stats.feed.clone(), listener.local_addr));
         listeners.spawn(listener.serve(journal.handle(), drain.clone()));
     }
+    probe.choose(&config, &mllp);
     for tap in packets {
         listeners.spawn(tap.read(journal.handle(), drain.clone()));
     }
@@ -367,23 +380,42 @@ impl RunningParts {
     }
 }
 
-/// What came over MQTT: commands into the journal, conditions to the judging thread.
-async fn take_inbound(
-    mut inbound: mpsc::Receiver<Inbound>,
-    journal: JournalHandle,
+/// Where that goes which came over MQTT.
+struct Way {
+    commands: Commands,
+    origin: Origin,
+    link: Arc<Link>,
+    stations: Arc<crate::shell::stations::Stations>,
     conditions: std::sync::mpsc::Sender<crate::monitor::SiteCondition>,
-) {
+}
+
+impl Way {
+    /// A command into the journal; where that cannot be written, whoever asked is told so.
+    async fn command(&self, command: crate::command::Command) {
+        if let Err(error) = self.commands.submit(command.clone()).await {
+            tracing::warn!(%error, "a command could not be stored and was not carried out");
+            let response = commands::unavailable(&command, crate::shell::publisher::now());
+            let reply = self.link.reply(&command.user, &command.request_id);
+            self.link.refuse(reply, crate::document::response(&self.origin, &response).into());
+        }
+    }
+}
+
+/// What came over MQTT: commands into the journal, conditions to the judging thread.
+async fn take_inbound(mut inbound: mpsc::Receiver<Inbound>, way: Way) {
+    let way = Arc::new(way);
     while let Some(input) = inbound.recv().await {
         match input {
-            Inbound::Command(command) => {
-                if let Err(error) = journal.submit(Record::Command(command)).await {
-                    tracing::warn!(%error, "a command could not be stored and was not carried out");
-                }
+            // It is tried out before it is stored, and nobody waits for that.
+            Inbound::Command(command) if command.verb == crate::command::Verb::Selftest => {
+                let way = Arc::clone(&way);
+                tokio::spawn(async move { way.command(command).await });
             }
+            Inbound::Command(command) => way.command(command).await,
             Inbound::Condition(condition) => {
-                let _ = conditions.send(condition);
+                let _ = way.conditions.send(condition);
             }
-            Inbound::Station { .. } => {}
+            Inbound::Station { user, online, .. } => way.stations.heard(&user, online),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! marked when the broker has acknowledged it, and never before. A session dies with its connection; nothing that it holds is
 //! needed afterwards, because documents live in `Retained` and in the outbox.
 
-use crate::document::{self, Origin, Pulse};
+use crate::document::{self, Origin, Pulse, Seal};
 use crate::monitor::SiteCondition;
 use crate::shell::link::{Link, Transient};
 use crate::shell::metrics;
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     /// `{root}/v1/{site}`.
     pub(crate) base: String,
     pub(crate) origin: Origin,
+    /// Signs every document, where a key is configured.
+    pub(crate) seal: Option<Arc<Seal>>,
     pub(crate) vitals: bool,
     pub(crate) flat: bool,
     pub(crate) retained: Arc<Retained>,
@@ -76,6 +78,7 @@ enum Slot {
 
 pub(crate) struct Session {
     sender: Sender,
+    seal: Option<Arc<Seal>>,
     v5: bool,
     accepted: bool,
     window: usize,
@@ -111,10 +114,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(sender: Sender, v5: bool) -> Session {
+    pub(crate) fn new(sender: Sender, v5: bool, seal: Option<Arc<Seal>>) -> Session {
         let at = Instant::now();
         Session {
             sender,
+            seal,
             v5,
             accepted: false,
             window: 1,
@@ -166,7 +170,7 @@ impl Session {
 
     /// Queues a publish; a QoS 1 one counts in the window.
     fn send(&mut self, message: &Message, slot: Slot) -> bool {
-        if !self.sender.publish(message) {
+        if !self.publish(message) {
             return false;
         }
         if message.at_least_once {
@@ -176,6 +180,16 @@ impl Session {
             self.queued.push_back(slot);
         }
         true
+    }
+
+    /// Hands a document to the client, signed where a key is configured. A tombstone stays empty.
+    fn publish(&mut self, message: &Message) -> bool {
+        match &self.seal {
+            Some(seal) if !message.payload.is_empty() => {
+                self.sender.publish(&Message { payload: Bytes::from(seal.sign(&message.payload)), ..message.clone() })
+            }
+            _ => self.sender.publish(message),
+        }
     }
 
     /// Writes delivery marks that are due.
@@ -242,6 +256,9 @@ impl Session {
             }
             // It stays in the outbox, and what comes after it must not overtake it.
             (Slot::Outbox(_), Ack::NotNow(reason)) => self.failure = Some(format!("the broker does not take events: {reason}")),
+            (Slot::Retained { topic, version, .. }, Ack::Taken) if topic == crate::shell::selftest::TOPIC => {
+                *shared.link.tested.lock() = Some((version, Instant::now()));
+            }
             (Slot::Retained { topic, version, tombstone: true }, Ack::Taken) => shared.retained.forget(&topic, version),
             (Slot::Retained { topic, .. }, Ack::Never(reason) | Ack::NotNow(reason)) => {
                 tracing::warn!(%topic, %reason, "mqtt: the broker refuses a state document");
@@ -284,7 +301,7 @@ impl Session {
             return None;
         }
         self.feed_heartbeat(shared);
-        self.feed_answers();
+        self.feed_answers(shared);
         self.feed_retained(shared);
         let idle = self.resync.is_empty() && self.live.is_empty();
         if self.resync.is_empty() && shared.orphans.is_empty() {
@@ -370,12 +387,23 @@ impl Session {
             ..Message::default()
         };
         // Never queued: where there is no room now, the next one speaks in 5 s.
-        if self.sender.publish(&message) {
+        if self.publish(&message) {
             metrics::published("heartbeat");
         }
     }
 
-    fn feed_answers(&mut self) {
+    fn feed_answers(&mut self, shared: &Shared) {
+        while let Some((reply, payload)) = shared.link.refusals.lock().pop_front() {
+            self.answers.push_back(Message {
+                topic: format!("{}/{}", shared.base, reply.topic),
+                payload,
+                at_least_once: true,
+                expiry_s: Some(crate::shell::store::RESPONSE_EXPIRY_S),
+                correlation: reply.correlation,
+                user: vec![("schema", "response/1".into())],
+                ..Message::default()
+            });
+        }
         while self.free() {
             let Some(message) = self.answers.pop_front() else { return };
             if !self.send(&message, Slot::Other) {
@@ -540,7 +568,7 @@ impl Session {
                 user: vec![("schema", schema.into())],
                 ..Message::default()
             };
-            if !self.sender.publish(&message) {
+            if !self.publish(&message) {
                 // Back where nothing newer has come meanwhile.
                 let mut waiting = shared.link.transients.lock();
                 let newer = waiting.contains_key(&(kind, topic.clone()));

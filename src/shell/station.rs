@@ -75,6 +75,8 @@ pub struct StationState {
     pub board: Arc<crate::shell::devices::Board>,
     /// What is decided goes the way of every input; `None`: nothing can be decided here.
     pub journal: Option<crate::shell::journal::JournalHandle>,
+    /// Where commands go; `None`: none are taken here.
+    pub commands: Option<crate::shell::commands::Commands>,
     /// Numbers of the heartbeat.
     pub pulse: Arc<Mutex<Pulse>>,
     /// `None`: the page hears events over HTTP alone.
@@ -96,6 +98,7 @@ impl StationState {
             listeners_bound: Arc::new(AtomicBool::new(true)),
             board: Arc::default(),
             journal: None,
+            commands: None,
             pulse: Arc::default(),
             tunnel: None,
         }

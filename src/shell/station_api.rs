@@ -54,7 +54,7 @@ pub(crate) async fn openapi() -> Response {
 
 /// Topics and their documents.
 pub(crate) async fn asyncapi() -> Response {
-    json(StatusCode::OK, super::schemas::ASYNCAPI.to_owned())
+    json(StatusCode::OK, super::schemas::asyncapi().to_owned())
 }
 
 /// `sha256:` + 16 hex over, for each bed document in the order of topics, `ward/bed` TAB trust TAB open alert ids in order, joined
@@ -145,8 +145,17 @@ pub(crate) async fn with_store<F>(shared: &Shared, query: F) -> Response
 where
     F: FnOnce(&AlertReader) -> Result<Response, StoreError> + Send + 'static,
 {
+    read_store(shared, query).await.unwrap_or_else(|refused| refused)
+}
+
+/// The same for what is no answer yet.
+pub(crate) async fn read_store<T, F>(shared: &Shared, query: F) -> Result<T, Response>
+where
+    T: Send + 'static,
+    F: FnOnce(&AlertReader) -> Result<T, StoreError> + Send + 'static,
+{
     let Ok(place) = shared.readers.clone().acquire_owned().await else {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "shutting down");
+        return Err(problem(StatusCode::SERVICE_UNAVAILABLE, "shutting down"));
     };
     let path = shared.state.store.clone();
     let answer = tokio::task::spawn_blocking(move || {
@@ -155,12 +164,12 @@ where
     })
     .await;
     match answer {
-        Ok(Ok(response)) => response,
+        Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => {
             tracing::warn!(%error, "http: the store cannot be read");
-            problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now")
+            Err(problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now"))
         }
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the query failed"),
+        Err(_) => Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the query failed")),
     }
 }
 

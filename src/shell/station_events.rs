@@ -7,6 +7,7 @@
 
 use crate::document::{self, Origin};
 use crate::shell::access::{Access, Who, matches};
+use crate::shell::commands::Commands;
 use crate::shell::link::Link;
 use crate::shell::live::{Batch, Changes, Record};
 use crate::shell::publisher::now;
@@ -28,7 +29,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 const MERGE: Duration = Duration::from_millis(250);
 /// Heartbeats, in units of [`MERGE`]: 5 s.
 const HEARTBEAT_EVERY: u32 = 20;
-/// An open page is alive so often.
+/// An open page is alive so often, and says so where stations are counted.
 const TOUCH_EVERY: Duration = Duration::from_secs(20);
 
 /// Says what changes to whoever looks on, until the server stops; ends sessions that are over.
@@ -88,6 +89,8 @@ pub(crate) fn stream(
     let (Some(own), Ok(seat)) = (session.stream(), Arc::clone(&shared.streams).try_acquire_owned()) else {
         return problem(StatusCode::TOO_MANY_REQUESTS, "too many streams are open");
     };
+    // A machine with a token is no station: nobody may be in front of it.
+    let station = (session.proof() != Proof::Bearer).then(|| shared.state.commands.clone()).flatten();
     let access = Access::new(&shared.state.config.mqtt.root);
     let who = if session.proof() == Proof::Local { Who::Local } else { Who::User(session.account()) };
     let reader = Reader {
@@ -95,9 +98,11 @@ pub(crate) fn stream(
         filters: access.readable(who),
         receiver,
         base,
-        session,
         stopped: shared.stopped.clone(),
         touch: tokio::time::interval(TOUCH_EVERY),
+        station: station
+            .map(|commands| Station { commands, name: format!("{}#{}", session.user, uuid::Uuid::now_v7().simple()) }),
+        session,
         _seats: [own, seat],
     };
     let stream = futures_util::stream::unfold(reader, |mut reader| async move {
@@ -115,7 +120,21 @@ struct Reader {
     session: Session,
     stopped: watch::Receiver<bool>,
     touch: tokio::time::Interval,
+    station: Option<Station>,
     _seats: [OwnedSemaphorePermit; 2],
+}
+
+/// A page that hears events over HTTP listens like one that hears them from the broker.
+struct Station {
+    commands: Commands,
+    /// No user of MQTT has such a name: one page that goes does not take another one's word back.
+    name: String,
+}
+
+impl Drop for Station {
+    fn drop(&mut self) {
+        self.commands.station(&self.name, false);
+    }
 }
 
 impl Reader {
@@ -132,6 +151,9 @@ impl Reader {
                 _ = self.stopped.wait_for(|stop| *stop) => return None,
                 _ = self.touch.tick() => {
                     self.session.touch();
+                    if let Some(station) = &self.station {
+                        station.commands.station(&station.name, true);
+                    }
                     continue;
                 }
             };

@@ -12,9 +12,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// How far the bedside monitor and the feed may be apart, by parameter in its canonical unit (the outgoing contract, section 5).
-const TOLERANCES: &[(&str, f64)] = &[("hr", 10.0), ("abp_sys", 20.0), ("nibp_sys", 20.0), ("spo2", 3.0)];
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
@@ -47,7 +44,8 @@ fn described(shared: &Shared, session: &Session) -> String {
     let config = &shared.state.config;
     let ends = shared.sessions.left(session).and_then(|left| jiff::SignedDuration::try_from(left).ok());
     let ends = ends.and_then(|left| jiff::Timestamp::now().checked_add(left).ok());
-    let tolerances: serde_json::Map<_, _> = TOLERANCES.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let tolerances: serde_json::Map<_, _> =
+        config.checks.spot_check.tolerances().into_iter().map(|(p, value)| (p.key().to_owned(), value.into())).collect();
     let mut body = serde_json::json!({
         "user": session.user,
         "role": session.role,

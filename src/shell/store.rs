@@ -190,6 +190,15 @@ pub struct Comment {
     pub text: String,
 }
 
+/// Whether an alert was of use to somebody; the last word of each user counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rating {
+    pub alert: String,
+    pub at: Timestamp,
+    pub user: String,
+    pub useful: bool,
+}
+
 /// All effects of one step of the engine.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
@@ -197,6 +206,7 @@ pub struct Commit {
     pub outgoing: Vec<Outgoing>,
     pub comments: Vec<Comment>,
     pub audit: Vec<Audit>,
+    pub ratings: Vec<Rating>,
     /// The monitor's time: deadlines up to here have fired.
     pub applied_until: Timestamp,
     /// Number of the last journal record that is contained.
@@ -249,7 +259,8 @@ impl OutboxGauge {
 }
 
 /// `user_version` of the newest schema, and the statements that lead to each version.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE alerts (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -313,7 +324,18 @@ CREATE TABLE meta (
     number INTEGER NOT NULL,
     text TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE ratings (
+    alert TEXT NOT NULL,
+    user TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    useful INTEGER NOT NULL,
+    PRIMARY KEY (alert, user)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ratings_at ON ratings(at_ms);
+",
+];
 
 /// The writer.
 pub struct Store {
@@ -382,6 +404,18 @@ impl Store {
             "INSERT INTO meta (key, number, text) VALUES ('boot', 0, ?1) ON CONFLICT (key) DO UPDATE SET text = excluded.text",
             [boot],
         )?;
+        Ok(())
+    }
+
+    /// Whether a station has ever announced itself under this site.
+    pub fn station_known(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT count(*) FROM meta WHERE key = 'station'";
+        Ok(self.connection.query_row(sql, [], |row| row.get::<_, i64>(0))? > 0)
+    }
+
+    /// A station has announced itself.
+    pub fn note_station(&mut self) -> Result<(), StoreError> {
+        self.connection.execute("INSERT OR IGNORE INTO meta (key, number, text) VALUES ('station', 1, '')", [])?;
         Ok(())
     }
 
@@ -478,6 +512,14 @@ impl Store {
                     line.result
                 ])?;
             }
+            let mut rating_upsert = transaction.prepare_cached(
+                "INSERT INTO ratings (alert, user, at_ms, useful) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (alert, user) DO UPDATE SET at_ms = excluded.at_ms, useful = excluded.useful
+                 WHERE excluded.at_ms > ratings.at_ms",
+            )?;
+            for rating in &commit.ratings {
+                rating_upsert.execute(params![rating.alert, rating.user, rating.at.ms(), rating.useful])?;
+            }
             let mut meta = transaction.prepare_cached(
                 "INSERT INTO meta (key, number, text) VALUES (?1, ?2, '')
                  ON CONFLICT (key) DO UPDATE SET number = excluded.number",
@@ -513,6 +555,7 @@ impl Store {
         for id in &ids {
             transaction.execute("DELETE FROM events WHERE alert = ?1", [id])?;
             transaction.execute("DELETE FROM comments WHERE alert = ?1", [id])?;
+            transaction.execute("DELETE FROM ratings WHERE alert = ?1", [id])?;
             transaction.execute("DELETE FROM alerts WHERE id = ?1", [id])?;
         }
         transaction.execute("DELETE FROM audit WHERE at_ms < ?1", [before.ms()])?;

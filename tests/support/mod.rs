@@ -79,6 +79,7 @@ pub fn options(address: SocketAddr, boot: &str) -> Options {
         protocol: Protocol::Auto,
         root: "vitalguard".into(),
         origin: origin(boot),
+        seal: None,
         vitals: true,
         flat: false,
         scout: false,

@@ -3,10 +3,11 @@
 use super::{CONNECT_TIMEOUT, Findings, Level};
 use crate::config::{Config, Mllp, Placement, Tls};
 use crate::shell::replay::mqtt;
+use crate::shell::selftest;
 use crate::time::Timestamp;
 use rumqttc::{Client, Event, Packet, QoS};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,21 +18,11 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(12);
 /// Largest HTTP answer that is read.
 const HTTP_BYTES_MAX: u64 = 4 << 20;
 
-/// Where to connect for an address that may be "everywhere".
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 fn connect(address: SocketAddr, tls: Option<&Tls>) -> anyhow::Result<Box<dyn Stream>> {
-    let stream = TcpStream::connect_timeout(&reachable(address), CONNECT_TIMEOUT)?;
+    let stream = TcpStream::connect_timeout(&selftest::reachable(address), CONNECT_TIMEOUT)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
     let Some(tls) = tls else { return Ok(Box::new(stream)) };
@@ -43,13 +34,16 @@ fn connect(address: SocketAddr, tls: Option<&Tls>) -> anyhow::Result<Box<dyn Str
 
 /// Status and body of a GET.
 pub fn get(config: &Config, path: &str) -> anyhow::Result<(u16, String)> {
-    request(config, "GET", path, "")
+    request(config, None, "GET", path, "")
 }
 
-/// Status and body of the answer to a request with a JSON body.
-pub fn request(config: &Config, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
+/// Status and body of the answer to a request with a JSON body. `token`: for a service that has users.
+pub fn request(config: &Config, token: Option<&str>, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = connect(config.http.listen, config.http.tls.as_ref())?;
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")?;
+    if let Some(token) = token {
+        write!(stream, "Authorization: Bearer {token}\r\n")?;
+    }
     if !body.is_empty() {
         write!(stream, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())?;
     }
@@ -164,7 +158,7 @@ fn exchange(mllp: &Mllp) -> anyhow::Result<(String, Duration)> {
     let mut stream = connect(mllp.listen, mllp.tls.as_ref())?;
     let at = Timestamp::from_ms(jiff::Timestamp::now().as_millisecond());
     let id = format!("SELFTEST-{}", at.ms());
-    let message = self_test(&id, at);
+    let message = selftest::message(&id, at);
     let mut frame = Vec::new();
     crate::mllp::encode(message.as_bytes(), &mut frame);
     let began = Instant::now();
@@ -187,16 +181,6 @@ fn exchange(mllp: &Mllp) -> anyhow::Result<(String, Duration)> {
         anyhow::ensure!(read > 0, "the listener closed the connection without an answer");
         decoder.push(&buffer[..read]);
     }
-}
-
-/// A message that is never a patient's: MSH-11 = T, bed `_selftest`, no PID.
-fn self_test(id: &str, at: Timestamp) -> String {
-    let time = at.hl7();
-    format!(
-        "MSH|^~\\&|VITALGUARD-DOCTOR|SELFTEST|||{time}||ORU^R01^ORU_R01|{id}|T|2.6\rPV1||I|^^_selftest\r\
-         OBR|1|{id}|{id}|182777000^monitoring of patient^SCT|||{time}\r\
-         OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.1.1.1|60|264864^MDC_DIM_BEAT_PER_MIN^MDC||TEST|||R|||{time}\r"
-    )
 }
 
 /// The heartbeat, and the state of bed `_selftest` after `sent_at`: the test message has gone the whole way. `None`: none was sent.
@@ -244,22 +228,5 @@ fn heartbeat<W: Write>(config: &Config, sent_at: Option<Timestamp>, found: &mut 
         Ok(found.say(Level::Ok, "mqtt", "the test message's bed was heard: the whole way is open")?)
     } else {
         Ok(found.say(Level::Fail, "mqtt", format_args!("{tested} did not tell of the test message"))?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_test_message_can_be_no_patient() {
-        let text = self_test("SELFTEST-1", Timestamp::from_ms(0));
-        assert!(text.contains("|T|2.6\r") && text.contains("^^_selftest\r") && !text.contains("\rPID|"));
-    }
-
-    #[test]
-    fn everywhere_is_reached_at_loopback() {
-        assert_eq!(reachable("0.0.0.0:1".parse().unwrap()).to_string(), "127.0.0.1:1");
-        assert_eq!(reachable("10.0.0.1:1".parse().unwrap()).to_string(), "10.0.0.1:1");
     }
 }

@@ -1,12 +1,13 @@
 //! What comes in within a connection: commands, stations, and heartbeats that are not ours.
 //!
-//! One contract: a command reaches the engine only through [`document::parse_command`], under the name that its topic proves, never
-//! retained, and with an answer that can only go below its own `rsp/{user}/`. What is refused is answered here and never seen by
+//! One contract: a command reaches the engine only through [`command::parse`], under the name that its topic proves, signed where
+//! that is required, never retained, and with an answer that can only go below its own `rsp/{user}/`. What is refused is answered here and never seen by
 //! the engine.
 
 use super::{Session, Shared};
-use crate::command::{Refusal, Response, Via};
-use crate::document::{self, Mark};
+use crate::command::{self, Refusal, Refused, Response, VERBS, Via};
+use crate::document::{self, Mark, Proof};
+use crate::shell::commands;
 use crate::shell::link::Reply;
 use crate::shell::metrics;
 use crate::shell::mqtt::{Incoming, Message};
@@ -60,7 +61,10 @@ impl Session {
             // Kept by the broker it would run again at every reconnect: away with it.
             self.answer(Message { topic: message.topic.clone(), at_least_once: true, retain: true, ..Message::default() });
         }
-        let parsed = document::parse_command(user, verb, &message.payload, message.retain, Via::Mqtt);
+        let parsed = match self.admit(shared, message) {
+            None => command::parse(verb, user, Via::Mqtt, &message.payload),
+            Some(refusal) => Err(Refused { refusal, request_id: command::request_id_of(&message.payload) }),
+        };
         let own = format!("{}/rsp/{user}/", shared.base);
         let asked = message.response_topic.as_deref();
         let allowed = asked.is_none_or(|topic| {
@@ -70,12 +74,8 @@ impl Session {
                 })
         });
         let correlation = message.correlation.clone().filter(|data| data.len() <= CORRELATION_MAX);
-        let label = match verb {
-            "ack" => "ack",
-            "comment" => "comment",
-            _ => "other",
-        };
-        let (refusal, request_id) = match parsed {
+        let label = VERBS.iter().find(|known| **known == verb).copied().unwrap_or("other");
+        let (response, asked) = match parsed {
             Ok(command) if allowed => {
                 let request_id = command.request_id.clone();
                 if let Some(topic) = asked {
@@ -85,41 +85,55 @@ impl Session {
                     let topic = document::response_topic(user, &request_id);
                     shared.link.remember_reply(user, &request_id, Reply { topic, correlation });
                 }
-                let taken = shared.inbound.try_send(Inbound::Command(command)).is_ok();
-                metrics::command(label, if taken { "taken" } else { "busy" });
-                return;
+                let Err(error) = shared.inbound.try_send(Inbound::Command(command)) else {
+                    metrics::command(label, "taken");
+                    return;
+                };
+                metrics::command(label, "busy");
+                let Inbound::Command(command) = error.into_inner() else { return };
+                // The way back is taken here and now.
+                let reply = shared.link.reply(user, &request_id);
+                (commands::unavailable(&command, now()), Some(format!("{}/{}", shared.base, reply.topic)))
             }
-            Ok(command) => (Refusal::Forbidden, Some(command.request_id)),
-            Err(refused) => (refused.refusal, refused.request_id),
+            Ok(command) => {
+                metrics::command(label, "refused");
+                (Response { refusal: Some(Refusal::Forbidden), ..Response::new(&command, now()) }, None)
+            }
+            Err(refused) => {
+                metrics::command(label, "refused");
+                (Response::refused(&refused, verb, user, now()), asked.filter(|_| allowed).map(str::to_owned))
+            }
         };
-        metrics::command(label, "refused");
-        let topic = match (asked.filter(|_| allowed), &request_id) {
-            (Some(topic), _) => topic.to_owned(),
-            (None, Some(request_id)) if document::is_slug(user, 32) => {
-                format!("{}/{}", shared.base, document::response_topic(user, request_id))
+        let topic = match asked {
+            Some(topic) => topic,
+            None if command::is_slug(user, 32) && !response.request_id.is_empty() => {
+                format!("{}/{}", shared.base, document::response_topic(user, &response.request_id))
             }
             // Nobody to tell: silence for 5 s means "not accepted".
-            (None, _) => return,
-        };
-        let answer = Response {
-            request_id: request_id.unwrap_or_default(),
-            user: user.to_owned(),
-            verb: if document::is_slug(verb, 32) { verb.to_owned() } else { "unknown".into() },
-            refusal: Some(refusal),
-            alert: None,
-            alert_state: None,
-            rev: None,
-            at: now(),
+            None => return,
         };
         self.answer(Message {
             topic,
-            payload: Bytes::from(document::response(&shared.origin, &answer)),
+            payload: Bytes::from(document::response(&shared.origin, &response)),
             at_least_once: true,
             expiry_s: Some(crate::shell::store::RESPONSE_EXPIRY_S),
             correlation: message.correlation.clone().filter(|data| data.len() <= CORRELATION_MAX),
             user: vec![("schema", "response/1".into())],
             ..Message::default()
         });
+    }
+
+    /// What is refused before it is read: kept by a broker, or not signed as it should be.
+    fn admit(&self, shared: &Shared, message: &Incoming) -> Option<Refusal> {
+        if message.retain {
+            return Some(Refusal::RetainedRefused);
+        }
+        let seal = shared.seal.as_ref()?;
+        match seal.verify(&message.payload) {
+            Proof::Bad => Some(Refusal::Forbidden),
+            Proof::Absent if seal.required => Some(Refusal::Forbidden),
+            Proof::Absent | Proof::Good => None,
+        }
     }
 
     fn answer(&mut self, message: Message) {

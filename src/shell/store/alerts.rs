@@ -63,6 +63,12 @@ impl AlertReader {
         Ok(AlertReader { connection })
     }
 
+    /// The share of alerts rated since then that were of use, 0 to 1; `None`: nobody has rated any.
+    pub fn useful_share(&self, since: Timestamp) -> Result<Option<f64>, StoreError> {
+        let sql = "SELECT avg(useful) FROM ratings WHERE at_ms >= ?1";
+        Ok(self.connection.query_row(sql, [since.ms()], |row| row.get(0))?)
+    }
+
     /// Every open alert, oldest onset first.
     pub fn open_alerts(&self) -> Result<Vec<AlertRow>, StoreError> {
         let sql = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE open = 1 ORDER BY onset_ms, number");
