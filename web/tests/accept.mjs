@@ -142,7 +142,7 @@ await test('shelving counts down; a high one has no such button', {}, async (ser
   const page = await open(server, '#/bed/icu/A10');
   await page.getByRole('button', { name: 'Shelve …' }).click();
   await page.getByLabel('Reason').first().fill('physiotherapy');
-  await page.getByRole('button', { name: 'Send' }).click();
+  await page.getByRole('button', { name: 'Send', exact: true }).click();
   await page.getByText(/Shelved by local, 14:5\d left: physiotherapy/).waitFor();
   await page.evaluate(() => (location.hash = '#/bed/icu/A03'));
   await page.getByRole('heading', { name: 'Bed A03' }).waitFor();

@@ -30,16 +30,23 @@ export class Board {
   info = $state.raw<SysInfo>();
   heartbeat = $state.raw<Heartbeat>();
   deviceEvents = $state(0);
+  /** Time of a replay: of its newest document, ms. */
+  time = $state(0);
   readonly store: Store;
+  private timed = -Infinity;
   private readonly cells = new Map<string, Cell>();
 
-  constructor(base: string) {
+  constructor(base: string, readonly sandbox = false) {
     this.store = new Store(base, browser);
     this.store.listen({
       reset: () => {
         for (const cell of this.cells.values()) cell.view = null;
       },
       beds: (changed) => {
+        if (sandbox && performance.now() - this.timed > 1_000) {
+          this.timed = performance.now();
+          this.time = this.store.dataNow();
+        }
         for (const [key, view] of changed) {
           this.cell(key).view = view;
           if (view === null && !this.placed(key)) this.cells.delete(key);

@@ -143,6 +143,11 @@ export class Store {
     return this.scheduler.now() - (this.offsets.length > 0 ? Math.min(...this.offsets) : 0);
   }
 
+  /** Time of the newest document, ms: the clock of a replay. */
+  dataNow(): number {
+    return this.newestTs;
+  }
+
   /** A new connection will bring every retained document: what does not come again is dropped after a while. */
   beginSnapshot(): void {
     this.round += 1;

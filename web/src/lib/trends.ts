@@ -45,10 +45,10 @@ export function families(keys: readonly string[]): { family: string; keys: strin
   return groups;
 }
 
-/** Where a check fired on one of `keys`, within the window; an open alert lasts until `to`. */
+/** Where a check fired on one of `keys` (a condition without parameters is of the whole bed), within the window; an open alert lasts until `to`. */
 export function stretches(trends: Trends, keys: string[]): Stretch[] {
   return trends.alerts
-    .filter((alert) => alert.params.some((param) => keys.includes(param)))
+    .filter((alert) => alert.params.length === 0 || alert.params.some((param) => keys.includes(param)))
     .map((alert) => ({
       id: alert.id,
       from: Math.max(trends.from, ms(alert.onset)) / 1_000,
