@@ -130,6 +130,8 @@ class Live {
   files = $state.raw<string[]>([]);
   /** False where the service has no replay. */
   replayKnown = $state(true);
+  /** Commands that were accepted: what lists them is to be read again. */
+  commands = $state(0);
   readonly selftest = new Set<(at: number) => void>();
 
   readonly notLive = $derived(isNotLive(this.health));
@@ -230,6 +232,7 @@ class Live {
     try {
       const response = await call<CommandResponse>('POST', `/api/v1/cmd/${verb}`, { request_id: requestId(), ...body }, verb === 'selftest' ? 15_000 : 5_000);
       if (response.status === 'ok') {
+        this.commands += 1;
         ui.say(done ?? t.cmd.ok);
         return response;
       }
