@@ -40,6 +40,7 @@ export class HttpError extends Error {
 const TIMEOUT_MS = 10_000;
 let csrf = '';
 let unauthorized: (problem: Record<string, unknown>) => void = () => {};
+let renewed: (session: Session) => void = () => {};
 
 export function setCsrf(token: string): void {
   csrf = token;
@@ -50,7 +51,28 @@ export function onUnauthorized(run: (problem: Record<string, unknown>) => void):
   unauthorized = run;
 }
 
+/** Called with the session when the service has begun anew and gives another token. */
+export function onRenewed(run: (session: Session) => void): void {
+  renewed = run;
+}
+
+/** Asks who we are now; true where the token is another one. */
+export async function renew(): Promise<boolean> {
+  const before = csrf;
+  try {
+    const session = await call<Session>('GET', '/api/v1/session');
+    if (session.csrf === before) return false;
+    csrf = session.csrf;
+    renewed(session);
+    return true;
+  } catch (error) {
+    if (error instanceof HttpError && error.status === 401) unauthorized(error.problem);
+    return false;
+  }
+}
+
 export async function call<T>(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown, timeoutMs = TIMEOUT_MS): Promise<T> {
+  const sent = csrf;
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
@@ -72,6 +94,8 @@ export async function call<T>(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path:
   }
   if (!response.ok) {
     const problem = (typeof json === 'object' && json !== null ? json : {}) as Record<string, unknown>;
+    // A service that was restarted knows the person, but not the old token: once more with the new one.
+    if (response.status === 403 && method !== 'GET' && path !== '/api/v1/session' && (sent !== csrf || (await renew()))) return call(method, path, body, timeoutMs);
     if (response.status === 401 && path !== '/api/v1/session') unauthorized(problem);
     throw new HttpError(response.status, problem, Number(response.headers.get('Retry-After')) || undefined);
   }

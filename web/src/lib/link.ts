@@ -21,6 +21,8 @@ export interface LinkEvents {
   closed(): void;
   changed(kind: Kind): void;
   deliver(topic: string, payload: unknown): void;
+  /** The service refuses to talk: perhaps it no longer knows us. */
+  refused(): void;
   /** What this station says about itself; `undefined`: it has no name that a topic can carry. */
   station(state: 'online' | 'offline'): { user: string; payload: string } | undefined;
 }
@@ -160,6 +162,7 @@ export class Link {
       if (source.readyState === EventSource.CLOSED) {
         this.source = undefined;
         this.mqttLostAt = performance.now();
+        this.events.refused();
       }
     };
     source.onmessage = (event: MessageEvent<string>) => readRecords(event.data, (topic, payload) => this.take(topic, payload));

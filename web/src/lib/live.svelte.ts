@@ -1,6 +1,6 @@
 // The live state of the page: session, connection, store, and what Svelte may watch of them.
 
-import { call, get, HttpError, onUnauthorized, requestId, setCsrf, type Session } from './api';
+import { call, get, HttpError, onRenewed, onUnauthorized, renew, requestId, setCsrf, type Session } from './api';
 import type { Alert, AlertEvent, FeedStatus, Heartbeat, SysInfo, SysStatus } from './documents';
 import { Link, type Kind } from './link';
 import { isNotLive, Liveness, type Health } from './liveness';
@@ -154,6 +154,7 @@ class Live {
 
   constructor() {
     onUnauthorized((problem) => this.toLogin(problem, true));
+    onRenewed((session) => (this.session = session));
     setInterval(() => this.tick(), TICK_MS);
     document.addEventListener('visibilitychange', () => void this.keepAwake());
   }
@@ -207,6 +208,7 @@ class Live {
           this.tick();
         },
         deliver: (topic, payload) => this.deliver(topic, payload),
+        refused: () => void renew(),
         station: (state) => this.station(state),
       },
       session.root, session.site, session.mqtt,
