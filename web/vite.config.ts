@@ -2,6 +2,7 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { connect } from 'node:net';
 import { defineConfig, type Plugin } from 'vite';
 import { WebSocketServer } from 'ws';
+import { licences } from './licences.mjs';
 import { writeSourceHash } from './source-hash.mjs';
 
 /** Where `vite` (the development server only) finds the service. */
@@ -37,8 +38,18 @@ function hash(): Plugin {
   return { name: 'source-hash', apply: 'build', closeBundle: () => writeSourceHash() };
 }
 
+function notices(): Plugin {
+  return {
+    name: 'licences',
+    apply: 'build',
+    generateBundle() {
+      this.emitFile({ type: 'asset', fileName: 'licences.txt', source: licences() });
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [svelte(), tunnel(), hash()],
+  plugins: [svelte(), tunnel(), notices(), hash()],
   build: {
     target: 'es2022',
     outDir: 'dist',
