@@ -183,6 +183,23 @@ await test('a closed connection shows within 1 s, silence greys the page after 7
   await lost;
 });
 
+await test('a frozen page shows that it was, then fresh data', {}, async (server) => {
+  const page = await open(server);
+  await ready(page);
+  await page.waitForTimeout(6_000);
+  await page.evaluate(() => {
+    window.overlays = [];
+    new MutationObserver(() => { const there = document.querySelector('[data-not-live]') !== null; if (window.overlays.at(-1) !== there) window.overlays.push(there); }).observe(document.body, { subtree: true, childList: true });
+  });
+  const client = await page.context().newCDPSession(page);
+  await client.send('Debugger.enable');
+  await client.send('Debugger.pause');
+  await new Promise((resolve) => setTimeout(resolve, 9_000));
+  await client.send('Debugger.resume');
+  await page.waitForFunction(() => window.overlays.length >= 2, undefined, { timeout: 9_000 });
+  assert.deepEqual(await page.evaluate(() => window.overlays.slice(0, 2)), [true, false]);
+});
+
 await test('without a heartbeat the page is not live after 15 s although values come', {}, async (server) => {
   const page = await open(server);
   await ready(page);
@@ -236,6 +253,18 @@ await test('charts have five times of the bed, filters and exports follow the UR
   await page.getByLabel('Priority').selectOption('low');
   await page.waitForFunction(() => location.hash.includes('priority=low'));
   assert.match(await page.getByRole('link', { name: 'CSV' }).getAttribute('href'), /priority=low.*format=csv/);
+});
+
+await test('sound is off until a person switches it on, and can be paused', {}, async (server) => {
+  const page = await open(server);
+  await ready(page);
+  await page.getByRole('button', { name: 'Sound off' }).click();
+  await page.getByRole('button', { name: 'Enable sound' }).click();
+  await page.getByRole('button', { name: 'Sound on' }).waitFor();
+  await page.getByRole('button', { name: 'Pause 2 min' }).click();
+  await page.getByRole('button', { name: /Sound paused [12]:\d\d/ }).waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal(await page.getByRole('button', { name: 'Test tone' }).count(), 0);
 });
 
 await test('self-test shows each hop and the page', {}, async (server) => {

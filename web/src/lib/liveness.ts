@@ -4,6 +4,8 @@
 export const SILENT_MS = 7_000;
 /** A gap in the page's own timer longer than this: the page was frozen, ms. */
 export const FROZEN_MS = 5_000;
+/** After a freeze only a heartbeat younger than this proves that the page is up to date, ms. */
+export const FRESH_MS = 2_000;
 /** A heartbeat older than this: not live, whatever `sys/status` says, ms. */
 export const HEARTBEAT_MS = 15_000;
 
@@ -40,7 +42,7 @@ export class Liveness {
   heartbeat(now: number, age: number): void {
     this.received(now);
     this.heartbeatAt = now - Math.max(0, age);
-    if (age < FROZEN_MS) this.frozen = false;
+    if (age < FRESH_MS) this.frozen = false;
   }
 
   status(online: boolean): void {
