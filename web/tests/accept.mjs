@@ -1,4 +1,4 @@
-// What station.md asks of the page, in a real Chromium against tests/fixture.mjs: node tests/accept.mjs [name part]
+// What is asked of the page, in a real Chromium against tests/fixture.mjs: node tests/accept.mjs [name part]
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
