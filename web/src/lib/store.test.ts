@@ -218,6 +218,14 @@ describe('store', () => {
     expect(store.layout()).toEqual([{ ward: 'icu', beds: ['A01', 'A02', 'A03', 'A09'] }]);
   });
 
+  it('has wards by name, in whatever order they arrive', () => {
+    for (const order of [['icu', 'ccu'], ['ccu', 'icu']]) {
+      const { store } = world();
+      for (const ward of order) store.apply(`${BASE}/ward/${ward}/bed/A01/state`, { ...bed(1, T0), ward, bed: 'A01' });
+      expect(store.layout().map(({ ward }) => ward)).toEqual(['ccu', 'icu']);
+    }
+  });
+
   it('survives documents of any shape', () => {
     const { store } = world();
     for (const payload of [1, 'x', [], {}, { ts_ms: 1 }, { ts_ms: 1, boot: 'b1' }, { ts_ms: 1, boot: 'b1', active: 3, params: null }, { ts_ms: 1, boot: 'b1', alert: {} }])

@@ -230,7 +230,10 @@ export class Store {
     this.urgent();
   }
 
-  /** Wards and beds in the order of the ward documents; a bed without a ward document comes last. */
+  /**
+   * Wards by name, for documents arrive in any order; their beds in the order of the ward document, which is for ever; a bed that no
+   * ward document names comes last.
+   */
   layout(): { ward: string; beds: string[] }[] {
     const wards = new Map<string, string[]>();
     const placed = new Set<string>();
@@ -243,13 +246,13 @@ export class Store {
       }
       wards.set(ward, beds);
     }
-    for (const bed of this.beds.values()) {
+    for (const bed of [...this.beds.values()].sort((a, b) => (a.bed < b.bed ? -1 : 1))) {
       if (placed.has(bed.key)) continue;
       const beds = wards.get(bed.ward) ?? [];
       beds.push(bed.bed);
       wards.set(bed.ward, beds);
     }
-    return [...wards].map(([ward, beds]) => ({ ward, beds }));
+    return [...wards].sort(([a], [b]) => (a < b ? -1 : 1)).map(([ward, beds]) => ({ ward, beds }));
   }
 
   /** Every open alert, also folded ones and those for engineers. */
