@@ -199,9 +199,11 @@ fn counting_follows_the_goals() {
     assert!(goal(Kind::SecondSender, Severity::Messages(5), Target::Message).is_some());
     assert_eq!(goal(Kind::TimeShift, Severity::Seconds(-5.0), Target::Message), None);
     let minute = Bed { rate: crate::eval::render::Rate::MinuteLast, ..bed() };
-    let replay = attack(Kind::ReplayExact, Severity::Plain, Target::All, Tier::K1);
-    let truth = inject(&replay, &OWN, None, &minute, 2400.0, &mut Random::new(2)).unwrap().truth;
-    assert_eq!(truth.counts.goal.map(|g| (g.rate, g.within_s)), Some((0.9, 900)));
+    for (duration_s, goal) in [(899, None), (900, Some((0.9, 900)))] {
+        let replay = Attack { duration_s, ..attack(Kind::ReplayExact, Severity::Plain, Target::All, Tier::K1) };
+        let truth = inject(&replay, &OWN, None, &minute, 2400.0, &mut Random::new(2)).unwrap().truth;
+        assert_eq!(truth.counts.goal.map(|g| (g.rate, g.within_s)), goal);
+    }
 }
 
 #[test]

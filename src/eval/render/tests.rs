@@ -53,11 +53,11 @@ fn a_cuff_is_told_with_its_own_time_until_the_next_one() {
 }
 
 #[test]
-fn one_a_minute_is_the_last_value_or_the_mean_in_integers() {
+fn one_a_minute_is_the_last_value_as_it_stood_or_the_mean_in_integers() {
     let r = recording("0,PR,60,bpm\n20,PR,63.4,bpm\n40,PR,0,bpm\n59,PR,70.4,bpm\n60,PR,80,bpm\n");
     let shown = |rate| render(&r, &bed(Encoding::Status, rate)).iter().map(|w| lines(w)[0].clone()).collect::<Vec<_>>();
     let pr = "PULS_OXIM_PULS_RATE";
-    assert_eq!(shown(Rate::MinuteLast), [format!("{pr}=70||R@60"), format!("{pr}=80||R@120")]);
+    assert_eq!(shown(Rate::MinuteLast), [format!("{pr}=70.4||R@60"), format!("{pr}=80||R@120")]);
     assert_eq!(shown(Rate::MinuteMean), [format!("{pr}=65||R@60"), format!("{pr}=80||R@120")], "60, 63.4 and 70.4");
 }
 
