@@ -285,7 +285,8 @@ impl Recording {
 
     /// Median time between two values of a column, seconds.
     pub fn usual_s(&self, column: u16) -> Option<f64> {
-        let times: Vec<i64> = self.rows.iter().filter(|r| r.column == column && r.cell.number().is_some()).map(|r| r.at_ms).collect();
+        let times: Vec<i64> =
+            self.rows.iter().filter(|r| r.column == column && r.cell.number().is_some()).map(|r| r.at_ms).collect();
         let mut gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         gaps.sort_unstable();
         gaps.get(gaps.len() / 2).map(|ms| *ms as f64 / 1000.0)

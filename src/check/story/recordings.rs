@@ -131,6 +131,16 @@ impl Noise {
 
 #[test]
 fn a_quiet_patient_day_at_one_hertz_raises_nothing() {
+    quiet(86_400, 1);
+}
+
+#[test]
+fn a_quiet_patient_week_at_one_message_a_minute_raises_nothing() {
+    quiet(7 * 86_400, 60);
+}
+
+/// A patient to whom nothing happens, told every so many seconds.
+fn quiet(seconds: u32, every: u32) {
     use Parameter::{AbpDia, AbpMean, AbpSys, Awrr, Etco2, Hr, NibpDia, NibpMean, NibpSys, Pr, Rr, Spo2, Temp};
     let mut ward = Ward::new(T0);
     let mut noise = Noise(20_261_124);
@@ -139,7 +149,7 @@ fn a_quiet_patient_day_at_one_hertz_raises_nothing() {
     let centre = level;
     let mut cuff = (120.0, 84.0, 66.0, T0);
     let mut rows = Vec::new();
-    for second in 0..86_400 {
+    for second in 0..seconds {
         let now = T0.plus_s(f64::from(second));
         for ((x, c), s) in level.iter_mut().zip(centre).zip(spread) {
             *x = c + 0.97 * (*x - c) + 0.42 * s * noise.next();
@@ -148,6 +158,9 @@ fn a_quiet_patient_day_at_one_hertz_raises_nothing() {
         let mean = dia + 0.38 * (sys - dia);
         if second % 900 == 0 {
             cuff = (sys.round(), (mean - 1.0).round(), dia.round(), now);
+        }
+        if second % every != 0 {
+            continue;
         }
         rows.clear();
         let mut put = |p: Parameter, v: f64, at: Timestamp| rows.push(observation(p, v, at));
@@ -166,11 +179,15 @@ fn a_quiet_patient_day_at_one_hertz_raises_nothing() {
         put(NibpDia, cuff.2, cuff.3);
         ward.send(now, &rows);
     }
-    assert!(ward.episodes.is_empty(), "{:?}", ward.episodes);
+    // The stochastic checks without a vote report once in a while, to engineers alone: that is what they have no vote for.
+    let (reports, alerts): (Vec<_>, Vec<_>) =
+        ward.episodes.iter().partition(|((id, _), _)| ["T12", "T13", "T14", "T15", "T16"].contains(id));
+    assert!(alerts.is_empty(), "{alerts:?}");
+    assert!(reports.iter().map(|(_, (number, _))| number).sum::<u32>() <= 1, "{reports:?}");
     let bytes = postcard::to_stdvec(&(&ward.bed, &ward.states)).unwrap().len();
     // Written with ten bytes for each of the eight of a place of the replay index.
     assert!(bytes < 128 * 1024, "{bytes} bytes of state a bed");
-    println!("state of the bed after a day: {bytes} bytes");
+    println!("state of the bed after {seconds} s: {bytes} bytes");
 }
 
 pub(super) fn folder() -> Option<PathBuf> {

@@ -220,7 +220,9 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
             let rule = Counts::of(TAMPER_IDENTITY);
             match (f.minute, f.slow_beat, f.moving) {
                 (_, _, 2..) if f.is_part() => match f.minute {
-                    true => rule.when(attack.duration_s >= 900, 0.9, 900, "one message a minute; only some of the live parameters"),
+                    true => {
+                        rule.when(attack.duration_s >= 900, 0.9, 900, "one message a minute; only some of the live parameters")
+                    }
                     false => rule.goal(0.9, 120, "only some of the live parameters"),
                 },
                 // Shorter ones are over before a window of values is.

@@ -44,9 +44,7 @@ pub fn examples(
     for (kinds, wanted) in [(FOUND, true), (NOT_FOUND, false)] {
         for kind in kinds {
             let fits = |e: &&Event| {
-                attacks[e.attack].kind == *kind
-                    && e.nurse.is_some() == wanted
-                    && e.truth.end.since_s(e.truth.start) >= 60.0
+                attacks[e.attack].kind == *kind && e.nurse.is_some() == wanted && e.truth.end.since_s(e.truth.start) >= 60.0
             };
             // Recordings before invented patients, one a second before one a minute.
             let mut best: Option<((bool, bool), usize, &Event)> = None;
