@@ -2,8 +2,9 @@
 //!
 //! Frozen by `vitalguard fit`: the sketches are of the patients of one group; the run length of each check is raised tenfold
 //! until it finds nothing in a second group, which nothing was fitted on; a third group is judged once with what was frozen. A
-//! check that finds something in the second group at every run length, or that had too little of it to judge, reports only, at its
-//! own run length. The file says what was measured, and is refused where its own figures do not allow what it allows.
+//! check that finds something in the second group at every run length reports only, at the longest; so does one that had too little
+//! of it to judge, at its own.
+//! The file says what was measured, and is refused where its own figures do not allow what it allows.
 
 use super::Pace;
 use crate::envelope::{ModelError, Origin, is_version};

@@ -328,7 +328,7 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
         };
         ward.go_on(mark);
         let refused = ward.refused();
-        out.messages += run_on(ward, &attacked.wires, other.unwrap_or_default(), truth);
+        out.messages += run_on(ward, bed, &attacked.wires, other.unwrap_or_default(), truth);
         let mut random = Random::new(planned.seed ^ 1);
         let always = [always_on(truth, bed.start)];
         let window_s = truth.end.since_s(truth.start) + AFTER_S;
@@ -377,12 +377,18 @@ fn merged<'a>(a: &'a [Wire], b: &'a [Wire]) -> impl Iterator<Item = &'a Wire> {
     })
 }
 
-/// The attacked messages from the attack's start until its time to be found is over. How many they were.
-fn run_on(ward: &mut Ward, own: &[Wire], other: &[Wire], truth: &Truth) -> u64 {
+/// The attacked messages from the attack's start until its time to be found is over, and what a person reads at the bedside
+/// meanwhile. How many messages they were.
+fn run_on(ward: &mut Ward, bed: &Bed, own: &[Wire], other: &[Wire], truth: &Truth) -> u64 {
     let late = truth.end.plus_s(AFTER_S);
     let from = |wires: &[Wire]| wires.partition_point(|w| w.received_at < truth.start);
     let mut messages = 0;
+    let mut looks = truth.spot_checks.chunk_by(|a, b| a.at == b.at).peekable();
     for wire in merged(&own[from(own)..], &other[from(other)..]).take_while(|w| w.received_at <= late) {
+        while let Some(look) = looks.next_if(|look| look[0].at <= wire.received_at) {
+            let values = look.iter().map(|s| (s.parameter, s.value)).collect();
+            ward.read_at_bedside(&bed.sender.point_of_care, &bed.sender.bed, values, look[0].at);
+        }
         ward.push(wire);
         messages += 1;
     }

@@ -6,6 +6,7 @@
 use super::render::Wire;
 use crate::alert::{AlertEvent, BedParameter, EventKind, Trust};
 use crate::check::{Assessment, CATALOGUE, CheckId, Priority, Tapped};
+use crate::command::{Command, Verb, Via};
 use crate::monitor::{Monitor, Output, Settings};
 use crate::observation::Source;
 use crate::time::Timestamp;
@@ -153,6 +154,14 @@ impl Ward {
         }
         self.sequence += 1;
         self.monitor.handle_frame(&self.sources[usize::from(wire.feed)], self.sequence, &wire.bytes, wire.received_at);
+        self.drain();
+    }
+
+    /// A person types what the bedside monitor shows.
+    pub fn read_at_bedside(&mut self, ward: &str, bed: &str, values: Vec<(Parameter, f64)>, at: Timestamp) {
+        let verb = Verb::SpotCheck { ward: ward.to_owned(), bed: bed.to_owned(), values };
+        let request_id = format!("bench-{}", at.ms());
+        self.monitor.handle_command(&Command { request_id, user: "bench".into(), via: Via::Web, expires: None, verb }, at);
         self.drain();
     }
 

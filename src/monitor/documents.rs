@@ -101,6 +101,13 @@ impl Monitor {
         open.into_iter().map(|e| cell.episodes.alert(e, &cell.findings, now, &desk)).collect()
     }
 
+    /// Where the bed's statistics, and what is known of such patients, expect a parameter.
+    pub(super) fn expected(&self, cell: &Cell, parameter: Parameter, now: Timestamp) -> Option<(f64, f64)> {
+        let pace = Pace::of(cell.bed.delta_s().unwrap_or(1.0));
+        let prior = self.house.settings.models.prior(cell.bed.age, pace, parameter);
+        cell.bed.expected_band(parameter, prior.as_deref(), now)
+    }
+
     /// `bed-state/1`.
     pub fn bed_state(&self, bed: BedId, now: Timestamp) -> Option<BedState> {
         let cell = self.cells.get(bed.0 as usize)?;
@@ -125,9 +132,7 @@ impl Monitor {
                 age_ms: last.map(|l| now.since_ms(l.received_at).max(0)),
                 last_ts: last.filter(|_| !fresh).map(|l| l.received_at),
                 band: if fresh && trust != Trust::Learning {
-                    let pace = Pace::of(cell.bed.delta_s().unwrap_or(1.0));
-                    let prior = self.house.settings.models.prior(cell.bed.age, pace, p);
-                    cell.bed.expected_band(p, prior.as_deref(), now).map(|(low, high)| [Number(low), Number(high)])
+                    self.expected(cell, p, now).map(|(low, high)| [Number(low), Number(high)])
                 } else {
                     None
                 },

@@ -41,6 +41,6 @@ impl Monitor {
         if cell.bed.is_learning(parameter, profile, now) {
             return None;
         }
-        cell.bed.expected_band(parameter, now)
+        self.expected(cell, parameter, now)
     }
 }

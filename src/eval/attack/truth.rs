@@ -297,7 +297,13 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
         Kind::SuppressMarks => any.engineer().checks(&["M07"]),
         Kind::DigitsZero => any.engineer().checks(&["T11"]),
         Kind::QuantumCoarse => any.engineer().checks(&["T05", "T11"]),
-        Kind::BedsideDiffers => any.checks(&["P15"]),
+        // Two looks, at three and six tenths of its time; a level that differs by less than a reading may is none.
+        Kind::BedsideDiffers => any.checks(&["P15"]).when(
+            f.targets.contains(Parameter::Hr) || f.targets.contains(Parameter::Pr) || f.targets.contains(Parameter::Spo2),
+            0.9,
+            (0.6 * f64::from(attack.duration_s)) as u32 + 15,
+            "within 15 s after the second look",
+        ),
         Kind::SecondSender => {
             let several = matches!(attack.severity, Severity::Messages(2..));
             Counts::of(TAMPER_IDENTITY).when(several, 0.99, f.messages(2), "within 2 messages")

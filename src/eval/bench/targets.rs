@@ -32,6 +32,7 @@ const GROUPS: &[(&str, &[Kind])] = &[
     ("segment injection (tamper)", &[Kind::SegmentInjection]),
     ("control id again with other content (tamper)", &[Kind::ControlIdReuse]),
     ("two taps that differ (tamper)", &[Kind::TapDiffers]),
+    ("level moved by a fifth, read twice at the bedside (any nurse alert)", &[Kind::BedsideDiffers]),
     ("suppression of a parameter (silence, artefact)", &[Kind::Suppress]),
     ("silence of a monitor (silence, artefact)", &[Kind::Silence]),
     ("mass silence (silence, artefact)", &[Kind::MassSilence]),

@@ -9,7 +9,9 @@
 
 use super::{Options, decimals};
 use crate::calibration::detector::WARM_S;
-use crate::calibration::lock::{FACTORS, Group as Judged, Hard, Rule, Seen, TAMPER_BUDGET_PER_BED_DAY, Thresholds};
+use crate::calibration::lock::{
+    FACTORS, Group as Judged, Hard, JUDGED_MIN_BED_DAYS, Rule, Seen, TAMPER_BUDGET_PER_BED_DAY, Thresholds,
+};
 use crate::calibration::{BLOCKS_MIN, Calibration, Calibrations, PATIENTS_MIN, Pace, Table, magnitude};
 use crate::check::{Assessment, CheckId, STOCHASTIC, Tapped};
 use crate::envelope::{Origin, records_sha256};
@@ -371,15 +373,16 @@ fn freeze(out: &mut Calibrated, cases: &[Case<'_>], options: &Options, report: b
             }
             changed = true;
             let next = FACTORS.iter().find(|factor| **factor > rule.arl_factor);
-            match next.filter(|_| seen.episodes > 0 || against.is_none()) {
+            // A longer run does not make up for time that nobody has judged.
+            match next.filter(|_| seen.judged_bed_days >= JUDGED_MIN_BED_DAYS) {
                 Some(factor) => rule.arl_factor = *factor,
                 None => {
                     rule.votes = false;
                     rule.reason = against.unwrap_or_else(|| "tamper alerts on clean recordings are over the budget".into());
+                    // What it reports, it reports at the run length that it has reached.
                     if rule.arl_factor > FACTORS[0] {
                         rule.reason = format!("{} at {} times the run length", rule.reason, rule.arl_factor);
                     }
-                    rule.arl_factor = FACTORS[0];
                 }
             }
         }

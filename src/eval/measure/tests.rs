@@ -27,7 +27,7 @@ fn a_continuation_says_what_the_whole_run_says() {
     for wire in before() {
         whole.push(wire);
     }
-    run_on(&mut whole, &attacked.wires, &[], &attacked.truth);
+    run_on(&mut whole, &bed, &attacked.wires, &[], &attacked.truth);
 
     // The clean run goes on to its end, then back to the mark.
     let mut ward = Ward::new(Settings::default());
@@ -39,7 +39,7 @@ fn a_continuation_says_what_the_whole_run_says() {
         ward.push(wire);
     }
     ward.go_on(&mark.unwrap());
-    run_on(&mut ward, &attacked.wires, &[], &attacked.truth);
+    run_on(&mut ward, &bed, &attacked.wires, &[], &attacked.truth);
     let open_or_new = |e: &&Episode| e.cleared_at.is_none_or(|at| at >= attacked.truth.start);
     let expected: Vec<&Episode> = whole.episodes().iter().filter(open_or_new).collect();
     assert!(!expected.is_empty(), "a joint freeze of many sensors is told");
