@@ -119,9 +119,14 @@ fn publish(port: u16, topic: &str, payload: &str, extra: &[&str]) {
     assert!(status.success());
 }
 
-/// The last document below a topic that ends so.
-fn last(subscriber: &Subscriber, part: &str) -> Value {
-    wait_for(part, || subscriber.payloads(part).pop())
+/// The document of a bed that has something open.
+fn raised(subscriber: &Subscriber, bed: &str) -> Value {
+    wait_for(&format!("an open alert of bed {bed}"), || {
+        subscriber
+            .payloads(&format!("/bed/{bed}/state"))
+            .into_iter()
+            .find(|s| s["active"].as_array().is_some_and(|a| !a.is_empty()))
+    })
 }
 
 #[test]
@@ -133,9 +138,7 @@ fn readers_show_what_is_open_say_when_it_is_not_live_and_forget_at_a_new_start()
     let mut first = Served::start(data.path(), &arguments);
     let watch = Subscriber::start(broker.port, &["vitalguard/#"], &[]);
     raise(&first, "A1");
-    let state = wait_for("the alert in the retained document", || {
-        watch.payloads("/bed/A1/state").into_iter().find(|s| !s["active"].as_array().unwrap().is_empty())
-    });
+    let state = raised(&watch, "A1");
     let reference = state["active"][0]["ref"].as_str().unwrap().to_owned();
 
     // Whoever comes late is told by the retained documents.
@@ -164,7 +167,7 @@ fn readers_show_what_is_open_say_when_it_is_not_live_and_forget_at_a_new_start()
     }
 
     // The service dies, the broker goes on and keeps what it was told.
-    let old = last(&watch, "/bed/A2/state");
+    let old = raised(&watch, "A2");
     first.kill();
     for reader in &readers {
         wait_for("the end of life", || reader.list()?.0.starts_with(NOT_LIVE).then_some(()));
@@ -184,9 +187,7 @@ fn readers_show_what_is_open_say_when_it_is_not_live_and_forget_at_a_new_start()
     left["valid_until"] = "2999-01-01T00:00:00.000Z".into();
     publish(broker.port, &topic, &left.to_string(), &["-r"]);
     raise(&second, "B1");
-    let b1 = wait_for("the alert of this start", || {
-        watch.payloads("/bed/B1/state").into_iter().find(|s| !s["active"].as_array().unwrap().is_empty())
-    });
+    let b1 = raised(&watch, "B1");
     let b1_reference = format!("ICU/B1 {}", b1["active"][0]["ref"].as_str().unwrap());
     for reader in &readers {
         reader.shows(LIVE, &[&b1_reference], &[kept]);
@@ -225,11 +226,10 @@ fn the_mosquitto_recipes_of_the_page_do_what_they_say() {
         let out = Command::new("timeout").args(["30", "sh", "-c", &text]).env("PORT", port.to_string()).output().unwrap();
         String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
     };
-    let state = wait_for("the alert in the bed's document", || {
-        let state: Value = serde_json::from_str(&served.get("/api/v1/state/ICU/A1").1).ok()?;
-        state["active"].get(0).map(|alert| (alert["id"].as_str().unwrap().to_owned(), alert["ref"].as_str().unwrap().to_owned()))
-    });
-    let (id, reference) = state;
+    let watch = Subscriber::start(port, &["vitalguard/#"], &[]);
+    let state = raised(&watch, "A1");
+    let word = |name: &str| state["active"][0][name].as_str().unwrap().to_owned();
+    let (id, reference) = (word("id"), word("ref"));
     wait_for("what is open now", || {
         let said = run("open now", &id);
         said.lines().any(|l| l.starts_with("[\"high\",\"") && l.contains(&reference)).then_some(())
