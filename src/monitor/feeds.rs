@@ -125,7 +125,7 @@ impl FeedCounts {
         }
     }
 
-    /// What was refused since this process began, newest first, at most [`REFUSED_MAX`]. Rows that hold no value by their nature
+    /// What was refused since this process began, newest first, at most `REFUSED_MAX`. Rows that hold no value by their nature
     /// (structure, waveforms, texts, settings) are not in it.
     pub fn refused(&self) -> impl Iterator<Item = &Refused> {
         self.refused.iter().rev()

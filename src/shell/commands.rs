@@ -2,7 +2,7 @@
 //!
 //! One contract: what comes in here has been proven (the user by the topic, the session or the certificate), is parsed by
 //! [`command::parse`], durable before it is carried out, and answered only after its effects are committed. Whoever asks over HTTP
-//! waits here; who asks over MQTT is answered through the outbox. Bound: [`WAITING_MAX`] waiting requests, then `UNAVAILABLE`.
+//! waits here; who asks over MQTT is answered through the outbox. Bound: `WAITING_MAX` waiting requests, then `UNAVAILABLE`.
 
 use crate::command::{self, Command, Hop, Refusal, Refused, Response, Verb, Via};
 use crate::document::{self, Origin};

@@ -2,7 +2,7 @@
 //!
 //! The rule (S04 `no_station_listening`): a high or medium alert is open, no station was live for ten seconds, and a station has
 //! announced itself under this site before or the configuration expects one. A station is live until it says `offline` (its will
-//! does) or for 45 s after its last word; it repeats itself every 30 s. Bound: [`STATIONS_MAX`] names; a further one is heard
+//! does) or for 45 s after its last word; it repeats itself every 30 s. Bound: `STATIONS_MAX` names; a further one is heard
 //! and not counted by name.
 
 use parking_lot::Mutex;
