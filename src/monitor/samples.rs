@@ -1,6 +1,7 @@
 //! The newest number of each parameter of a bed, for whoever keeps a history.
 
 use super::{BedId, Monitor};
+use crate::calibration::Pace;
 use crate::time::Timestamp;
 use crate::vital::Parameter;
 
@@ -41,6 +42,9 @@ impl Monitor {
         if cell.bed.is_learning(parameter, profile, now) {
             return None;
         }
-        cell.bed.expected_band(parameter, now)
+        // As the bed's document says it.
+        let pace = Pace::of(cell.bed.delta_s().unwrap_or(1.0));
+        let prior = self.house.settings.models.prior(cell.bed.age, pace, parameter);
+        cell.bed.expected_band(parameter, prior.as_deref(), now)
     }
 }

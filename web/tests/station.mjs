@@ -8,6 +8,10 @@ import { scenario, summary } from './station/report.mjs';
 import { seen } from './station/wire.mjs';
 import * as speed from './station/speed.mjs';
 import people from './station/people.mjs';
+import signs from './station/signs.mjs';
+import brokers from './station/brokers.mjs';
+import hostile from './station/hostile.mjs';
+import shots from './station/shots.mjs';
 
 if (!existsSync(BINARY)) {
   console.error(`no program at ${BINARY}: set VITALGUARD`);
@@ -17,9 +21,17 @@ process.on('exit', cleanUp);
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
 
 const began = Date.now();
+if (process.env.VG_SCREENSHOTS) {
+  await shots(process.env.VG_SCREENSHOTS);
+  await closeAll();
+  process.exit(0);
+}
 await speed.first();
 await people();
+await signs();
+await brokers();
 await speed.many();
+await hostile();
 
 await scenario('schemas', 'every MQTT message fits its schema', async (say) => {
   assert.deepEqual(seen.wrong, []);
