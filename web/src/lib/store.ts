@@ -264,8 +264,10 @@ export class Store {
     return this.open.get(id)?.alert;
   }
 
-  bedRev(ward: string, bed: string): number | undefined {
-    return this.beds.get(bedKey(ward, bed))?.state?.rev;
+  /** Revision of the bed's document, if it shows the alert as it is known here: an event comes before the document that has it. */
+  seenRev(alert: Alert): number | undefined {
+    const state = this.beds.get(bedKey(alert.ward, alert.bed))?.state;
+    return state?.active.some((open) => open.id === alert.id && open.priority === alert.priority) ? state.rev : undefined;
   }
 
   rings(key: string): { hr: Ring; spo2: Ring } | undefined {
