@@ -79,7 +79,7 @@ export default () => house([24, 4, 5, 6, 7, 21], 'mosquitto', async () => {
     await broker.begin();
     at = Date.now();
     await chipSays(/Live MQTT/, 20_000);
-    await until('every retained document', () => [...before].every((topic) => wire.retained.has(topic)), 20_000, 20);
+    await until('every retained document', () => { const missing = [...before].filter((topic) => !wire.retained.has(topic)); if (missing.length > 0) throw new Error(`${missing.length} missing, as ${missing[0]}`); return true; }, 20_000, 20);
     const back = Date.now() - at;
     await page.waitForFunction(() => document.querySelector('[data-not-live]') === null && document.querySelectorAll('[data-bed]').length === 12);
     const here = (await session('GET', '/api/v1/state')).json;

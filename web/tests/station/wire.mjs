@@ -64,7 +64,7 @@ export class Wire {
     this.bytes += payload.length;
     if (payload.length === 0) { this.retained.delete(topic); this.messages.push({ at, topic, document: null }); return; }
     const document = judge(topic, text);
-    if (!/\/(event\/|heartbeat|vitals|flat|rsp\/|cmd\/)/.test(topic)) this.retained.set(topic, document);
+    if (!/\/(event(\/|$)|heartbeat|vitals|flat|rsp\/|cmd\/)/.test(topic)) this.retained.set(topic, document);
     if (!/\/vitals$/.test(topic)) this.messages.push({ at, topic, document, retain: packet.retain });
     if (this.keep) this.text.push(topic, text);
     for (const watcher of this.watchers) watcher(topic, document, at);
