@@ -189,7 +189,7 @@ export default () => house([10, 11, 19, 20, 12, 15, 16, 23, 22], 'signs', async 
     await form.locator('select').selectOption('1');
     await form.locator('input').fill('physiotherapy');
     await bed.getByRole('button', { name: 'Send', exact: true }).first().click();
-    await bed.getByText(/Shelved by local, 0:5\d left: physiotherapy/).first().waitFor();
+    await bed.getByText(/Shelved by local, 0?0:5\d left: physiotherapy/).first().waitFor({ timeout: 8_000 }).catch(async (error) => { throw new Error(`${error.message.split('\n')[0]}: ${(await bed.locator('.detail').innerText()).slice(0, 600)} ${await bed.locator('.toast').innerText()}`); });
     const at = Date.now();
     assert.equal((await command('comment', { alert: alert.id, comment: 'probe off, replaced' })).status, 'ok');
     const csv = await session('GET', '/api/v1/alerts?format=csv&bed=A10');
