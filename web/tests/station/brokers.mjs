@@ -164,7 +164,7 @@ export default () => house([24, 4, 5, 6, 7, 21], 'mosquitto', async () => {
     await service.again();
     await gateway.reopen();
     await until('the new bed', () => wire.state('icu', 'Z03'), 20_000);
-    await until('the tombstone', () => !wire.state('icu', 'A03'), 20_000);
+    await until('the tombstone', () => !wire.state('icu', 'A03'), 20_000).catch((error) => { throw new Error(`${error.message}\n${service.log.slice(-1_500)}`); });
     const fresh = await Wire.open(broker.port, account);
     await sleep(1_500);
     assert.ok([...fresh.retained.keys()].every((topic) => !topic.includes('/A03/')), 'no orphan');
