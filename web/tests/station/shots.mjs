@@ -11,7 +11,7 @@ export default async function shots(into) {
     const demo = { base: `http://127.0.0.1:${ports[2]}` };
     await until('the demo', async () => (await fetch(`${demo.base}/health`)).ok, 30_000);
     const options = { reducedMotion: 'reduce', viewport: { width: 1366, height: 768 }, quiet: true };
-    const pages = await Promise.all(['en', 'it'].map(async (lang) => [lang, await open(demo, '#/ward', { ...options, lang })]));
+    const pages = await Promise.all(['en', 'it'].map(async (lang) => [lang, await open(demo, '#/ward', { ...options, lang, locale: lang === 'it' ? 'it-IT' : 'en-GB' })]));
     for (const [, page] of pages) await button(page, 'B13').waitFor();
     await sleep(Number(process.env.VG_SCREENSHOTS_AT_S ?? 105) * 1_000);
     for (const [lang, page] of pages) {
