@@ -141,6 +141,7 @@ export default () => house([24, 4, 5, 6, 7, 21], 'mosquitto', async () => {
     gateway.stop();
     await service.kill('SIGKILL');
     await broker.kill();
+    wire.retained.clear();
     await broker.begin();
     // What a broker with persistence would still hold: a birth of a service that is gone.
     const owner = await Wire.open(broker.port, { ...account, user: 'vitalguard', password: USERS.vitalguard, filter: 'vitalguard/none' });
@@ -154,6 +155,8 @@ export default () => house([24, 4, 5, 6, 7, 21], 'mosquitto', async () => {
     await service.again();
     await gateway.reopen();
     await page.locator('[data-not-live]').waitFor({ state: 'detached', timeout: 30_000 });
+    await chipSays(/Live MQTT/, 40_000);
+    await until('the beds on the new broker', () => wire.state('icu', 'A03'), 20_000);
     say('NOT LIVE for 10 s beside a retained online (the page has no broker without its service); live again with the service');
   }, 120_000);
 

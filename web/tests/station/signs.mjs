@@ -184,12 +184,13 @@ export default () => house([10, 11, 19, 20, 12, 15, 16, 23, 22], 'signs', async 
     const refused = high ? await command('shelve', { alert: high.id, minutes: 1, reason: 'x' }) : await (async () => { await gateway.reuse('A06'); return command('shelve', { alert: (await raised('A06', /^P01/)).alert.id, minutes: 1, reason: 'x' }); })();
     assert.equal(refused.code, 'FORBIDDEN');
     const bed = await open(service, '#/bed/icu/A10');
-    await bed.getByRole('button', { name: 'Shelve …' }).first().click();
-    const form = bed.locator('form', { has: bed.locator('select') }).first();
+    const card = bed.locator('section.alert', { hasText: alert.ref });
+    await card.getByRole('button', { name: 'Shelve …' }).click();
+    const form = card.locator('form', { has: bed.locator('select') }).first();
     await form.locator('select').selectOption('1');
     await form.locator('input').fill('physiotherapy');
-    await bed.getByRole('button', { name: 'Send', exact: true }).first().click();
-    await bed.getByText(/Shelved by local, 0?0:5\d left: physiotherapy/).first().waitFor({ timeout: 8_000 }).catch(async (error) => { throw new Error(`${error.message.split('\n')[0]}: ${(await bed.locator('.detail').innerText()).slice(0, 600)} ${await bed.locator('.toast').innerText()}`); });
+    await card.getByRole('button', { name: 'Send', exact: true }).click();
+    await card.getByText(/Shelved by local, 0?0:5\d left: physiotherapy/).first().waitFor({ timeout: 8_000 }).catch(async (error) => { throw new Error(`${error.message.split('\n')[0]}: ${(await bed.locator('.detail').innerText()).slice(0, 600)} ${await bed.locator('.toast').innerText()}`); });
     const at = Date.now();
     assert.equal((await command('comment', { alert: alert.id, comment: 'probe off, replaced' })).status, 'ok');
     const csv = await session('GET', '/api/v1/alerts?format=csv&bed=A10');
