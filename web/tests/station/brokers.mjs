@@ -174,7 +174,10 @@ export default () => house([24, 4, 5, 6, 7, 21], 'mosquitto', async () => {
     const removed = fresh.retained.get(`${BASE}/sys/info`).removed.map((r) => r.topic);
     fresh.end();
     await button(page, 'Z03').waitFor({ timeout: 20_000 });
-    await button(page, 'A03').waitFor({ state: 'detached', timeout: 20_000 });
+    await button(page, 'A03').waitFor({ state: 'detached', timeout: 20_000 }).catch(async () => {
+      const ward = wire.retained.get(`${BASE}/ward/icu/state`);
+      throw new Error(`the wall still has A03; the ward document names ${ward.beds.map(({ bed }) => bed)}, HTTP ${(await (await service.session())('GET', '/api/v1/state')).json.documents.map((d) => d.topic.split('/').at(-2))}`);
+    });
     assert.ok(removed.some((topic) => topic.endsWith('/A03/state')), `sys/info.removed ${JSON.stringify(removed)}`);
     say('old topic tombstoned and named in sys/info.removed, no orphan, only Z03 on the wall');
   });

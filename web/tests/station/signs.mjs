@@ -201,7 +201,7 @@ export default () => house([10, 11, 19, 20, 12, 15, 16, 23, 22], 'signs', async 
     const back = await until('the end of the shelf', () => wire.events('A10').find((e) => e.event === 'unshelved' && e.alert.id === alert.id), 75_000);
     const length = back.at - at;
     assert.ok(length > 50_000 && length < 65_000, `${length} ms`);
-    say(`countdown shown, back after ${(length / 1000).toFixed(1)} s; high refused (physiology: tests/commands.rs); comment in CSV and report`);
+    say(`countdown shown, back after ${(length / 1000).toFixed(1)} s; high refused (physiology: not tried here); comment in CSV and report`);
   }, 120_000));
 
   await scenario(23, 'devices', async (say) => {
