@@ -234,6 +234,14 @@ describe('store', () => {
     expect(store.view('icu/A03')?.trust).toBe('untrusted');
   });
 
+  it('opens no bed for the end of an alert', () => {
+    const { store } = world();
+    store.apply(`${BASE}/sys/heartbeat`, beat(T0));
+    store.apply(EVENT, event('expired', 4, T0 + 1, alert('a')));
+    expect(store.layout()).toEqual([]);
+    expect(store.view('icu/A03')).toBeNull();
+  });
+
   it('names the revision of a bed only where its document shows the alert', () => {
     const { store } = world();
     store.apply(BED, bed(4, T0));

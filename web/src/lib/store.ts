@@ -404,15 +404,17 @@ export class Store {
     if (this.seqs.size >= ALERTS_MAX) this.seqs.delete(this.seqs.keys().next().value ?? '');
     this.seqs.delete(alert.id);
     this.seqs.set(alert.id, doc.seq);
-    const bed = this.bed(ward, name);
-    if (!bed) return false;
+    const key = bedKey(ward, name);
+    const ends = doc.event === 'cleared' || doc.event === 'expired';
+    // The end of an alert opens no bed: those of a bed that was removed end after it.
+    if (!ends && !this.bed(ward, name)) return false;
     const before = this.open.get(alert.id);
-    if (doc.event === 'cleared' || doc.event === 'expired') this.close(before ?? { alert, key: bed.key, ts: doc.ts_ms }, doc.ts_ms, alert);
+    if (ends) this.close(before ?? { alert, key, ts: doc.ts_ms }, doc.ts_ms, alert);
     // The bed's own document, when newer, has said it already.
-    else if (!before || before.ts <= doc.ts_ms) this.put(bed.key, alert, doc.ts_ms);
+    else if (!before || before.ts <= doc.ts_ms) this.put(key, alert, doc.ts_ms);
     for (const listener of this.listeners) listener.event?.(doc);
     if (known !== undefined && doc.seq > known + 1) for (const listener of this.listeners) listener.gap?.(ward, name);
-    this.touch(bed.key);
+    this.touch(key);
     return this.told('alerts', true);
   }
 
