@@ -47,6 +47,7 @@ export default () => house([24, 4, 5, 6, 7, 21], 'mosquitto', async () => {
     const nurse = [...tls, '-V', 'mqttv311', '-u', 'nurse7', '-P', USERS.nurse7, '-q', '1'];
     const answers = tool('mosquitto_sub', [...nurse, '-v', '-t', `${BASE}/rsp/nurse7/#`]);
     await sleep(500);
+    for (const bed of ['A03', 'A04', 'A05']) await until(`the alert in the document of ${bed}`, () => wire.state('icu', bed).active.length > 0, 5_000);
     const alert = wire.state('icu', 'A03').active[0].id;
     await run('mosquitto_pub', [...nurse, '-t', `${BASE}/cmd/nurse7/ack`, '-m', JSON.stringify({ request_id: 'n1', alert })]);
     await spoken(page, 'A03', /acknowledged by nurse7/, 5_000);

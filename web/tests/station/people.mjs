@@ -163,8 +163,8 @@ export default () => house([2, 3, 17, 13, 14, 25, 18], 'people at stations', asy
     assert.ok(TOKENS.every((token) => !raw.includes(token)), 'masked');
     await engineer.getByRole('button', { name: /Whole message/ }).click();
     await engineer.waitForFunction(() => document.querySelector('section.raw pre').textContent.includes('QZXNAMEQ'));
-    const audit = await (await service.session(ENGINEER.user, ENGINEER.password))('GET', '/api/v1/audit');
-    assert.match(audit.text, /message/);
+    const asEngineer = await service.session(ENGINEER.user, ENGINEER.password);
+    await until('the entry of the audit', async () => /message/.test((await asEngineer('GET', '/api/v1/audit')).text), 5_000);
     const nurse = await (await service.session(NURSE.user, NURSE.password))('GET', `/api/v1/messages/${encodeURIComponent(wire.events('A03').find((e) => e.event === 'raised').alert.evidence[0].raw)}?full=1`);
     assert.equal(nurse.status, 403);
     await close(engineer);
