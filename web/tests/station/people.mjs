@@ -152,6 +152,7 @@ export default () => house([2, 3, 17, 13, 14, 25, 18], 'people at stations', asy
   });
 
   await scenario(18, 'raw HL7', async (say) => {
+    if (wire.state('icu', 'A03').active.length === 0) await gateway.reuse('A03');
     const engineer = await open(service, '#/bed/icu/A03', ENGINEER);
     await engineer.locator('section.raw pre').waitFor();
     await engineer.locator('section.raw mark').first().waitFor();
