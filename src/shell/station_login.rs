@@ -62,7 +62,8 @@ fn described(shared: &Shared, session: &Session) -> String {
         "names": session.role >= Role::Nurse,
         "tolerances": tolerances,
         "wards": wards(shared, session),
-        "mqtt": shared.state.tunnel.is_some(),
+        // A browser holds no key to check a signature with: behind a broker that needs one it is fed by the service itself.
+        "mqtt": shared.state.tunnel.is_some() && config.mqtt.sign.is_none(),
         "kiosk_allowed": true,
     });
     if let Some(ends) = ends {

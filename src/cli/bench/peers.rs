@@ -42,6 +42,12 @@ struct ByKind {
     found: u64,
 }
 
+/// Said before the long part: whether the program of the others is where it is looked for.
+pub fn there() -> anyhow::Result<()> {
+    anyhow::ensure!(Path::new(PROGRAM).is_file(), "{PROGRAM} is not here: run from the folder of the sources");
+    Ok(())
+}
+
 /// Writes the tables, lets the other program run, reads what it says.
 pub fn run(
     folder: Option<&Path>,

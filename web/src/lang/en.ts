@@ -37,7 +37,7 @@ export const en = {
   both: 'Values may be manipulated AND the patient may be deteriorating: assess the patient now.',
   label: { hr: 'HR', pr: 'Pulse', spo2: 'SpO₂', rr: 'RR', awrr: 'awRR', etco2: 'etCO₂', temp: 'T', temp_skin: 'T skin', abp: 'ABP', nibp: 'NIBP', pap: 'PAP', cvp: 'CVP', icp: 'ICP' },
   part: { sys: 'systolic', dia: 'diastolic', mean: 'mean' },
-  chip: { live: 'Live MQTT', direct: 'Direct (MQTT output down)', lost: 'NOT LIVE', connecting: 'Connecting' },
+  chip: { live: 'Live MQTT', http: 'Live (from the service)', direct: 'Direct (MQTT output down)', lost: 'NOT LIVE', connecting: 'Connecting' },
   direct: 'MQTT output is down: this display is fed directly by the service. Other subscribers receive nothing.',
   lost: (time: string) => `Connection lost. Values are from ${time}. Connecting again.`,
   notLive: {

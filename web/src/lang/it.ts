@@ -39,7 +39,7 @@ export const it: Strings = {
   both: 'I valori possono essere manipolati E il paziente può peggiorare: valutarlo subito.',
   label: { hr: 'FC', pr: 'Polso', spo2: 'SpO₂', rr: 'FR', awrr: 'FR va', etco2: 'etCO₂', temp: 'T', temp_skin: 'T cute', abp: 'PA', nibp: 'PANI', pap: 'PAP', cvp: 'PVC', icp: 'PIC' },
   part: { sys: 'sistolica', dia: 'diastolica', mean: 'media' },
-  chip: { live: 'In linea MQTT', direct: 'Diretto (uscita MQTT ferma)', lost: 'NON AGGIORNATO', connecting: 'Connessione' },
+  chip: { live: 'In linea MQTT', http: 'In diretta (dal servizio)', direct: 'Diretto (uscita MQTT ferma)', lost: 'NON AGGIORNATO', connecting: 'Connessione' },
   direct: 'L’uscita MQTT è ferma: questo display è alimentato direttamente dal servizio. Gli altri destinatari non ricevono nulla.',
   lost: (time) => `Connessione interrotta. I valori sono delle ${time}. Nuovo tentativo in corso.`,
   notLive: {

@@ -249,7 +249,7 @@ class Live {
   /** Acknowledges one alert at the revision that the person sees. */
   async ack(alert: Alert): Promise<void> {
     if (!this.canAct) return ui.say(ui.t.cmd.role, 'bad');
-    await this.command('ack', { alert: alert.id, rev: this.board.store.bedRev(alert.ward, alert.bed) }, ui.t.cmd.acked(alert.bed));
+    await this.command('ack', { alert: alert.id, rev: this.board.store.seenRev(alert) }, ui.t.cmd.acked(alert.bed));
   }
 
   /** The worst alert of a bed that nobody has acknowledged. */

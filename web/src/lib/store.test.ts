@@ -226,6 +226,32 @@ describe('store', () => {
     }
   });
 
+  it('lets no refused document stand in the way of a true one', () => {
+    const { store } = world();
+    expect(store.apply(BED, bed(1, T0))).toBe(true);
+    for (const wrong of [{ params: 7 }, { active: {} }, { trust: '<b>x</b>' }, { bed: 'A04' }, { ward: 'ccu' }]) expect(store.apply(BED, { ...bed(900, T0 + 1), ...wrong })).toBe(false);
+    expect(store.apply(BED, bed(2, T0 + 2, [alert('a')]))).toBe(true);
+    expect(store.view('icu/A03')?.trust).toBe('untrusted');
+  });
+
+  it('opens no bed for the end of an alert', () => {
+    const { store } = world();
+    store.apply(`${BASE}/sys/heartbeat`, beat(T0));
+    store.apply(EVENT, event('expired', 4, T0 + 1, alert('a')));
+    expect(store.layout()).toEqual([]);
+    expect(store.view('icu/A03')).toBeNull();
+  });
+
+  it('names the revision of a bed only where its document shows the alert', () => {
+    const { store } = world();
+    store.apply(BED, bed(4, T0));
+    store.apply(EVENT, event('raised', 1, T0 + 1, alert('a')));
+    expect(store.seenRev(alert('a'))).toBeUndefined();
+    store.apply(BED, bed(5, T0 + 2, [alert('a')]));
+    expect(store.seenRev(alert('a'))).toBe(5);
+    expect(store.seenRev(alert('a', 'high'))).toBeUndefined();
+  });
+
   it('survives documents of any shape', () => {
     const { store } = world();
     for (const payload of [1, 'x', [], {}, { ts_ms: 1 }, { ts_ms: 1, boot: 'b1' }, { ts_ms: 1, boot: 'b1', active: 3, params: null }, { ts_ms: 1, boot: 'b1', alert: {} }])

@@ -3,7 +3,7 @@
 // The store knows neither Svelte nor a browser. What changed is collected and told at most four times a second, in one animation
 // frame; alerts do not wait for that. Documents are judged by `boot`, `rev` and time, so repeats and leftovers do no harm.
 
-import type { Alert, AlertEvent, BedState, FeedStatus, Heartbeat, Param, SysInfo, SysStatus, Trust, Vitals, WardState } from './documents';
+import { TRUSTS, type Alert, type AlertEvent, type BedState, type FeedStatus, type Heartbeat, type Param, type SysInfo, type SysStatus, type Trust, type Vitals, type WardState } from './documents';
 import { Ring } from './ring';
 import { parseTopic, type Topic } from './topic';
 
@@ -170,6 +170,13 @@ export class Store {
     if (!this.admit(doc.boot, doc.ts_ms, where.kind === 'heartbeat')) return false;
     this.newestTs = Math.max(this.newestTs, doc.ts_ms);
     if (typeof doc.rev === 'number' && !this.isNews(topic, doc.rev)) return false;
+    // What was not taken stands in the way of nothing that comes after it.
+    if (!this.take(where, payload)) return false;
+    if (typeof doc.rev === 'number') this.seen.set(topic, { rev: doc.rev, round: this.round });
+    return true;
+  }
+
+  private take(where: Topic, payload: unknown): boolean {
     switch (where.kind) {
       case 'status':
         this.status = payload as SysStatus;
@@ -264,8 +271,10 @@ export class Store {
     return this.open.get(id)?.alert;
   }
 
-  bedRev(ward: string, bed: string): number | undefined {
-    return this.beds.get(bedKey(ward, bed))?.state?.rev;
+  /** Revision of the bed's document, if it shows the alert as it is known here: an event comes before the document that has it. */
+  seenRev(alert: Alert): number | undefined {
+    const state = this.beds.get(bedKey(alert.ward, alert.bed))?.state;
+    return state?.active.some((open) => open.id === alert.id && open.priority === alert.priority) ? state.rev : undefined;
   }
 
   rings(key: string): { hr: Ring; spo2: Ring } | undefined {
@@ -316,10 +325,9 @@ export class Store {
 
   private isNews(topic: string, rev: number): boolean {
     const seen = this.seen.get(topic);
-    const news = seen === undefined || rev > seen.rev;
-    if (seen === undefined && this.seen.size >= BEDS_MAX * 2) return false;
-    this.seen.set(topic, { rev: news ? rev : seen.rev, round: this.round });
-    return news;
+    if (seen === undefined) return this.seen.size < BEDS_MAX * 2;
+    seen.round = this.round;
+    return rev > seen.rev;
   }
 
   private applyHeartbeat(heartbeat: Heartbeat): boolean {
@@ -351,6 +359,7 @@ export class Store {
 
   private applyBed(ward: string, name: string, doc: BedState): boolean {
     if (!Array.isArray(doc.active) || typeof doc.params !== 'object' || doc.params === null) return false;
+    if (doc.ward !== ward || doc.bed !== name || !TRUSTS.includes(doc.trust)) return false;
     const bed = this.bed(ward, name);
     if (!bed) return false;
     bed.state = doc;
@@ -395,15 +404,17 @@ export class Store {
     if (this.seqs.size >= ALERTS_MAX) this.seqs.delete(this.seqs.keys().next().value ?? '');
     this.seqs.delete(alert.id);
     this.seqs.set(alert.id, doc.seq);
-    const bed = this.bed(ward, name);
-    if (!bed) return false;
+    const key = bedKey(ward, name);
+    const ends = doc.event === 'cleared' || doc.event === 'expired';
+    // The end of an alert opens no bed: those of a bed that was removed end after it.
+    if (!ends && !this.bed(ward, name)) return false;
     const before = this.open.get(alert.id);
-    if (doc.event === 'cleared' || doc.event === 'expired') this.close(before ?? { alert, key: bed.key, ts: doc.ts_ms }, doc.ts_ms, alert);
+    if (ends) this.close(before ?? { alert, key, ts: doc.ts_ms }, doc.ts_ms, alert);
     // The bed's own document, when newer, has said it already.
-    else if (!before || before.ts <= doc.ts_ms) this.put(bed.key, alert, doc.ts_ms);
+    else if (!before || before.ts <= doc.ts_ms) this.put(key, alert, doc.ts_ms);
     for (const listener of this.listeners) listener.event?.(doc);
     if (known !== undefined && doc.seq > known + 1) for (const listener of this.listeners) listener.gap?.(ward, name);
-    this.touch(bed.key);
+    this.touch(key);
     return this.told('alerts', true);
   }
 
