@@ -99,7 +99,8 @@ fn state_is_shown_as_published_with_a_hash() {
     assert_eq!(get(house.address, "/api/v1/state/er").0, 404);
     assert_eq!(get(house.address, "/api/v1/state/..%2f").0, 400);
     assert!(get(house.address, "/api/v1/feeds").2.contains("feed-status/1"));
-    assert!(get(house.address, "/").2.contains("not for primary alarming"));
+    assert!(get(house.address, "/").2.contains(r#"src="/app.js""#));
+    assert!(get(house.address, "/app.js").2.contains("not a primary patient alarm"));
 }
 
 #[test]
