@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, default_value_t = 2026, value_name = "N")]
     seed: u64,
     /// Events of each attack that are aimed at, of recordings at their own cadence (half as many at one message a minute).
-    #[arg(long, default_value_t = 40, value_name = "N")]
+    #[arg(long, default_value_t = 5, value_name = "N")]
     events: u32,
     /// Only attacks whose name (`offset/+20%/600s/one/K1`) holds one of these texts, under the first setup.
     #[arg(long, value_name = "TEXT", value_delimiter = ',')]
