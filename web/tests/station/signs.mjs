@@ -161,7 +161,8 @@ export default () => house([10, 11, 19, 20, 12, 15, 16, 23, 22], 'signs', async 
     await frozen.waitForTimeout(6_000);
     await frozen.evaluate(() => {
       window.overlays = [];
-      new MutationObserver(() => { const there = document.querySelector('[data-not-live]') !== null; if (window.overlays.at(-1)?.[0] !== there) window.overlays.push([there, Date.now()]); }).observe(document.body, { subtree: true, childList: true });
+      let before = false;
+      new MutationObserver(() => { const there = document.querySelector('[data-not-live]') !== null; if (before !== there) window.overlays.push([before = there, Date.now()]); }).observe(document.body, { subtree: true, childList: true });
     });
     const client = await frozen.context().newCDPSession(frozen);
     await client.send('Debugger.enable');
