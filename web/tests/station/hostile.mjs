@@ -105,7 +105,7 @@ export default () => house(['forged', 'script', 'login', 'clock', 'flood', 'no b
     const took = Date.now() - at;
     assert.match(await wall.locator('header .counts').innerText(), /300 High/);
     const longest = Math.max(...(await frames));
-    assert.ok(took < 6_000, `${took} ms`);
+    assert.ok(took < (process.env.VG_STRICT ? 5_000 : 12_000), `${took} ms`);
     assert.ok(longest < 1_500, `the page stood still for ${longest} ms`);
     say(`all 300 shown after ${took} ms, longest frame ${longest.toFixed(0)} ms, frame p99 ${quantile(await frames, 0.99).toFixed(0)} ms`);
     pump.stop();
