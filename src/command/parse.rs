@@ -164,8 +164,8 @@ fn read(verb: &str, user: &str, via: Via, bytes: &[u8]) -> Option<Command> {
         }
         "unack" => Verb::Unack { alert: alert()? },
         "comment" => {
-            let comment = body.comment.take().filter(|c| !c.trim().is_empty() && is_comment(c));
-            Verb::Comment { alert: body.alert.take().filter(|id| is_alert_id(id))?, comment: comment? }
+            let comment = body.comment.take().filter(|c| !c.trim().is_empty() && is_comment(c))?;
+            Verb::Comment { alert: alert()?, comment }
         }
         "shelve" => {
             let alert = alert()?;

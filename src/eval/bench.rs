@@ -6,7 +6,7 @@ use super::control::{Control, play};
 use super::fit::{calibrations, profiles};
 use super::guard::{all_but_levels, guard};
 use super::measure::{self, Case, Clean, Draw, Event, Measured};
-use super::recording::{Oddity, Recording};
+use super::recording::{Recording, Sets};
 use super::render::{Encoding, Rate, render};
 use super::report::{AttackLine, CleanLine, ControlLine, Cost, POOLED, PerDay, Rate as Found, Report, SafetyLine, SetLine};
 use super::runner::{Episode, Mark, Ward, count, family};
@@ -112,36 +112,25 @@ impl Input {
         if options.quick {
             recordings = sampled(recordings, options.seed);
         }
-        let mut sets_of: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
-        let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
-        for r in &recordings {
-            sets_of.entry((r.name.clone(), r.patient.clone())).or_default().insert(r.set.clone());
-            *sizes.entry(r.set.clone()).or_default() += 1;
-        }
-        let source = |r: &Recording| {
-            let repeated = r.notes.count(Oddity::Repeated) as f64 > 0.5 * r.notes.cells as f64;
-            // Of two sets with one recording the larger one has it.
-            let elsewhere = sets_of
-                .get(&(r.name.clone(), r.patient.clone()))
-                .is_some_and(|sets| sets.iter().any(|other| *other != r.set && (sizes[other], other) > (sizes[&r.set], &r.set)));
-            match () {
-                () if repeated => Source::CoarseClock,
-                () if r.interval_s > 90.0 => Source::Charted,
-                () if elsewhere => Source::Repeat,
-                () => Source::Monitor,
-            }
+        let sets = Sets::new(&recordings);
+        let source = |r: &Recording| match () {
+            () if r.set == "synthetic" => Source::Synthetic,
+            () if r.has_coarse_clock() => Source::CoarseClock,
+            () if r.interval_s > 90.0 => Source::Charted,
+            () if sets.elsewhere(r) => Source::Repeat,
+            () => Source::Monitor,
         };
-        let mut entries: Vec<Entry> = Vec::new();
-        for recording in recordings.into_iter().chain(ward(options)) {
-            let synthetic = recording.set == "synthetic";
-            entries.push(Entry {
-                source: if synthetic { Source::Synthetic } else { source(&recording) },
-                fold: fold(&recording.patient, FOLDS),
-                donor: None,
-                beat_s: beat_s(&recording),
-                recording,
-            });
-        }
+        let sources: Vec<Source> = recordings.iter().map(source).collect();
+        let given = recordings.into_iter().zip(sources);
+        let invented = ward(options).into_iter().map(|recording| (recording, Source::Synthetic));
+        let entry = |(recording, source): (Recording, Source)| Entry {
+            source,
+            fold: fold(&recording.patient, FOLDS),
+            donor: None,
+            beat_s: beat_s(&recording),
+            recording,
+        };
+        let mut entries: Vec<Entry> = given.chain(invented).map(entry).collect();
         let donors: Vec<Option<usize>> = (0..entries.len()).map(|at| donor(&entries, at)).collect();
         for (entry, donor) in entries.iter_mut().zip(donors) {
             entry.donor = donor;

@@ -275,16 +275,17 @@ pub fn make(case: &Case<'_>, attack: &Attack, bed: &Bed, start_s: f64, seed: u64
 
 /// A goal's time runs from the first message that the attack changes, adds or takes away: what is not there yet cannot be found.
 fn from_the_first(attacked: &mut Attacked, clean: &[Wire]) -> Result<(), Unfit> {
+    // Where another bed sends, too, it is part of the attack before this bed's own messages change.
+    if attacked.other_bed.is_some() {
+        return Ok(());
+    }
     let start = attacked.truth.start;
     let clean = &clean[clean.partition_point(|w| w.received_at < start)..];
     let pairs = attacked.wires.iter().zip(clean);
     let alike = pairs.take_while(|(a, b)| a.received_at == b.received_at && a.bytes == b.bytes && a.feed == b.feed).count();
     let first = [attacked.wires.get(alike), clean.get(alike)].into_iter().flatten().map(|w| w.received_at).min();
-    let first = first.filter(|at| *at <= attacked.truth.end.plus_s(AFTER_S) || attacked.other_bed.is_some());
-    let Some(first) = first else { return if attacked.other_bed.is_some() { Ok(()) } else { Err(Unfit::Unchanged) } };
-    if attacked.other_bed.is_none()
-        && let Some(goal) = &mut attacked.truth.counts.goal
-    {
+    let first = first.filter(|at| *at <= attacked.truth.end.plus_s(AFTER_S)).ok_or(Unfit::Unchanged)?;
+    if let Some(goal) = &mut attacked.truth.counts.goal {
         goal.within_s += first.since_s(start).max(0.0).ceil() as u32;
     }
     Ok(())

@@ -12,6 +12,7 @@ use crate::hl7::unit::{self, Read};
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A pause of the record that is longer than this is no live data, seconds; with slow records, three of their intervals.
 pub const GAP_S: f64 = 60.0;
@@ -226,6 +227,32 @@ pub fn column(name: &str) -> Option<Column> {
     Some(Column { parameter, channel })
 }
 
+/// Which sets have which recordings: one recording may stand in several.
+#[derive(Debug, Default)]
+pub struct Sets<'a> {
+    sizes: BTreeMap<&'a str, usize>,
+    of: BTreeMap<(&'a str, &'a str), BTreeSet<&'a str>>,
+}
+
+impl<'a> Sets<'a> {
+    pub fn new(list: impl IntoIterator<Item = &'a Recording>) -> Sets<'a> {
+        let mut sets = Sets::default();
+        for r in list {
+            *sets.sizes.entry(&r.set).or_default() += 1;
+            sets.of.entry((&r.name, &r.patient)).or_default().insert(&r.set);
+        }
+        sets
+    }
+
+    /// Whether another set has a recording, too, and it counts there: in the larger one.
+    pub fn elsewhere(&self, r: &Recording) -> bool {
+        let rank = |set: &'a str| (self.sizes.get(set).copied(), set);
+        let own = (self.sizes.get(r.set.as_str()).copied(), r.set.as_str());
+        let sets = self.of.get(&(r.name.as_str(), r.patient.as_str()));
+        sets.is_some_and(|sets| sets.iter().any(|other| *other != r.set && rank(other) > own))
+    }
+}
+
 impl Recording {
     /// Reads a table with a header line; columns may stand in any order, `unit` may be missing.
     pub fn from_csv(set: &str, name: &str, patient: &str, text: &str) -> Result<Recording, RecordingError> {
@@ -290,6 +317,11 @@ impl Recording {
         let mut gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         gaps.sort_unstable();
         gaps.get(gaps.len() / 2).map(|ms| *ms as f64 / 1000.0)
+    }
+
+    /// Most of its cells repeat a time: its clock is too coarse for any rate.
+    pub fn has_coarse_clock(&self) -> bool {
+        self.notes.count(Oddity::Repeated) as f64 > 0.5 * self.notes.cells as f64
     }
 
     /// Every parameter of the record.

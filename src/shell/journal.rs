@@ -34,7 +34,7 @@ mod writer;
 
 pub use clock::{Clock, Now, system_clock};
 pub use hold::{Hold, hold, holds, release};
-pub use pick::{read_one, segment_before};
+pub use pick::{number_of, read_named, read_one, segment_before};
 pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
 pub use recover::is_held;
 pub use snapshot::{latest_snapshots, read_snapshot, write_atomic, write_snapshot};

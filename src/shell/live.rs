@@ -53,6 +53,12 @@ impl Live {
     }
 }
 
+/// Everything that stands, as one who joins late finds it.
+pub fn standing(retained: &Retained) -> impl Iterator<Item = Record> {
+    let there = retained.all().into_iter().filter(|(_, document)| !document.payload.is_empty());
+    there.map(|(topic, document)| Record { topic, payload: document.payload })
+}
+
 /// What of [`Retained`] has changed since the last look, tombstones included, however short-lived.
 #[derive(Debug, Default)]
 pub struct Changes {

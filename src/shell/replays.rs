@@ -12,7 +12,7 @@ pub use run::Run;
 pub use scan::Tick;
 
 use crate::config::Config;
-use crate::shell::journal::{read_one, segment_before};
+use crate::shell::journal::{Entry, Record, read_named, segment_before};
 use crate::shell::publisher::Options as Broker;
 use crate::shell::replay::Range;
 use crate::shell::replay::deck::SPEEDS;
@@ -151,13 +151,11 @@ impl Replays {
     fn place(&self, wanted: &Wanted) -> Result<(Place, Option<Timestamp>), StartError> {
         match wanted {
             Wanted::Raw { raw } => {
-                let (feed, number) = raw.rsplit_once('.').ok_or(StartError::NoSuch)?;
-                let sequence = number.parse().map_err(|_| StartError::NoSuch)?;
-                let entry = read_one(&self.journal, sequence)?.ok_or(StartError::NoSuch)?;
-                match &entry.stamped.record {
-                    crate::shell::journal::Record::Frame { source, .. } if source.feed == feed => {}
-                    _ => return Err(StartError::NoSuch),
+                let Entry { stamped, .. } = read_named(&self.journal, raw)?.ok_or(StartError::NoSuch)?;
+                if !matches!(stamped.record, Record::Frame { .. }) {
+                    return Err(StartError::NoSuch);
                 }
+                let sequence = stamped.sequence;
                 let range = Range { first: sequence, last: sequence, ..Range::default() };
                 Ok((Place::Journal(self.journal.clone(), range), None))
             }

@@ -3,7 +3,7 @@
 use crate::config::Role;
 use crate::document::{is_alert_id, is_slug};
 use crate::shell::station::Shared;
-use crate::shell::station_api::{json, problem, with_store};
+use crate::shell::station_api::{bad_query, json, problem, with_store};
 use crate::shell::station_audit as audit;
 use crate::shell::station_session::Session;
 use crate::shell::store::{AlertFilter, AlertReader, AlertRow, Comment, StoreError};
@@ -79,7 +79,7 @@ impl ListQuery {
             open: state.as_deref() == Some("open"),
             state: state.filter(|state| state != "open"),
             reference: self.reference.map(|reference| reference.to_ascii_uppercase()),
-            wards: session.wards.to_vec(),
+            wards: session.wards().to_vec(),
             before,
         })
     }
@@ -91,7 +91,7 @@ pub(crate) async fn list(
     uri: Uri,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Response {
-    let Ok(Query(query)) = query else { return problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member") };
+    let Ok(Query(query)) = query else { return bad_query() };
     let format = query.format.clone().unwrap_or_else(|| "json".to_owned());
     let limit = query.limit.unwrap_or(PAGE);
     if limit == 0 || limit > PAGE_MAX {
@@ -102,7 +102,7 @@ pub(crate) async fn list(
         Err(detail) => return problem(StatusCode::BAD_REQUEST, detail),
     };
     // What people write may hold a name: it is for those who may ask for names.
-    let words = session.role >= Role::Nurse;
+    let words = session.role() >= Role::Nurse;
     if matches!(format.as_str(), "csv" | "jsonl")
         && let Err(no) = audit::note(&shared, &session, "export", uri.query().unwrap_or("all")).await
     {
@@ -239,7 +239,7 @@ pub(crate) async fn one(State(shared): State<Shared>, session: Session, Path(id)
     if !is_alert_id(&id) {
         return problem(StatusCode::BAD_REQUEST, "not an alert id");
     }
-    let words = session.role >= Role::Nurse;
+    let words = session.role() >= Role::Nurse;
     with_store(&shared, move |store| {
         Ok(match store.alert(&id)?.filter(|row| session.sees(&row.ward)) {
             Some(row) => json(StatusCode::OK, with_people(store, &row, words)?.to_string()),

@@ -130,7 +130,23 @@ pub(crate) async fn state_bed(
     state(&shared, &session, |topic, _| topic == wanted)
 }
 
-/// Runs a query where it may block, a bounded number at a time.
+/// The answer to a query string that is none of ours.
+pub(crate) fn bad_query() -> Response {
+    problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member")
+}
+
+/// Work that reads files, where it may block, a bounded number at a time; `None`: it failed. The place is kept until it is done,
+/// also when nobody waits for it any more.
+pub(crate) async fn blocking<T: Send + 'static>(shared: &Shared, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let place = std::sync::Arc::clone(&shared.readers).acquire_owned().await.ok()?;
+    let done = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        work()
+    });
+    done.await.ok()
+}
+
+/// Runs a query of the store.
 pub(crate) async fn with_store<F>(shared: &Shared, query: F) -> Response
 where
     F: FnOnce(&AlertReader) -> Result<Response, StoreError> + Send + 'static,
@@ -144,22 +160,14 @@ where
     T: Send + 'static,
     F: FnOnce(&AlertReader) -> Result<T, StoreError> + Send + 'static,
 {
-    let Ok(place) = shared.readers.clone().acquire_owned().await else {
-        return Err(problem(StatusCode::SERVICE_UNAVAILABLE, "shutting down"));
-    };
     let path = shared.state.store.clone();
-    let answer = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        query(&AlertReader::open(&path)?)
-    })
-    .await;
-    match answer {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => {
+    match blocking(shared, move || query(&AlertReader::open(&path)?)).await {
+        Some(Ok(found)) => Ok(found),
+        Some(Err(error)) => {
             tracing::warn!(%error, "http: the store cannot be read");
             Err(problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now"))
         }
-        Err(_) => Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the query failed")),
+        None => Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the query failed")),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::config::Role;
 use crate::shell::journal::{Looked, Record};
 use crate::shell::station::Shared;
-use crate::shell::station_api::{json, problem, with_store};
+use crate::shell::station_api::{bad_query, json, problem, with_store};
 use crate::shell::station_session::Session;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -24,7 +24,7 @@ pub(crate) async fn note(shared: &Shared, session: &Session, action: &str, objec
     let journal = shared.state.journal.as_ref().ok_or_else(refuse)?;
     let looked = Looked {
         id: format!("a-{}", uuid::Uuid::now_v7().simple()),
-        user: session.user.clone(),
+        user: session.user().to_owned(),
         action: action.to_owned(),
         object: object.chars().filter(|c| !c.is_control()).take(OBJECT_CHARS_MAX).collect(),
     };
@@ -47,7 +47,7 @@ pub(crate) async fn list(
     if let Err(no) = session.require(Role::Engineer) {
         return no;
     }
-    let Ok(Query(query)) = query else { return problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member") };
+    let Ok(Query(query)) = query else { return bad_query() };
     let limit = query.limit.unwrap_or(PAGE);
     if limit == 0 || limit > PAGE_MAX {
         return problem(StatusCode::BAD_REQUEST, "limit: 1 to 1000");

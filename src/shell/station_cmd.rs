@@ -39,10 +39,10 @@ pub(crate) async fn command(State(shared): State<Shared>, session: Session, Path
     };
     if let Some(refusal) = refusal {
         let refused = Refused { refusal, request_id: request_id_of(&body) };
-        let answer = Answer::refused(&refused, &verb, &session.user, now());
+        let answer = Answer::refused(&refused, &verb, session.user(), now());
         return document_of(&document::response(&shared.state.origin, &answer));
     }
-    document_of(&commands.run(&verb, &session.user, Via::Web, &body).await.document)
+    document_of(&commands.run(&verb, session.user(), Via::Web, &body).await.document)
 }
 
 fn document_of(document: &[u8]) -> Response {
@@ -51,7 +51,7 @@ fn document_of(document: &[u8]) -> Response {
 
 /// Whether what a command acts on lies in a ward that the user may see.
 async fn in_sight(shared: &Shared, session: &Session, body: &[u8]) -> Result<bool, Response> {
-    if session.wards.is_empty() {
+    if session.wards().is_empty() {
         return Ok(true);
     }
     let place: Place = serde_json::from_slice(body).unwrap_or_default();

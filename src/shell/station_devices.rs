@@ -7,7 +7,7 @@ use crate::document::{is_comment, is_slug};
 use crate::shell::devices::Listing;
 use crate::shell::journal::Record;
 use crate::shell::station::Shared;
-use crate::shell::station_api::{json, problem};
+use crate::shell::station_api::{bad_query, json, problem};
 use crate::shell::station_session::Session;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -35,7 +35,7 @@ async fn listing(shared: &Shared, after: Option<Instant>) -> Result<Arc<Listing>
 /// What a session may see of it: a user of some wards sees the devices that stand there.
 async fn seen(shared: &Shared, session: &Session) -> Result<Arc<Listing>, Response> {
     let all = listing(shared, None).await?;
-    if session.wards.is_empty() {
+    if session.wards().is_empty() {
         return Ok(all);
     }
     let sees = |place: &str| session.sees(place.split('/').next().unwrap_or_default());
@@ -52,7 +52,7 @@ pub(crate) async fn list(
     session: Session,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let Ok(Query(query)) = query else { return problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member") };
+    let Ok(Query(query)) = query else { return bad_query() };
     let limit = query.limit.unwrap_or(PAGE);
     if limit == 0 || limit > PAGE_MAX {
         return problem(StatusCode::BAD_REQUEST, "limit: 1 to 1000");
@@ -135,7 +135,7 @@ pub(crate) async fn decide(
     }
     let verb = Verb::Advisory { device: id.clone(), advisory: advisory.clone(), status: decision.status, note };
     let request_id = format!("h-{}", uuid::Uuid::now_v7().simple());
-    let command = Command { request_id, user: session.user.clone(), via: Via::Web, expires: None, verb };
+    let command = Command { request_id, user: session.user().to_owned(), via: Via::Web, expires: None, verb };
     if journal.submit(Record::Command(command)).await.is_err() {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written: nothing was decided");
     }

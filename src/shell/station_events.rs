@@ -9,7 +9,7 @@ use crate::document::{self, Origin};
 use crate::shell::access::{Access, Who, matches};
 use crate::shell::commands::Commands;
 use crate::shell::link::Link;
-use crate::shell::live::{Batch, Changes, Record};
+use crate::shell::live::{Batch, Changes, Record, standing};
 use crate::shell::publisher::now;
 use crate::shell::retained::Retained;
 use crate::shell::station::{Shared, StationState};
@@ -65,8 +65,7 @@ fn heartbeat(state: &StationState, link: &Link) -> Record {
 /// Everything that is retained, as a late joiner at the broker finds it.
 fn snapshot(retained: &Retained, origin: &Origin) -> Vec<Record> {
     let status = Record { topic: "sys/status".into(), payload: document::sys_status(origin, now(), true).into() };
-    let all = retained.all().into_iter().filter(|(_, document)| !document.payload.is_empty());
-    std::iter::once(status).chain(all.map(|(topic, document)| Record { topic, payload: document.payload })).collect()
+    std::iter::once(status).chain(standing(retained)).collect()
 }
 
 pub(crate) async fn events(State(shared): State<Shared>, session: Session) -> Response {
@@ -101,7 +100,7 @@ pub(crate) fn stream(
         stopped: shared.stopped.clone(),
         touch: tokio::time::interval(TOUCH_EVERY),
         station: station
-            .map(|commands| Station { commands, name: format!("{}#{}", session.user, uuid::Uuid::now_v7().simple()) }),
+            .map(|commands| Station { commands, name: format!("{}#{}", session.user(), uuid::Uuid::now_v7().simple()) }),
         session,
         _seats: [own, seat],
     };

@@ -8,9 +8,9 @@ use crate::shell::data::Data;
 use crate::shell::explain::{Ask, ExplainError, From, explain};
 use crate::shell::replay::Journal;
 use crate::shell::station::Shared;
-use crate::shell::station_api::{json, problem};
+use crate::shell::station_api::{json, problem, read_store};
 use crate::shell::station_session::Session;
-use crate::shell::store::{AlertReader, AlertRow};
+use crate::shell::store::AlertRow;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -52,16 +52,10 @@ pub(crate) async fn seen(shared: &Shared, session: &Session, id: &str) -> Result
         return Err(Box::new(problem(StatusCode::BAD_REQUEST, "not an alert id")));
     }
     let data = shared.state.data.clone().ok_or_else(unknown)?;
-    let seat = shared.readers.clone().acquire_owned().await.map_err(|_| unknown())?;
-    let (store, wanted) = (data.store.clone(), id.to_owned());
-    let read = tokio::task::spawn_blocking(move || {
-        let _seat = seat;
-        AlertReader::open(&store).and_then(|reader| reader.alert(&wanted))
-    });
-    match read.await {
-        Ok(Ok(Some(row))) if session.sees(&row.ward) => Ok((data, row)),
-        Ok(Ok(_)) => Err(unknown()),
-        _ => Err(Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now"))),
+    let wanted = id.to_owned();
+    match read_store(shared, move |store| store.alert(&wanted)).await? {
+        Some(row) if session.sees(&row.ward) => Ok((data, row)),
+        _ => Err(unknown()),
     }
 }
 

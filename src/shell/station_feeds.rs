@@ -6,9 +6,9 @@ use crate::shell::data::Data;
 use crate::shell::listener::{FeedStats, WireFault};
 use crate::shell::retained::{Kind, RETAINED_MAX};
 use crate::shell::station::Shared;
-use crate::shell::station_api::{json, problem};
+use crate::shell::station_api::{json, problem, read_store};
 use crate::shell::station_session::Session;
-use crate::shell::store::{AlertReader, Load};
+use crate::shell::store::Load;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -45,17 +45,9 @@ pub(crate) async fn list(State(shared): State<Shared>, session: Session) -> Resp
         let stats = data.feeds.iter().find(|stats| stats.feed == *name);
         more(object, stats, counts.iter().find(|c| c.feed == *name), &data);
     }
-    let load = {
-        let Ok(seat) = shared.readers.clone().acquire_owned().await else { return away() };
-        let store = data.store.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let _seat = seat;
-            AlertReader::open(&store)?.load(crate::shell::publisher::now(), LOAD_DAYS)
-        });
-        match read.await {
-            Ok(Ok(load)) => load,
-            _ => return problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now"),
-        }
+    let load = match read_store(&shared, |store| store.load(crate::shell::publisher::now(), LOAD_DAYS)).await {
+        Ok(load) => load,
+        Err(no) => return no,
     };
     let feeds: Vec<_> = feeds.into_iter().map(|(_, object)| object).collect();
     let body = json!({
@@ -125,7 +117,7 @@ pub(crate) async fn rejects(State(shared): State<Shared>, session: Session, Path
     }
     let unknown = || problem(StatusCode::NOT_FOUND, "no such feed");
     // What was refused is of no ward: whoever sees only some does not see it.
-    let Some(data) = shared.state.data.clone().filter(|_| session.wards.is_empty()) else { return unknown() };
+    let Some(data) = shared.state.data.clone().filter(|_| session.wards().is_empty()) else { return unknown() };
     if !data.feeds.iter().any(|stats| stats.feed == feed) {
         return unknown();
     }

@@ -47,8 +47,8 @@ fn described(shared: &Shared, session: &Session) -> String {
     let tolerances: serde_json::Map<_, _> =
         config.checks.spot_check.tolerances().into_iter().map(|(p, value)| (p.key().to_owned(), value.into())).collect();
     let mut body = serde_json::json!({
-        "user": session.user,
-        "role": session.role,
+        "user": session.user(),
+        "role": session.role(),
         "verbs": VERBS.iter().filter(|verb| session.may(verb)).collect::<Vec<_>>(),
         "csrf": session.csrf(),
         "auth": match session.proof() { Proof::Local => "local", Proof::Cookie => "password", Proof::Bearer => "token" },
@@ -59,7 +59,7 @@ fn described(shared: &Shared, session: &Session) -> String {
         "build": super::station_about::BUILD,
         "version": shared.state.version,
         "privacy": true,
-        "names": session.role >= Role::Nurse,
+        "names": session.role() >= Role::Nurse,
         "tolerances": tolerances,
         "wards": wards(shared, session),
         // A browser holds no key to check a signature with: behind a broker that needs one it is fed by the service itself.

@@ -6,9 +6,9 @@ use crate::document::is_alert_id;
 use crate::hl7::mask::{self, Eyes, Shown};
 use crate::hl7::{Message, Scratch, is_batch, split_batch};
 use crate::shell::data::Data;
-use crate::shell::journal::{Entry, Record, read_one};
+use crate::shell::journal::{Entry, Record, number_of, read_named};
 use crate::shell::station::Shared;
-use crate::shell::station_api::{json, problem};
+use crate::shell::station_api::{bad_query, blocking, json, problem};
 use crate::shell::station_audit as audit;
 use crate::shell::station_session::Session;
 use crate::shell::store::AlertReader;
@@ -42,12 +42,6 @@ pub(crate) struct Doubt {
     /// Check, OBX-1 and the id of the message, of each evidence that names it.
     pub evidence: Vec<(String, Option<u32>, Option<String>)>,
     pub params: Vec<Parameter>,
-}
-
-/// The number in a journal key (`{feed}.{number}`).
-pub(crate) fn number_of(raw: &str) -> Option<(&str, u64)> {
-    let (feed, number) = raw.rsplit_once('.')?;
-    Some((feed, number.parse().ok()?))
 }
 
 impl Doubt {
@@ -184,7 +178,7 @@ pub(crate) async fn get(
     Path(raw): Path<String>,
     query: Result<Query<Wish>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let Ok(Query(wish)) = query else { return problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member") };
+    let Ok(Query(wish)) = query else { return bad_query() };
     if wish.alert.as_deref().is_some_and(|id| !is_alert_id(id)) {
         return problem(StatusCode::BAD_REQUEST, "alert: not an alert id");
     }
@@ -201,13 +195,9 @@ pub(crate) async fn get(
     }
     let unknown = || problem(StatusCode::NOT_FOUND, "no such message, or it is not kept any more");
     let Some(data) = shared.state.data.clone() else { return unknown() };
-    let Ok(seat) = shared.readers.clone().acquire_owned().await else { return unknown() };
-    let (wanted, alert, limited) = (raw.clone(), wish.alert, !session.wards.is_empty());
-    let found = tokio::task::spawn_blocking(move || {
-        let _seat = seat;
-        find(&data, &wanted, alert.as_deref())
-    });
-    let Ok(Some((entry, doubt))) = found.await else { return unknown() };
+    let (wanted, alert, limited) = (raw.clone(), wish.alert, !session.wards().is_empty());
+    let found = blocking(&shared, move || find(&data, &wanted, alert.as_deref())).await;
+    let Some(Some((entry, doubt))) = found else { return unknown() };
     // Whose message it is, only an alert of a ward tells.
     if limited && !(session.sees(&doubt.ward) && !doubt.ward.is_empty() && !doubt.evidence.is_empty()) {
         return unknown();
@@ -232,18 +222,13 @@ pub(crate) async fn get(
 
 /// The record, if it is kept and of that feed, and what the alert says of it.
 fn find(data: &Data, raw: &str, alert: Option<&str>) -> Option<(Entry, Doubt)> {
-    let (feed, number) = number_of(raw)?;
-    let entry = match read_one(data.journal.folder(), number) {
+    let entry = match read_named(data.journal.folder(), raw) {
         Ok(entry) => entry?,
         Err(error) => {
             tracing::warn!(%error, "http: a record of the journal cannot be read");
             return None;
         }
     };
-    match &entry.stamped.record {
-        Record::Frame { source, .. } | Record::Fragment { source, .. } if source.feed == feed => {}
-        _ => return None,
-    }
     let doubt = alert.and_then(|alert| Doubt::of(&AlertReader::open(&data.store).ok()?, alert, raw));
     Some((entry, doubt.unwrap_or_default()))
 }

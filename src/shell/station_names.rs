@@ -6,7 +6,7 @@ use crate::hl7::{Field, Message, Scratch, is_batch, split_batch};
 use crate::monitor::NamedBy;
 use crate::shell::journal::{Record, read_one};
 use crate::shell::station::Shared;
-use crate::shell::station_api::{json, problem};
+use crate::shell::station_api::{blocking, json, problem};
 use crate::shell::station_audit as audit;
 use crate::shell::station_session::Session;
 use axum::extract::{Path, State};
@@ -37,10 +37,8 @@ pub(crate) async fn get(State(shared): State<Shared>, session: Session, Path((wa
     if let Err(no) = audit::note(&shared, &session, "names", &place).await {
         return *no;
     }
-    let Ok(_seat) = shared.readers.acquire().await else { return nobody() };
-    let read = tokio::task::spawn_blocking(move || named_in(data.journal.folder(), named)).await;
-    match read {
-        Ok(Some((name, record))) => {
+    match blocking(&shared, move || named_in(data.journal.folder(), named)).await {
+        Some(Some((name, record))) => {
             json(StatusCode::OK, json!({ "name": name, "record": record, "expires_s": SHOWN_S }).to_string())
         }
         // The error of a file or a panic says nothing of a patient, and is not shown either.

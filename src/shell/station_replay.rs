@@ -3,7 +3,7 @@
 use crate::config::Role;
 use crate::document::is_slug;
 use crate::shell::data::Data;
-use crate::shell::live::Record;
+use crate::shell::live::standing;
 use crate::shell::replay::deck::{Change, SPEEDS};
 use crate::shell::replays::{Run, StartError, Wish};
 use crate::shell::station::Shared;
@@ -34,7 +34,7 @@ pub(crate) async fn list(State(shared): State<Shared>, session: Session) -> Resp
     let Some(data) = shared.state.data.clone() else { return unknown() };
     let runs: Vec<_> = data.replays.list().iter().map(|run| run.to_json()).collect();
     // What recordings there are is for those who may play them.
-    let files = if session.role >= Role::Engineer {
+    let files = if session.role() >= Role::Engineer {
         tokio::task::spawn_blocking(move || data.replays.files()).await
     } else {
         Ok(Vec::new())
@@ -122,8 +122,7 @@ pub(crate) async fn events(State(shared): State<Shared>, session: Session, Path(
     };
     // First the subscription, then what stands: what falls between is said twice, which does no harm.
     let receiver = run.output.live.subscribe();
-    let all = run.output.retained.all().into_iter().filter(|(_, document)| !document.payload.is_empty());
-    let first: Vec<Record> = all.map(|(topic, document)| Record { topic, payload: document.payload }).collect();
+    let first = standing(&run.output.retained).collect();
     let base = format!("{}/replay/{}/v1/{}", data.config.mqtt.root, run.name, shared.state.origin.site);
     stream(&shared, session, first, receiver, base)
 }

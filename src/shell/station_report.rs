@@ -2,13 +2,13 @@
 
 use crate::config::Role;
 use crate::shell::data::Data;
-use crate::shell::journal::{Entry, Record, read_one};
+use crate::shell::journal::{Entry, Record, read_named};
 use crate::shell::report_page::{Course, Link, Page, write};
 use crate::shell::station::Shared;
-use crate::shell::station_api::problem;
+use crate::shell::station_api::{bad_query, blocking, problem};
 use crate::shell::station_audit as audit;
 use crate::shell::station_explain::seen;
-use crate::shell::station_messages::{Doubt, number_of, segments};
+use crate::shell::station_messages::{Doubt, segments};
 use crate::shell::station_session::Session;
 use crate::shell::store::{AlertReader, AlertRow, StoreError};
 use axum::extract::{Path, Query, State};
@@ -36,7 +36,7 @@ pub(crate) async fn get(
     Path(id): Path<String>,
     query: Result<Query<Wish>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
-    let Ok(Query(wish)) = query else { return problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member") };
+    let Ok(Query(wish)) = query else { return bad_query() };
     let italian = match wish.lang.as_deref() {
         None => shared.state.data.as_ref().is_some_and(|data| data.config.http.language == "it"),
         Some("en") => false,
@@ -50,24 +50,20 @@ pub(crate) async fn get(
     if let Err(no) = audit::note(&shared, &session, "report", &id).await {
         return *no;
     }
-    let Ok(seat) = shared.readers.clone().acquire_owned().await else {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping");
-    };
     let (version, site) = (shared.state.version.clone(), shared.state.origin.site.clone());
     // Comments may name a patient: they are for those who may ask for names.
-    let comments = session.role >= Role::Nurse;
-    let user = session.user.clone();
-    let written = tokio::task::spawn_blocking(move || {
-        let _seat = seat;
+    let comments = session.role() >= Role::Nurse;
+    let user = session.user().to_owned();
+    let written = blocking(&shared, move || {
         page(&data, &row, italian, comments, Page { version, site, user, ..Page::default() }).map(|page| write(&page))
     });
     match written.await {
-        Ok(Ok(html)) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
-        Ok(Err(error)) => {
+        Some(Ok(html)) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
+        Some(Err(error)) => {
             tracing::warn!(%error, "http: a report cannot be written");
             problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now")
         }
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the report cannot be written"),
+        None => problem(StatusCode::INTERNAL_SERVER_ERROR, "the report cannot be written"),
     }
 }
 
@@ -96,12 +92,9 @@ fn page(data: &Data, row: &AlertRow, italian: bool, comments: bool, begun: Page)
     }
     let until = Instant::now() + LOOK_FOR;
     for raw in raws {
-        let entry = number_of(&raw).filter(|_| Instant::now() < until).and_then(|(feed, number)| {
-            read_one(data.journal.folder(), number)
-                .ok()
-                .flatten()
-                .filter(|entry| matches!(&entry.stamped.record, Record::Frame { source, .. } if source.feed == feed))
-        });
+        let look = || read_named(data.journal.folder(), &raw).ok().flatten();
+        let entry = if Instant::now() < until { look() } else { None };
+        let entry = entry.filter(|entry| matches!(entry.stamped.record, Record::Frame { .. }));
         page.links.push(link(&store, &row.id, raw, entry));
     }
     page.course = events.iter().take(EVENTS_MAX).map(course).collect();

@@ -60,10 +60,6 @@ pub(crate) enum Proof {
 /// Somebody who may ask; in every handler behind the door.
 #[derive(Clone)]
 pub(crate) struct Session {
-    pub(crate) user: String,
-    pub(crate) role: Role,
-    /// Wards it may see; empty: all. `_site` is for all.
-    pub(crate) wards: Arc<[String]>,
     kept: Arc<Kept>,
 }
 
@@ -101,15 +97,20 @@ fn limiter(per_s: u32, burst: u32) -> DefaultDirectRateLimiter {
 }
 
 impl Session {
-    fn of(kept: Arc<Kept>) -> Session {
-        let account = &kept.account;
-        let (user, role, wards) = (account.name.clone(), account.role(), account.wards.clone().into());
-        Session { user, role, wards, kept }
+    pub(crate) fn user(&self) -> &str {
+        &self.kept.account.name
+    }
+    pub(crate) fn role(&self) -> Role {
+        self.kept.account.role()
+    }
+    /// Wards it may see; empty: all. `_site` is for all.
+    pub(crate) fn wards(&self) -> &[String] {
+        &self.kept.account.wards
     }
     /// Nothing, or the refusal.
     #[allow(clippy::result_large_err)]
     pub(crate) fn require(&self, role: Role) -> Result<(), Response> {
-        if self.role >= role {
+        if self.role() >= role {
             return Ok(());
         }
         Err(problem(StatusCode::FORBIDDEN, &format!("this needs the role {}", role.as_str())))
@@ -238,13 +239,13 @@ impl Sessions {
             let token = given.to_str().ok()?.strip_prefix("Bearer ")?;
             let digest = hex(&Sha256::digest(token.trim().as_bytes()));
             let found = self.tokens.iter().find(|(hash, _)| bool::from(hash.as_bytes().ct_eq(digest.as_bytes())))?;
-            return Some(Session::of(Arc::clone(&found.1)));
+            return Some(Session { kept: Arc::clone(&found.1) });
         }
         if let Some(session) = self.of_cookie(headers) {
             session.touch();
             return Some(session);
         }
-        (local && !self.has_users()).then(|| Session::of(Arc::clone(&self.local)))
+        (local && !self.has_users()).then(|| Session { kept: Arc::clone(&self.local) })
     }
 
     fn of_cookie(&self, headers: &HeaderMap) -> Option<Session> {
@@ -254,7 +255,7 @@ impl Sessions {
             self.end(&key);
             return None;
         }
-        Some(Session::of(kept))
+        Some(Session { kept })
     }
 
     fn is_over(&self, kept: &Kept) -> bool {
@@ -319,7 +320,7 @@ impl Sessions {
         let kept = Arc::new(Kept::new(user.clone(), Proof::Cookie).ok_or(NoLogin::NoRandom)?);
         self.keep(Sha256::digest(id.as_bytes()).into(), Arc::clone(&kept));
         tracing::info!(user = %user.name, role = user.role().as_str(), "http: logged in");
-        Ok((Session::of(kept), id))
+        Ok((Session { kept }, id))
     }
 
     fn keep(&self, key: [u8; 32], new: Arc<Kept>) {
@@ -407,7 +408,7 @@ mod tests {
         let sessions = Sessions::new(&config()).unwrap();
         let (session, id) = sessions.login(PEER, "nurse7", "correct horse").ok().unwrap();
         assert_eq!(
-            (session.role, session.sees("icu"), session.sees("er"), session.sees("_site")),
+            (session.role(), session.sees("icu"), session.sees("er"), session.sees("_site")),
             (Role::Nurse, true, false, true)
         );
         assert!(session.may("ack") && !session.may("resync"));
@@ -460,11 +461,11 @@ mod tests {
         let bearer = |text: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, HeaderValue::from_static(text));
-            sessions.identify(&headers, true).map(|s| (s.user, s.role))
+            sessions.identify(&headers, true).map(|s| (s.user().to_owned(), s.role()))
         };
         assert_eq!(bearer("Bearer secret"), Some(("scraper".into(), Role::Viewer)));
         assert_eq!(bearer("Bearer wrong"), None);
         assert_eq!(bearer("Basic secret"), None);
-        assert_eq!(sessions.identify(&HeaderMap::new(), true).map(|s| s.user), Some("local".into()));
+        assert_eq!(sessions.identify(&HeaderMap::new(), true).map(|s| s.user().to_owned()), Some("local".into()));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::document::is_slug;
 use crate::shell::station::Shared;
-use crate::shell::station_api::{json, problem};
+use crate::shell::station_api::{bad_query, blocking, json, problem};
 use crate::shell::station_session::Session;
 use crate::shell::store::{AlertReader, AlertRow, BUCKET_MS, StoreError};
 use crate::shell::trends::POINTS_MAX;
@@ -59,20 +59,14 @@ impl Wish {
             Some(_) => return Err("step: 1 to 86400 seconds"),
         };
         // Whole buckets, and not more steps than one answer holds.
-        let step_ms = step_ms.max(width / (POINTS_MAX - 1)).div_ceil_to(BUCKET_MS);
+        let step_ms = buckets(step_ms.max(width / (POINTS_MAX - 1)));
         Ok(Window { params, from: Timestamp::from_ms(from), to: Timestamp::from_ms(to), step_ms })
     }
 }
 
-trait DivCeilTo {
-    fn div_ceil_to(self, whole: i64) -> i64;
-}
-
-impl DivCeilTo for i64 {
-    /// The next multiple of `whole`, at least one.
-    fn div_ceil_to(self, whole: i64) -> i64 {
-        ((self + whole - 1) / whole).max(1) * whole
-    }
+/// So many whole buckets that a width fits in, at least one; ms.
+fn buckets(width_ms: i64) -> i64 {
+    ((width_ms + BUCKET_MS - 1) / BUCKET_MS).max(1) * BUCKET_MS
 }
 
 pub(crate) async fn get(
@@ -84,7 +78,7 @@ pub(crate) async fn get(
     if !is_slug(&ward, 32) || !is_slug(&bed, 64) {
         return problem(StatusCode::BAD_REQUEST, "ward and bed are slugs");
     }
-    let Ok(Query(wish)) = query else { return problem(StatusCode::BAD_REQUEST, "the query has an unknown or wrong member") };
+    let Ok(Query(wish)) = query else { return bad_query() };
     let window = match wish.window(crate::shell::publisher::now()) {
         Ok(window) => window,
         Err(detail) => return problem(StatusCode::BAD_REQUEST, detail),
@@ -92,11 +86,7 @@ pub(crate) async fn get(
     let Some(data) = shared.state.data.clone().filter(|_| session.sees(&ward)) else {
         return problem(StatusCode::NOT_FOUND, "nothing is known under this name");
     };
-    let Ok(seat) = shared.readers.clone().acquire_owned().await else {
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "the service is stopping");
-    };
-    let read = tokio::task::spawn_blocking(move || {
-        let _seat = seat;
+    let read = blocking(&shared, move || {
         let series = data.trends.read(&ward, &bed, &window.params, window.from, window.to, window.step_ms)?;
         let alerts = AlertReader::open(&data.store)?.between(&ward, &bed, window.from, window.to, ALERTS_MAX)?;
         let mut object = serde_json::Map::new();
@@ -107,12 +97,12 @@ pub(crate) async fn get(
         Ok::<_, StoreError>(Value::Object(object).to_string())
     });
     match read.await {
-        Ok(Ok(body)) => json(StatusCode::OK, body),
-        Ok(Err(error)) => {
+        Some(Ok(body)) => json(StatusCode::OK, body),
+        Some(Err(error)) => {
             tracing::warn!(%error, "http: histories cannot be read");
             problem(StatusCode::SERVICE_UNAVAILABLE, "the histories cannot be read now")
         }
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "the histories cannot be read"),
+        None => problem(StatusCode::INTERNAL_SERVER_ERROR, "the histories cannot be read"),
     }
 }
 

@@ -94,6 +94,10 @@ async fn connect(tunnel: &Tunnel) -> std::io::Result<Box<dyn Wire>> {
     }
 }
 
+fn no_tunnel() -> Response {
+    problem(StatusCode::NOT_FOUND, "no tunnel: the external broker wants an account, and mqtt.station gives none")
+}
+
 pub(crate) async fn open(
     State(shared): State<Shared>,
     session: Session,
@@ -112,7 +116,7 @@ pub(crate) async fn open(
         return problem(StatusCode::BAD_REQUEST, "the subprotocol mqtt is meant");
     }
     let Some(tunnel) = shared.state.tunnel.clone() else {
-        return problem(StatusCode::NOT_FOUND, "no tunnel: the external broker wants an account, and mqtt.station gives none");
+        return no_tunnel();
     };
     let (Some(own), Ok(seat)) = (session.stream(), Arc::clone(&shared.tunnels).try_acquire_owned()) else {
         return problem(StatusCode::TOO_MANY_REQUESTS, "too many tunnels are open");
@@ -195,12 +199,7 @@ async fn down(
 pub(crate) async fn credentials(State(shared): State<Shared>, session: Session) -> Response {
     let no_random = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random bytes");
     let (username, password, client_id) = match &shared.state.tunnel {
-        None => {
-            return problem(
-                StatusCode::NOT_FOUND,
-                "no tunnel: the external broker wants an account, and mqtt.station gives none",
-            );
-        }
+        None => return no_tunnel(),
         Some(Tunnel::Embedded { passes, .. }) => {
             let Some(issued) = passes.issue(Arc::clone(session.account()), session.ended().clone()) else { return no_random() };
             (Some(issued.username), Some(issued.password), issued.client_id)

@@ -9,7 +9,7 @@ use super::{Kind, Severity, Tier};
 use crate::check::Assessment;
 use crate::eval::render::Rate;
 use crate::time::Timestamp;
-use crate::vital::{Nature, ParamSet, Parameter};
+use crate::vital::{Nature, ParamSet, Parameter, Sensor};
 use serde::Serialize;
 
 /// How long an alert of medium and of low priority waits before it leaves the house, seconds (`[episodes] annunciation_*`).
@@ -131,8 +131,7 @@ impl Facts {
         let step = (context.recording.interval_s * 1000.0) as i64;
         let interval_s =
             if context.bed.rate == Rate::Native { context.recording.interval_s } else { context.recording.interval_s.max(60.0) };
-        let quick = |p: Parameter| p.nature() == Nature::Continuous && p.sensor() != crate::vital::Sensor::Thermometer;
-        let moving: ParamSet = targets.iter().filter(|p| quick(*p)).collect();
+        let moving: ParamSet = targets.iter().filter(|p| is_quick(*p)).collect();
         let cuffs = context.columns.iter().filter(|c| context.parameter(**c).nature() == Nature::Episodic);
         let reading_s = cuffs.filter_map(|c| context.recording.usual_s(*c)).fold(interval_s, f64::max);
         Facts {
@@ -148,7 +147,7 @@ impl Facts {
     }
     /// Whether live values stay true beside the forged ones.
     fn is_part(&self) -> bool {
-        self.others.iter().any(|p| p.nature() == Nature::Continuous && p.sensor() != crate::vital::Sensor::Thermometer)
+        self.others.iter().any(is_quick)
     }
     /// Whether something true is left that knows better.
     fn has_witness(&self) -> bool {
@@ -162,6 +161,11 @@ impl Facts {
     fn messages(&self, n: u32) -> u32 {
         (f64::from(n) * self.interval_s.max(1.0)).ceil() as u32 + 5
     }
+}
+
+/// Whether a parameter is told all the time and moves within seconds.
+fn is_quick(parameter: Parameter) -> bool {
+    parameter.nature() == Nature::Continuous && parameter.sensor() != Sensor::Thermometer
 }
 
 /// Who measures the same by another way.

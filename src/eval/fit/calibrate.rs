@@ -16,7 +16,7 @@ use crate::calibration::{BLOCKS_MIN, Calibration, Calibrations, PATIENTS_MIN, Pa
 use crate::check::{Assessment, CheckId, STOCHASTIC, Tapped};
 use crate::envelope::{Origin, records_sha256};
 use crate::eval::measure;
-use crate::eval::recording::{Oddity, Recording};
+use crate::eval::recording::{Recording, Sets};
 use crate::eval::render::{Rate, render};
 use crate::eval::runner::{EPISODE_GAP_S, Mark, Ward, count};
 use crate::eval::score::poisson_upper;
@@ -78,16 +78,8 @@ fn block_s(check: &str) -> f64 {
 
 /// Of a list in order those that calibrations are made of: a monitor's, with a clock finer than its rows, each once.
 pub fn usable<'a>(list: &[&'a Recording]) -> Vec<&'a Recording> {
-    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
-    for r in list {
-        *sizes.entry(&r.set).or_default() += 1;
-    }
-    let elsewhere = |r: &Recording| {
-        let other = |o: &&&Recording| o.set != r.set && o.name == r.name && o.patient == r.patient;
-        list.iter().filter(other).any(|o| (sizes[o.set.as_str()], &o.set) > (sizes[r.set.as_str()], &r.set))
-    };
-    let coarse = |r: &Recording| r.notes.count(Oddity::Repeated) as f64 > 0.5 * r.notes.cells as f64;
-    list.iter().copied().filter(|r| r.interval_s <= CHARTED_S && !coarse(r) && !elsewhere(r)).collect()
+    let sets = Sets::new(list.iter().copied());
+    list.iter().copied().filter(|r| r.interval_s <= CHARTED_S && !r.has_coarse_clock() && !sets.elsewhere(r)).collect()
 }
 
 /// A monitor of a ward with these calibrations and nothing else that a site could have told it.

@@ -2,7 +2,7 @@
 
 use super::segment::{HEADER_BYTES, Header};
 use super::walk::list;
-use super::{Entry, JournalError, Reader};
+use super::{Entry, JournalError, Reader, Record};
 use crate::time::Timestamp;
 use std::io::Read as _;
 use std::path::Path;
@@ -14,6 +14,22 @@ pub fn read_one(folder: &Path, sequence: u64) -> Result<Option<Entry>, JournalEr
         Some(Err(error)) => Err(error),
         _ => Ok(None),
     }
+}
+
+/// Feed and number of a record's name (`{feed}.{number}`), as evidence gives it.
+pub fn number_of(raw: &str) -> Option<(&str, u64)> {
+    let (feed, number) = raw.rsplit_once('.')?;
+    Some((feed, number.parse().ok()?))
+}
+
+/// What was received under a name; `None`: it is no name, is not kept any more, or is of another feed.
+pub fn read_named(folder: &Path, raw: &str) -> Result<Option<Entry>, JournalError> {
+    let Some((feed, number)) = number_of(raw) else { return Ok(None) };
+    let of_feed = |entry: &Entry| match &entry.stamped.record {
+        Record::Frame { source, .. } | Record::Fragment { source, .. } => source.feed == feed,
+        _ => false,
+    };
+    Ok(read_one(folder, number)?.filter(of_feed))
 }
 
 /// First record of the last segment that was begun before `at`: reading from there meets everything from `at` on. The oldest
