@@ -452,11 +452,13 @@ pub struct Journal {
     pub retain_bytes: u64,
     /// A snapshot of the core at least so often, seconds.
     pub snapshot_s: f64,
+    /// Older snapshots are kept so much, bytes, so that alerts of the past are explained in seconds; 0: none.
+    pub past_bytes: u64,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Journal { segment_bytes: 64 << 20, retain_days: 30.0, retain_bytes: 50 << 30, snapshot_s: 300.0 }
+        Journal { segment_bytes: 64 << 20, retain_days: 30.0, retain_bytes: 50 << 30, snapshot_s: 300.0, past_bytes: 8 << 30 }
     }
 }
 

@@ -10,7 +10,9 @@ use crate::command::{Command, Refusal, Response, Verb, Via};
 use crate::document::{self, FeedState, LagMs, Origin, Pulse, Removed};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
 use crate::shell::commands::{self, Answered, Answers};
-use crate::shell::journal::{Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
+use crate::shell::journal::{
+    self, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot,
+};
 use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::listener::FeedStats;
 use crate::shell::live::Record as LiveRecord;
@@ -106,6 +108,8 @@ pub struct Parts {
     /// The service is told to end: a store that fails is not waited for.
     pub stopping: Arc<AtomicBool>,
     pub snapshot_s: f64,
+    /// Older snapshots are kept so much, bytes.
+    pub past_bytes: u64,
     pub vitals: bool,
     pub flat: bool,
     /// `sha256:` and 16 digits over the effective configuration.
@@ -320,6 +324,11 @@ impl Engine {
         }
         self.dirty = self.monitor.beds().map(|place| place.id).collect();
         Ok(())
+    }
+
+    /// SHA-256 over what decides, as alerts carry the beginning of it.
+    pub fn model(&self) -> &str {
+        self.monitor.model_hash()
     }
 
     /// Until when the monitor's deadlines have fired: what a `Start` record says.
@@ -1017,9 +1026,15 @@ impl Engine {
         self.snapshot_at = now;
         self.snapshot_sequence = self.pending.sequence;
         let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
+        let (at, past_bytes) = (self.monitor.at(), self.parts.past_bytes);
         self.snapshot_thread = std::thread::Builder::new()
             .name("snapshot".into())
-            .spawn(move || save_snapshot(&folder, sequence, &state))
+            .spawn(move || {
+                save_snapshot(&folder, sequence, &state);
+                if let Err(error) = journal::keep(&folder, at, sequence, &state, past_bytes) {
+                    tracing::warn!(%error, "a state of the past was not kept: explanations of this time take longer");
+                }
+            })
             .map_err(|error| tracing::warn!(%error, "no thread for a snapshot"))
             .ok();
     }

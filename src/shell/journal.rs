@@ -14,7 +14,7 @@
 //! second later at the earliest).
 //!
 //! **Files** (`segment.rs` has the format): `{first sequence}.vgj` is written, `{first sequence}.vgj.zst` is sealed,
-//! `snapshot-{sequence}.bin` holds the core's state, `hold-{name}` keeps segments from being deleted, `journal.lock` keeps a
+//! `snapshot-{sequence}.bin` holds the core's state, `past/` older ones (`past.rs`), `hold-{name}` keeps segments from being deleted, `journal.lock` keeps a
 //! second process out, `torn-*` is what was cut from the end after a crash.
 //!
 //! Limits: records wait for the disk up to [`QUEUE_BYTES_MAX`]; a group holds up to [`GROUP_RECORDS_MAX`] records or
@@ -22,6 +22,7 @@
 
 mod clock;
 mod hold;
+mod past;
 mod pick;
 mod queue;
 mod reader;
@@ -34,6 +35,7 @@ mod writer;
 
 pub use clock::{Clock, Now, system_clock};
 pub use hold::{Hold, hold, holds, release};
+pub use past::{Past, keep, past};
 pub use pick::{number_of, read_named, read_one, segment_before};
 pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
 pub use recover::is_held;

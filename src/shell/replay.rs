@@ -22,7 +22,7 @@ use crate::alert::{AlertEvent, Envelope, EventKind, ReplayRef};
 use crate::check::Priority;
 use crate::config::Config;
 use crate::fusion::Account;
-use crate::monitor::{FIXED_KEY, HostSeen, Monitor, Output, Settings};
+use crate::monitor::{BedId, FIXED_KEY, HostSeen, Monitor, Output, Settings};
 use crate::observation::Source;
 use crate::shell::journal::{self, Record, Stamped};
 use crate::shell::quarantine::Quarantine;
@@ -85,7 +85,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal in a folder, or in the data folder that it is; `None` where neither holds one.
+    /// The journal in a folder, or in the data folder that it is; `None` where neither holds one. Reads and proves all of it.
     pub fn find(path: &Path) -> Result<Option<Journal>, journal::JournalError> {
         for folder in [path.to_owned(), path.join("journal")] {
             if !folder.is_dir() {
@@ -98,6 +98,11 @@ impl Journal {
             }
         }
         Ok(None)
+    }
+
+    /// The same without reading it, for a look at a part.
+    pub fn at(data: &Path) -> Journal {
+        Journal { folder: data.join("journal"), run: "explain".into() }
     }
 }
 
@@ -132,6 +137,12 @@ pub trait Sink {
     }
     /// Whether [`Sink::account`] is of use.
     fn wants_account(&self) -> bool {
+        false
+    }
+    /// Something of a bed has changed: a look at what the monitor holds of it.
+    fn bed(&mut self, _monitor: &Monitor, _bed: BedId) {}
+    /// Whether [`Sink::bed`] is of use.
+    fn wants_beds(&self) -> bool {
         false
     }
     /// A state document; the topic is relative to `{P}/replay/{run}/v1/{site}/`.
@@ -484,6 +495,11 @@ impl<'a, W: Wall> Driver<'a, W> {
     fn drain(&mut self, at: Timestamp) -> Result<(), ReplayError> {
         let wants_state = self.sinks.iter().any(|sink| sink.wants_state());
         while let Some(output) = self.monitor.poll_output() {
+            if let Output::BedChanged(id) = output {
+                for sink in self.sinks.iter_mut().filter(|sink| sink.wants_beds()) {
+                    sink.bed(&self.monitor, id);
+                }
+            }
             match output {
                 Output::Alert(event) => {
                     let document = event.to_json(&self.envelope);

@@ -105,6 +105,31 @@ fn segment_json(name: &str, index: usize, shown: &Shown, marks: &[usize]) -> Val
     json!({ "name": name, "index": index, "text": shown.text, "marks": marks })
 }
 
+/// The text of a segment in pieces, each with whether it is marked; places of marks are UTF-16 units.
+pub(crate) fn pieces(segment: &Value) -> Vec<(String, bool)> {
+    let units: Vec<u16> = segment["text"].as_str().unwrap_or_default().encode_utf16().collect();
+    let mut ranges: Vec<(usize, usize)> = segment["marks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|mark| Some((mark["start"].as_u64()? as usize, mark["end"].as_u64()? as usize)))
+        .filter(|(start, end)| start < end && *end <= units.len())
+        .collect();
+    ranges.sort_unstable();
+    let (mut out, mut at) = (Vec::new(), 0);
+    let piece = |from: usize, to: usize| String::from_utf16_lossy(&units[from..to]);
+    for (start, end) in ranges {
+        if start < at {
+            continue;
+        }
+        out.push((piece(at, start), false));
+        out.push((piece(start, end), true));
+        at = end;
+    }
+    out.push((piece(at, units.len()), false));
+    out
+}
+
 /// The segments of a frame and whether something was left out.
 pub(crate) fn segments(payload: &[u8], doubt: &Doubt, whole: bool) -> (Vec<Value>, bool, Option<String>) {
     let (mut list, mut cut, mut bytes, mut id) = (Vec::new(), false, 0, None);
