@@ -1,6 +1,6 @@
 //! The incident report as a page: plain HTML that prints, no script, in English or Italian.
 
-use crate::shell::station_messages::pieces;
+use crate::shell::marked::pieces;
 use crate::shell::store::Comment;
 use serde_json::Value;
 use std::fmt::Write as _;

@@ -3,12 +3,12 @@
 use crate::config::Role;
 use crate::shell::data::Data;
 use crate::shell::journal::{Entry, Record, read_named};
+use crate::shell::marked::{Doubt, segments};
 use crate::shell::report_page::{Course, Link, Page, write};
 use crate::shell::station::Shared;
 use crate::shell::station_api::{self, bad_query, blocking, problem};
 use crate::shell::station_audit as audit;
 use crate::shell::station_explain::seen;
-use crate::shell::station_messages::{Doubt, segments};
 use crate::shell::station_session::Session;
 use crate::shell::store::{AlertReader, AlertRow, StoreError};
 use axum::extract::{Path, Query, State};

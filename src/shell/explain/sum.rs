@@ -3,7 +3,7 @@
 use super::{Published, Step, agrees, expected};
 use crate::check::Assessment;
 use crate::fusion::{Account, Line};
-use crate::shell::station_messages::pieces;
+use crate::shell::marked::pieces;
 use serde_json::{Value, json};
 use std::io::Write;
 
