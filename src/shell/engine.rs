@@ -11,7 +11,7 @@ use crate::document::{self, FeedState, LagMs, Origin, Pulse, Removed};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
 use crate::shell::commands::{self, Answered, Answers};
 use crate::shell::journal::{
-    self, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot,
+    self, EncryptionKey, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot,
 };
 use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::listener::FeedStats;
@@ -248,7 +248,7 @@ impl Engine {
         engine.close_strays()?;
         if other_model && engine.commit() {
             // The old model's snapshot is of no use: a crash before the next one must not begin anew once more.
-            save_snapshot(&folder, engine.pending.sequence, &engine.monitor.snapshot());
+            save_snapshot(&folder, engine.pending.sequence, &engine.monitor.snapshot(), engine.parts.journal.encryption());
         }
         engine.make_reserve();
         // The publisher takes what stands here for the truth, and anything else under our site for an orphan.
@@ -390,7 +390,7 @@ impl Engine {
             return;
         }
         let (folder, sequence) = (self.parts.journal.folder().to_owned(), self.pending.sequence);
-        save_snapshot(&folder, sequence, &self.monitor.snapshot());
+        save_snapshot(&folder, sequence, &self.monitor.snapshot(), self.parts.journal.encryption());
     }
 
     fn take(&mut self, feed: Feed) {
@@ -1027,11 +1027,13 @@ impl Engine {
         self.snapshot_sequence = self.pending.sequence;
         let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
         let (at, past_bytes) = (self.monitor.at(), self.parts.past_bytes);
+        let encryption = self.parts.journal.encryption().cloned();
         self.snapshot_thread = std::thread::Builder::new()
             .name("snapshot".into())
             .spawn(move || {
-                save_snapshot(&folder, sequence, &state);
-                if let Err(error) = journal::keep(&folder, at, sequence, &state, past_bytes) {
+                save_snapshot(&folder, sequence, &state, encryption.as_ref());
+                let kept = journal::keep(&folder, at, sequence, &state, past_bytes, encryption.as_deref());
+                if let Err(error) = kept {
                     tracing::warn!(%error, "a state of the past was not kept: explanations of this time take longer");
                 }
             })
@@ -1113,8 +1115,8 @@ fn exercise(record: &Record) {
     }
 }
 
-fn save_snapshot(folder: &Path, sequence: u64, state: &[u8]) {
-    if let Err(error) = write_snapshot(folder, sequence, state) {
+fn save_snapshot(folder: &Path, sequence: u64, state: &[u8], encryption: Option<&Arc<EncryptionKey>>) {
+    if let Err(error) = write_snapshot(folder, sequence, state, encryption.map(Arc::as_ref)) {
         tracing::warn!(%error, "a snapshot was not written: the next start reads more of the journal");
     }
 }

@@ -1,18 +1,17 @@
 //! States of the past: what an explanation starts from, so that an alert of any hour is derived again in seconds.
 //!
-//! They lie in `past/` beside the segments, packed, named `{time of the state, ms}-{sequence}.zst`, and nothing else depends on
+//! They lie in `past/` beside the segments, packed (snapshots of the zstd frame), named `{time of the state, ms}-{sequence}.zst`, and nothing else depends on
 //! them: whoever loses them waits longer for an explanation. The time in the name only says where to look; the state has its own.
 //! All of the last day are kept, before that one an hour, none that is older than the oldest record, and at most so many bytes:
 //! then the oldest go first.
 
-use super::snapshot::write_atomic;
+use super::cipher::EncryptionKey;
+use super::snapshot::{pack, read_snapshot, write_atomic};
 use super::{JournalError, walk};
 use crate::time::Timestamp;
-use sha2::{Digest, Sha256};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// First bytes of an unpacked state; the SHA-256 of the rest follows.
-const MAGIC: &[u8; 8] = b"VGPAST\x01\n";
 /// All are kept so long, ms.
 const ALL_MS: i64 = 86_400_000;
 /// Older ones are kept once in so long, ms.
@@ -34,17 +33,12 @@ pub struct Past {
 impl Past {
     /// The state, if it is whole.
     pub fn read(&self) -> Result<Vec<u8>, JournalError> {
-        let bad = |what| JournalError::Snapshot { path: self.path.clone(), what };
-        let file = std::fs::File::open(&self.path).map_err(JournalError::io(&self.path))?;
-        let unpacked = zstd::stream::read::Decoder::new(file).map_err(JournalError::io(&self.path))?;
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::Read::take(unpacked, STATE_BYTES_MAX), &mut bytes)
-            .map_err(|_| bad("damaged state of the past: it cannot be unpacked"))?;
-        if bytes.len() < 40 || &bytes[..8] != MAGIC || Sha256::digest(&bytes[40..])[..] != bytes[8..40] {
-            return Err(bad("damaged state of the past: its checksum does not fit"));
-        }
-        bytes.drain(..40);
-        Ok(bytes)
+        let packed = read_snapshot(&self.path)?;
+        let mut state = Vec::new();
+        zstd::stream::read::Decoder::new(&packed[..])
+            .and_then(|unpacked| unpacked.take(STATE_BYTES_MAX).read_to_end(&mut state))
+            .map_err(JournalError::io(&self.path))?;
+        Ok(state)
     }
 }
 
@@ -72,17 +66,22 @@ pub fn past(folder: &Path) -> Result<Vec<Past>, JournalError> {
 }
 
 /// Keeps a state, and deletes what need not be kept any more: at most `bytes_max` stay. None is kept where that is 0.
-pub fn keep(folder: &Path, at: Timestamp, sequence: u64, state: &[u8], bytes_max: u64) -> Result<(), JournalError> {
+///
+/// With a key it is sealed.
+pub fn keep(
+    folder: &Path,
+    at: Timestamp,
+    sequence: u64,
+    state: &[u8],
+    bytes_max: u64,
+    encryption: Option<&EncryptionKey>,
+) -> Result<(), JournalError> {
     if bytes_max > 0 {
         let folder = below(folder);
         std::fs::create_dir_all(&folder).map_err(JournalError::io(&folder))?;
         let path = folder.join(format!("{}-{sequence}.zst", at.ms()));
-        let mut bytes = Vec::with_capacity(40 + state.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&Sha256::digest(state));
-        bytes.extend_from_slice(state);
-        let packed = zstd::stream::encode_all(&bytes[..], LEVEL).map_err(JournalError::io(&path))?;
-        write_atomic(&path, &packed)?;
+        let packed = zstd::stream::encode_all(state, LEVEL).map_err(JournalError::io(&path))?;
+        write_atomic(&path, &pack(&packed, encryption)?)?;
     }
     let oldest = walk::list(folder)?.iter().find(|file| !file.gone).map_or(0, |file| file.first_sequence);
     let (mut bytes, mut hour) = (0u64, None);
@@ -117,7 +116,7 @@ mod tests {
         let now = 30 * 60;
         for minute in (0..=now).step_by(20) {
             let at = Timestamp::from_ms(minute * MINUTE_MS);
-            keep(folder.path(), at, 1 + minute as u64, &state, 1 << 30).unwrap();
+            keep(folder.path(), at, 1 + minute as u64, &state, 1 << 30, None).unwrap();
         }
         let kept = minutes(folder.path(), now);
         assert_eq!(kept.iter().filter(|ago| **ago <= 24 * 60).count(), 24 * 3 + 1);
@@ -126,10 +125,10 @@ mod tests {
         // Room for ten of them: the newest.
         let size = std::fs::metadata(&past(folder.path()).unwrap()[0].path).unwrap().len();
         let at = Timestamp::from_ms((now + 20) * MINUTE_MS);
-        keep(folder.path(), at, 2_000, &state, 10 * size + size / 2).unwrap();
+        keep(folder.path(), at, 2_000, &state, 10 * size + size / 2, None).unwrap();
         assert_eq!(minutes(folder.path(), now + 20), (0..10).map(|n| n * 20).collect::<Vec<_>>());
         // None are wanted.
-        keep(folder.path(), at, 2_001, &state, 0).unwrap();
+        keep(folder.path(), at, 2_001, &state, 0, None).unwrap();
         assert!(past(folder.path()).unwrap().is_empty());
     }
 
@@ -138,7 +137,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(format!("{:020}.vgj", 500)), b"").unwrap();
         for sequence in [100, 498, 499, 600] {
-            keep(folder.path(), Timestamp::from_ms(sequence as i64), sequence, b"state", 1 << 20).unwrap();
+            keep(folder.path(), Timestamp::from_ms(sequence as i64), sequence, b"state", 1 << 20, None).unwrap();
         }
         let list = past(folder.path()).unwrap();
         assert_eq!(list.iter().map(|past| past.sequence).collect::<Vec<_>>(), [600, 499]);
@@ -147,8 +146,7 @@ mod tests {
             let mut bad = bytes.clone();
             bad[at] ^= 0x40;
             std::fs::write(&list[0].path, bad).unwrap();
-            // A few bits of a zstd frame say nothing of its content: then the state is as it was.
-            assert!(list[0].read().map_or(true, |state| state == b"state"), "byte {at}");
+            assert!(list[0].read().is_err(), "byte {at}");
         }
     }
 }
