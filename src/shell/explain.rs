@@ -164,7 +164,7 @@ fn drive(ask: &Ask<'_>, seen: &Rc<RefCell<Collected>>) -> Result<Vec<Outcome>, E
     let options = Options {
         run,
         feed: ask.feed.into(),
-        feed_each: false,
+        feeds: Vec::new(),
         shift_to: None,
         judge: true,
         site_key: Some(ask.site_key.clone()),
