@@ -245,7 +245,7 @@ fn drive(ask: &Ask<'_>, config: &Config, seen: &Rc<RefCell<Collected>>) -> Resul
     let options = Options {
         run,
         feed: ask.feed.into(),
-        feed_each: false,
+        feeds: Vec::new(),
         shift_to: None,
         judge: true,
         site_key: Some(ask.site_key.clone()),

@@ -50,8 +50,8 @@ pub struct Options {
     pub run: String,
     /// Feed of every message.
     pub feed: String,
-    /// Each recording is a feed of its own: `{feed}-1`, `{feed}-2`, ….
-    pub feed_each: bool,
+    /// A feed for each recording, in their order; empty: all of them are `feed`.
+    pub feeds: Vec<String>,
     /// Move all times so that the first message is at this instant.
     pub shift_to: Option<Timestamp>,
     /// Judge the messages; off when they are only sent on.
@@ -272,12 +272,8 @@ impl<'a, W: Wall> Driver<'a, W> {
         // Recorded logs of one gateway are often several files (rotation): one peer, unless each is said to be a feed.
         self.sources = (0..inputs.len())
             .map(|at| Source {
-                feed: if self.options.feed_each {
-                    format!("{}-{}", self.options.feed, at + 1)
-                } else {
-                    self.options.feed.clone()
-                },
-                peer: if self.options.feed_each { format!("recording-{}", at + 1) } else { "recording".into() },
+                feed: self.options.feeds.get(at).unwrap_or(&self.options.feed).clone(),
+                peer: if self.options.feeds.is_empty() { "recording".into() } else { format!("recording-{}", at + 1) },
                 connection: at as u64 + 1,
                 ward: self.ward.clone(),
                 dialect: None,
