@@ -27,7 +27,7 @@ pub struct Past {
     pub at: Timestamp,
     /// The last record that it holds.
     pub sequence: u64,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl Past {
