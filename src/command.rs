@@ -148,8 +148,18 @@ pub struct Command {
     pub user: String,
     pub via: Via,
     pub expires: Option<Timestamp>,
+    /// Wards that the user may see, where they are limited; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wards: Vec<String>,
     #[serde(flatten)]
     pub verb: Verb,
+}
+
+impl Command {
+    /// Whether its user may see what stands in a ward.
+    pub fn sees(&self, ward: &str) -> bool {
+        crate::config::sees(&self.wards, ward)
+    }
 }
 
 /// `ok`, or why not.

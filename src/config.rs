@@ -351,8 +351,13 @@ impl User {
     }
     /// Whether it may see a ward; conditions of the installation (`_site`) are for all.
     pub fn sees(&self, ward: &str) -> bool {
-        self.wards.is_empty() || ward == "_site" || self.wards.iter().any(|own| own == ward)
+        sees(&self.wards, ward)
     }
+}
+
+/// Whether someone with these wards (none: all) may see what stands in a ward; what concerns the whole site everybody may.
+pub fn sees(wards: &[String], ward: &str) -> bool {
+    wards.is_empty() || ward == "_site" || wards.iter().any(|own| own == ward)
 }
 
 /// The HTTP side.

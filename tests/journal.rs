@@ -85,6 +85,7 @@ fn what_was_answered_is_read_back_over_restarts_segments_and_sealing() {
             user: "anna".into(),
             via: vitalguard::command::Via::Mqtt,
             expires: None,
+            wards: Vec::new(),
             verb: vitalguard::command::Verb::Ack { alert: "a1".into(), rev: Some(2), comment: Some("seen".into()) },
         }));
         here.push(Record::Close { connection: 3 });

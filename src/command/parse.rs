@@ -199,7 +199,7 @@ fn read(verb: &str, user: &str, via: Via, bytes: &[u8]) -> Option<Command> {
         _ => return None,
     };
     // What is left belongs to another verb.
-    body.is_empty().then(|| Command { request_id, user: user.to_owned(), via, expires, verb })
+    body.is_empty().then(|| Command { request_id, user: user.to_owned(), via, expires, wards: Vec::new(), verb })
 }
 
 impl Body {

@@ -161,7 +161,10 @@ impl Ward {
     pub fn read_at_bedside(&mut self, ward: &str, bed: &str, values: Vec<(Parameter, f64)>, at: Timestamp) {
         let verb = Verb::SpotCheck { ward: ward.to_owned(), bed: bed.to_owned(), values };
         let request_id = format!("bench-{}", at.ms());
-        self.monitor.handle_command(&Command { request_id, user: "bench".into(), via: Via::Web, expires: None, verb }, at);
+        self.monitor.handle_command(
+            &Command { request_id, user: "bench".into(), via: Via::Web, expires: None, wards: Vec::new(), verb },
+            at,
+        );
         self.drain();
     }
 

@@ -14,19 +14,19 @@ const TRAILING_S: f64 = 60.0;
 /// What silence says of a bed: nothing, where nobody is monitored.
 const OF_SILENCE: [&str; 5] = ["M01", "M02", "M03", "M06", "M08"];
 
-/// Alerts that are over, by id, oldest first.
+/// Alerts that are over, id and ward, oldest first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Past(VecDeque<String>);
+pub(super) struct Past(VecDeque<(String, String)>);
 
 impl Past {
-    pub fn note(&mut self, id: &str) {
+    pub fn note(&mut self, id: &str, ward: &str) {
         if self.0.len() >= PAST_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(id.to_owned());
+        self.0.push_back((id.to_owned(), ward.to_owned()));
     }
-    fn knows(&self, id: &str) -> bool {
-        self.0.iter().any(|known| known == id)
+    fn ward_of(&self, id: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == id).map(|(_, ward)| ward.as_str())
     }
 }
 
@@ -70,6 +70,16 @@ impl Monitor {
         if command.expires.is_some_and(|expires| at > expires) {
             return Err(Refusal::Expired);
         }
+        // Like what is not there: what a user does not see, it does not learn of.
+        let ward_of = |number: u32| self.cells[number as usize].bed.ward.as_str();
+        let ward = match &command.verb {
+            Verb::SpotCheck { ward, bed, .. } | Verb::BedOff { ward, bed, .. } => Some(ward_of(self.named_bed(ward, bed)?)),
+            Verb::Resync { scope: Some(ward) } => Some(ward.as_str()),
+            verb => verb.alert().and_then(|id| self.alerts.get(id)).map(|number| ward_of(*number)),
+        };
+        if ward.is_some_and(|ward| !command.sees(ward)) {
+            return Err(Refusal::NotFound);
+        }
         match &command.verb {
             Verb::SpotCheck { ward, bed, values } => self.spot_check(ward, bed, values, at),
             Verb::BedOff { ward, bed, off, .. } => {
@@ -100,7 +110,8 @@ impl Monitor {
     fn on_alert(&mut self, command: &Command, id: &str, at: Timestamp) -> Result<Done, Refusal> {
         let Some(number) = self.alerts.get(id).copied() else {
             // Words and a judgement are welcome after its end, too.
-            let late = matches!(command.verb, Verb::Comment { .. } | Verb::Rate { .. }) && self.past.knows(id);
+            let late = matches!(command.verb, Verb::Comment { .. } | Verb::Rate { .. })
+                && self.past.ward_of(id).is_some_and(|ward| command.sees(ward));
             return if late { Ok(Done { state: Some(AlertState::Cleared), ..Done::default() }) } else { Err(Refusal::NotFound) };
         };
         let episode = self.cells[number as usize].episodes.by_id(id).ok_or(Refusal::NotFound)?;

@@ -96,7 +96,7 @@ impl Monitor {
         for event in &self.events[before..] {
             if event.alert.state == AlertState::Cleared {
                 self.alerts.remove(&event.alert.id);
-                self.past.note(&event.alert.id);
+                self.past.note(&event.alert.id, &event.alert.ward);
             } else if event.event == EventKind::Raised {
                 self.alerts.insert(event.alert.id.clone(), number);
             }

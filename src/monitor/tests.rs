@@ -163,6 +163,7 @@ impl Ward {
             user: "nurse7".into(),
             via: Via::Mqtt,
             expires: None,
+            wards: Vec::new(),
             verb: Verb::Ack { alert: alert.into(), rev, comment: Some("probe off".into()) },
         };
         self.monitor.handle_command(&command, self.now);
@@ -389,6 +390,7 @@ fn a_command_is_answered_once_and_a_stale_one_is_refused() {
         user: "nurse7".into(),
         via: Via::Web,
         expires: Some(w.now.plus_s(-1.0)),
+        wards: Vec::new(),
         verb: Verb::Comment { alert: id, comment: "x".into() },
     };
     w.monitor.handle_command(&late, w.now);

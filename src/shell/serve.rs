@@ -279,6 +279,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
             link: Arc::clone(&link),
             stations: Arc::clone(&stations),
             conditions,
+            config: Arc::clone(&shared_config),
         },
     ));
 
@@ -430,11 +431,16 @@ struct Way {
     link: Arc<Link>,
     stations: Arc<crate::shell::stations::Stations>,
     conditions: std::sync::mpsc::Sender<crate::monitor::SiteCondition>,
+    config: Arc<Config>,
 }
 
 impl Way {
     /// A command into the journal; where that cannot be written, whoever asked is told so.
-    async fn command(&self, command: crate::command::Command) {
+    async fn command(&self, mut command: crate::command::Command) {
+        // A user whom only an external broker knows is limited by its rules alone.
+        if let Some(user) = self.config.mqtt.users.iter().find(|user| user.name == command.user) {
+            command.wards.clone_from(&user.wards);
+        }
         if let Err(error) = self.commands.submit(command.clone()).await {
             tracing::warn!(%error, "a command could not be stored and was not carried out");
             let response = commands::unavailable(&command, crate::shell::publisher::now());

@@ -135,7 +135,7 @@ pub(crate) async fn decide(
     }
     let verb = Verb::Advisory { device: id.clone(), advisory: advisory.clone(), status: decision.status, note };
     let request_id = format!("h-{}", uuid::Uuid::now_v7().simple());
-    let command = Command { request_id, user: session.user().to_owned(), via: Via::Web, expires: None, verb };
+    let command = Command { request_id, user: session.user().to_owned(), via: Via::Web, expires: None, wards: Vec::new(), verb };
     if journal.submit(Record::Command(command)).await.is_err() {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "the journal cannot be written: nothing was decided");
     }

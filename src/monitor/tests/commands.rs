@@ -6,7 +6,8 @@ use crate::vital::Parameter;
 
 impl Ward {
     fn order(&mut self, request: &str, verb: Verb) -> Response {
-        let command = Command { request_id: request.into(), user: "nurse7".into(), via: Via::Web, expires: None, verb };
+        let command =
+            Command { request_id: request.into(), user: "nurse7".into(), via: Via::Web, expires: None, wards: Vec::new(), verb };
         self.monitor.handle_command(&command, self.now);
         self.drain();
         self.responses.last().cloned().expect("every command is answered")
@@ -182,5 +183,30 @@ fn commands_are_inputs_like_messages_and_a_restart_between_any_two_changes_nothi
     );
     for at in [41, 61, 71, 76, 100, 136, 139, 216, 251] {
         assert!(run(at) == plain, "restored at {at}");
+    }
+}
+
+#[test]
+fn what_a_user_does_not_see_it_does_not_command_and_does_not_learn_of() {
+    let mut w = Ward::new();
+    w.live(&["A03"], 120);
+    w.read("r1", "a03", &[(Parameter::Hr, 131.0), (Parameter::Spo2, 84.0)]);
+    let id = w.raised("P15").expect("raised").alert.id.clone();
+    let mut order = |request: &str, wards: &[&str], verb: Verb| {
+        let wards = wards.iter().map(|ward| (*ward).to_owned()).collect();
+        let command = Command { request_id: request.into(), user: "nurse8".into(), via: Via::Mqtt, expires: None, wards, verb };
+        w.monitor.handle_command(&command, w.now);
+        w.drain();
+        w.responses.last().and_then(|response| response.refusal)
+    };
+    let ack = || Verb::Ack { alert: id.clone(), rev: None, comment: None };
+    let look = || Verb::SpotCheck { ward: "ICU".into(), bed: "A03".into(), values: vec![(Parameter::Hr, 60.0)] };
+    let late = || Verb::Comment { alert: id.clone(), comment: "seen".into() };
+    let again = || Verb::Resync { scope: Some("ICU".into()) };
+    for (at, verb) in [ack(), look(), late(), again()].into_iter().enumerate() {
+        assert_eq!(order(&format!("no{at}"), &["er"], verb), Some(Refusal::NotFound), "{at}");
+    }
+    for (at, verb) in [ack(), look(), late(), again()].into_iter().enumerate() {
+        assert_eq!(order(&format!("yes{at}"), &["er", "ICU"], verb), None, "{at}");
     }
 }

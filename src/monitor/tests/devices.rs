@@ -37,7 +37,8 @@ impl Ward {
     }
     fn decide(&mut self, request: &str, device: &str, advisory: &str, status: Status) -> Option<Refusal> {
         let verb = Verb::Advisory { device: device.into(), advisory: advisory.into(), status, note: Some("off the net".into()) };
-        let command = Command { request_id: request.into(), user: "eng1".into(), via: Via::Web, expires: None, verb };
+        let command =
+            Command { request_id: request.into(), user: "eng1".into(), via: Via::Web, expires: None, wards: Vec::new(), verb };
         self.monitor.handle_command(&command, self.now);
         self.drain();
         self.responses.last().expect("every command is answered").refusal
