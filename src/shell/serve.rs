@@ -26,6 +26,7 @@ use crate::shell::tap::Packets;
 use crate::shell::tee::{self, StartError as TeeStartError};
 use crate::shell::tls::{Reloader, ServerTls, TlsError};
 use crate::shell::trends::Keeper;
+use crate::shell::vault;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -53,6 +54,10 @@ pub enum ServeError {
     Data { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    SigningKey(#[from] vault::KeyFileError),
+    #[error(transparent)]
+    EncryptionKey(#[from] crate::shell::journal::EncryptionKeyError),
     #[error("devices.advisories: {0}")]
     Advisories(#[from] crate::shell::advisories::LoadError),
     #[error("models: {0}")]
@@ -200,6 +205,11 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let outbox = store.outbox_reader()?;
     let mut journal_options = JournalOptions::new(&config.journal, &boot);
     journal_options.key = Some(site_key.clone().into());
+    let signer = Arc::new(vault::signer(&config)?);
+    tracing::info!(key = signer.key_id(), "journal: checkpoints are signed");
+    journal_options.signer = Some(Arc::clone(&signer));
+    journal_options.origin = vault::origin(&config);
+    journal_options.encryption = vault::unlock(&config)?;
     let (journal, feed) = Journal::open(&folder.join("journal"), journal_options)?;
     if let Some(torn) = &journal.recovered().torn {
         tracing::warn!(
