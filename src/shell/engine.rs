@@ -324,6 +324,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Hash of the models that decide, hex.
+    pub fn model_hash(&self) -> &str {
+        self.monitor.model_hash()
+    }
+
     /// Until when the monitor's deadlines have fired: what a `Start` record says.
     pub fn applied_until(&self) -> Timestamp {
         self.pending.applied_until
@@ -450,11 +455,11 @@ impl Engine {
             self.pending.audit.push(Audit {
                 at,
                 user: looked.user.clone(),
-                via: "web".into(),
+                via: looked.via.clone(),
                 verb: looked.action.clone(),
                 alert: Some(looked.object.clone()),
                 request_id: looked.id.clone(),
-                result: "ok".into(),
+                result: looked.result.clone(),
             });
         }
         true
