@@ -11,7 +11,7 @@ use crate::document::{self, FeedState, LagMs, Origin, Pulse, Removed};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
 use crate::shell::commands::{self, Answered, Answers};
 use crate::shell::journal::{
-    EncryptionKey, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot,
+    self, EncryptionKey, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot,
 };
 use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::listener::FeedStats;
@@ -108,6 +108,8 @@ pub struct Parts {
     /// The service is told to end: a store that fails is not waited for.
     pub stopping: Arc<AtomicBool>,
     pub snapshot_s: f64,
+    /// Older snapshots are kept so much, bytes.
+    pub past_bytes: u64,
     pub vitals: bool,
     pub flat: bool,
     /// `sha256:` and 16 digits over the effective configuration.
@@ -324,8 +326,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Hash of the models that decide, hex.
-    pub fn model_hash(&self) -> &str {
+    /// SHA-256 over what decides, as alerts carry the beginning of it.
+    pub fn model(&self) -> &str {
         self.monitor.model_hash()
     }
 
@@ -1024,10 +1026,17 @@ impl Engine {
         self.snapshot_at = now;
         self.snapshot_sequence = self.pending.sequence;
         let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
+        let (at, past_bytes) = (self.monitor.at(), self.parts.past_bytes);
         let encryption = self.parts.journal.encryption().cloned();
         self.snapshot_thread = std::thread::Builder::new()
             .name("snapshot".into())
-            .spawn(move || save_snapshot(&folder, sequence, &state, encryption.as_ref()))
+            .spawn(move || {
+                save_snapshot(&folder, sequence, &state, encryption.as_ref());
+                let kept = journal::keep(&folder, at, sequence, &state, past_bytes, encryption.as_deref());
+                if let Err(error) = kept {
+                    tracing::warn!(%error, "a state of the past was not kept: explanations of this time take longer");
+                }
+            })
             .map_err(|error| tracing::warn!(%error, "no thread for a snapshot"))
             .ok();
     }

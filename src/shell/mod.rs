@@ -34,6 +34,7 @@ pub mod key;
 pub mod link;
 pub mod listener;
 pub mod live;
+mod marked;
 pub mod metrics;
 pub mod models;
 pub mod mqtt;

@@ -255,6 +255,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         writable: Arc::clone(&writable),
         stopping: Arc::clone(&stopping),
         snapshot_s: config.journal.snapshot_s,
+        past_bytes: config.journal.past_bytes,
         vitals: publishing.vitals,
         flat: publishing.flat,
         config_hash: config_hash(&config),
@@ -265,7 +266,10 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         .await
         .map_err(|_| ServeError::EngineEnded)??;
     let applied_until = engine.applied_until();
-    let model = format!("sha256:{}", engine.model_hash());
+    let model = format!("sha256:{}", engine.model());
+    if let Err(error) = crate::shell::models::keep(&shared_config, engine.model()) {
+        tracing::warn!(%error, "the model files are not kept: once they have changed, alerts of today are explained with others");
+    }
     let engine = std::thread::Builder::new()
         .name("judge".into())
         .spawn(move || engine.run(&feed))
