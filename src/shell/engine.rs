@@ -457,11 +457,11 @@ impl Engine {
             self.pending.audit.push(Audit {
                 at,
                 user: looked.user.clone(),
-                via: "web".into(),
+                via: looked.via.clone(),
                 verb: looked.action.clone(),
                 alert: Some(looked.object.clone()),
                 request_id: looked.id.clone(),
-                result: "ok".into(),
+                result: looked.result.clone(),
             });
         }
         true

@@ -95,10 +95,25 @@ pub struct Looked {
     /// Slug that tells one look from another.
     pub id: String,
     pub user: String,
-    /// `names`, `message`, `export`, `report`, `explain`, `replay`.
+    /// `names`, `message`, `export`, `report`, `explain`, `replay`, `audit`; `login`, `logout`, `session_end`; a command's verb that
+    /// was refused at the door; `configuration`, `models`, `certificates`.
     pub action: String,
-    /// What was looked at: a bed, a journal key, an alert, a query. Never who lies there.
+    /// What was looked at: a bed, a journal key, an alert, a query; where from; the hashes before and after. Never who lies there.
     pub object: String,
+    /// `web`, `mqtt`; `auto`: the service itself.
+    #[serde(default = "web")]
+    pub via: String,
+    /// `ok`, or why not.
+    #[serde(default = "ok")]
+    pub result: String,
+}
+
+/// What records from before there was anything else mean.
+fn web() -> String {
+    "web".to_owned()
+}
+fn ok() -> String {
+    "ok".to_owned()
 }
 
 impl Record {

@@ -21,6 +21,7 @@
 
 pub mod access;
 pub mod advisories;
+pub mod audit;
 #[cfg(feature = "broker")]
 pub mod broker;
 pub mod commands;
