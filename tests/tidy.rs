@@ -26,6 +26,8 @@ const ORDER: &[&str] = &[
     "command",
     "alert",
     "text",
+    "dossier",
+    "case",
     "document",
     "fusion",
     "episode",

@@ -1082,7 +1082,7 @@ fn handle(monitor: &mut Monitor, stamped: &Stamped) {
             None => monitor.handle_fragment(source, what, stamped.sequence, at),
         },
         Record::Command(command) => monitor.handle_command(command, at),
-        Record::Audit(_) => monitor.handle_timeout(at),
+        Record::Audit(_) | Record::Case(_) => monitor.handle_timeout(at),
     }
 }
 
