@@ -67,6 +67,17 @@ pub enum Way {
     Auto,
 }
 
+impl Way {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Way::Web => "web",
+            Way::Cli => "cli",
+            Way::Auto => "auto",
+        }
+    }
+}
+
 /// One step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case", deny_unknown_fields)]

@@ -23,6 +23,7 @@ pub mod access;
 pub mod advisories;
 #[cfg(feature = "broker")]
 pub mod broker;
+pub mod cases;
 pub mod commands;
 pub mod data;
 pub mod devices;

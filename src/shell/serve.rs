@@ -215,6 +215,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let pulse = Arc::new(Mutex::new(Pulse::default()));
     let board = Arc::new(crate::shell::devices::Board::default());
     let answers = Arc::new(Answers::default());
+    let case_answers = Arc::new(crate::shell::cases::Answers::default());
     let stations = Arc::new(crate::shell::stations::Stations::default());
     let probe = Arc::new(crate::shell::selftest::Probe::default());
     let writable = Arc::new(AtomicBool::new(true));
@@ -237,6 +238,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         journal: journal.handle(),
         feeds: feeds.clone(),
         answers: Arc::clone(&answers),
+        case_answers: Arc::clone(&case_answers),
         stations: Arc::clone(&stations),
         station_expected: config.mqtt.station_expected,
         conditions: seen_conditions,
@@ -291,6 +293,8 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         replays,
         rates: Rates::default(),
         explains: Default::default(),
+        case_answers,
+        config_hash: config_hash(&config),
     });
     crate::shell::data::watch(&data);
     let listeners_bound = Arc::new(AtomicBool::new(false));
