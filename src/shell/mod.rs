@@ -74,5 +74,6 @@ pub mod tap;
 pub mod tee;
 pub mod tls;
 pub mod trends;
+pub mod vault;
 
 pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};

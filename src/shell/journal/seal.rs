@@ -131,6 +131,8 @@ impl Keeper {
                     let pack = matches!(job, Ok(Job::Seal(..)));
                     if let Err(error) = seal(folder, first, next, self.options.key.as_deref(), pack) {
                         tracing::error!(%error, segment = first, "journal: cannot seal a segment; it stays as it is");
+                    } else if pack {
+                        self.shared.ask("seal");
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -146,6 +148,9 @@ impl Keeper {
         let kept = deleted.and_then(|n| Ok((n, list(&self.shared.folder).map_err(io::Error::other)?)));
         match kept {
             Ok((n, files)) => {
+                if n > 0 {
+                    self.shared.ask("retention");
+                }
                 let mut numbers = self.shared.numbers.lock();
                 numbers.oldest = files.iter().find(|f| !f.gone).map_or(0, |f| f.first_sequence);
                 numbers.disk_bytes = files.iter().map(size).sum();

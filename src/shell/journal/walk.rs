@@ -83,6 +83,8 @@ pub(super) struct Walk {
     pub offset: usize,
     pub next_sequence: u64,
     pub hash: Hash,
+    /// SHA-256 of the payload of the record found last.
+    pub digest: Hash,
     /// First sequence of the segment that follows: what stands here from it on was refused and is not part of the journal.
     pub limit: Option<u64>,
     first_sequence: u64,
@@ -96,6 +98,7 @@ impl Walk {
             offset: HEADER_BYTES,
             next_sequence: header.first_sequence,
             hash: header.previous,
+            digest: [0; 32],
             limit,
             first_sequence: header.first_sequence,
             first_hash: [0; 32],
@@ -135,8 +138,11 @@ impl Walk {
         }
         match found {
             Some(record) if record.sequence != self.next_sequence => Found::Wrong("out of sequence"),
-            Some(record) if !record.follows(&self.hash) => Found::Wrong("the hash chain is broken"),
             Some(record) => {
+                let Some(digest) = record.digest().filter(|digest| record.follows(&self.hash, digest)) else {
+                    return Found::Wrong("the hash chain is broken");
+                };
+                self.digest = digest;
                 self.offset += record.length;
                 self.next_sequence = self.next_sequence.saturating_add(1);
                 self.hash = record.hash;

@@ -1,0 +1,1 @@
+//! Proves a journal's folder from its bytes.
