@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "command",
     "alert",
     "text",
+    "dossier",
     "document",
     "fusion",
     "episode",
