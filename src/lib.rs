@@ -31,6 +31,7 @@ pub mod clockwork;
 pub mod command;
 pub mod config;
 pub mod document;
+pub mod dossier;
 pub mod envelope;
 pub mod episode;
 pub mod eval;
