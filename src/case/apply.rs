@@ -12,7 +12,7 @@ impl Case {
         if !bounds::is_case_id(&act.case) {
             return Err(Refused::Malformed { what: "case", why: "is no case id" });
         }
-        bounds::check(&act.step, at)?;
+        act.step.check(at)?;
         Ok(Case {
             id: act.case.clone(),
             version: 1,
@@ -61,7 +61,7 @@ impl Case {
         {
             return Err(Refused::Closed(closed.by.clone()));
         }
-        bounds::check(&act.step, at)?;
+        act.step.check(at)?;
         let by = By { user: act.user.clone(), at };
         self.change(&act.step, by, at)?;
         self.version += 1;

@@ -19,7 +19,7 @@ pub const TITLE_CHARS_MAX: usize = 200;
 /// Longest note or reason, characters.
 pub const TEXT_CHARS_MAX: usize = 4_000;
 /// Longest value of a field, characters.
-pub const FIELD_CHARS_MAX: usize = 2_000;
+pub const FIELD_CHARS_MAX: usize = 4_000;
 /// Longest range of one bed's messages, seconds: six hours.
 pub const RANGE_S_MAX: f64 = 6.0 * 3600.0;
 /// Largest capture that is copied, bytes.
@@ -65,7 +65,7 @@ fn text(what: &'static str, text: &str, chars_max: usize) -> Result<(), Refused>
         "says nothing"
     } else if text.chars().count() > chars_max {
         "is too long"
-    } else if text.chars().any(|c| c.is_control() && c != '\n') {
+    } else if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
         "holds control characters"
     } else {
         return Ok(());
@@ -77,8 +77,14 @@ fn must(holds: bool, what: &'static str, why: &'static str) -> Result<(), Refuse
     if holds { Ok(()) } else { Err(Refused::Malformed { what, why }) }
 }
 
-/// Whether a step's texts and numbers are within their bounds, whatever the case is.
-pub(super) fn check(step: &Step, at: crate::time::Timestamp) -> Result<(), Refused> {
+impl Step {
+    /// Whether its texts and numbers are within their bounds, whatever the case is.
+    pub fn check(&self, at: crate::time::Timestamp) -> Result<(), Refused> {
+        check(self, at)
+    }
+}
+
+fn check(step: &Step, at: crate::time::Timestamp) -> Result<(), Refused> {
     match step {
         Step::Open { title, alert } => {
             text("title", title, TITLE_CHARS_MAX)?;

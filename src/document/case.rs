@@ -1,7 +1,9 @@
 //! `case-status/1`: that there is a case, what it is about, and which clocks run. No title, no note, no name.
 
 use super::{FEED_VALID_MS, Origin, compact, rfc3339};
+use crate::alert::Text;
 use crate::case::Case;
+use crate::dossier::Mark;
 use crate::time::Timestamp;
 use serde::Serialize;
 
@@ -12,14 +14,18 @@ const ALERTS_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClockLine {
     pub id: String,
-    pub regime: String,
+    pub regime: Text,
+    /// `10 days`.
+    pub term: Text,
+    /// "If this is a … then".
+    pub condition: Text,
     #[serde(with = "rfc3339")]
     pub starts_at: Timestamp,
     #[serde(with = "rfc3339")]
     pub due_at: Timestamp,
-    /// The legal source of the term, and how sure it is.
-    pub source: String,
-    pub mark: String,
+    /// The legal source of the term, and how far it is backed.
+    pub source: Text,
+    pub mark: Mark,
 }
 
 /// `case-status/1`.

@@ -5,13 +5,37 @@
 //! closed **and** its time is over or a person has let it go. A step that is already contained (recovery) is not taken twice.
 
 use crate::case::{Act, Case, Refused, Step};
+use crate::config::Config;
+use crate::document::ClockLine;
+use crate::dossier::{self, Confirmation, Filing, Form, Kind, Withdrawn};
+use crate::shell::devices::Listing;
 use crate::shell::journal;
 use crate::shell::store::{CaseChange, StepRow, Store, StoreError};
 use crate::time::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::time::Instant;
 use tokio::sync::oneshot;
+
+pub mod acts;
+pub mod gather;
+
+/// Where things are, for whoever gathers or exports.
+pub struct Place<'a> {
+    /// Folder of the journal.
+    pub journal: &'a Path,
+    /// File of the store.
+    pub store: &'a Path,
+    pub config: &'a Config,
+    pub site_key: &'a [u8],
+    /// Oldest record that is kept.
+    pub oldest: u64,
+    /// The inventory, where it can be asked.
+    pub devices: Option<&'a Listing>,
+    /// Given up then.
+    pub until: Instant,
+}
 
 /// Open cases at most.
 pub const CASES_OPEN_MAX: usize = 100;
@@ -117,10 +141,58 @@ pub enum Taken {
     Refused(Refused),
 }
 
-/// The clocks that run: those of what a person has confirmed, and no others.
-pub fn clock_lines(case: &Case) -> Vec<crate::document::ClockLine> {
-    let _ = case;
-    Vec::new()
+/// What was confirmed, as the forms and clocks take it.
+pub fn confirmations(case: &Case) -> Vec<Confirmation> {
+    let one = |known: &crate::case::Confirmed| {
+        Some(Confirmation {
+            kind: Kind::parse(&known.kind)?,
+            at: known.by.at,
+            known_since: known.known_since,
+            by: known.by.user.clone(),
+            withdrawn: known.withdrawn.as_ref().map(|ended| Withdrawn {
+                at: ended.by.at,
+                by: ended.by.user.clone(),
+                reason: ended.reason.clone(),
+            }),
+        })
+    };
+    case.confirmations.iter().filter_map(one).collect()
+}
+
+/// What was filed.
+pub fn filings(case: &Case) -> Vec<Filing> {
+    let one = |filing: &crate::case::Filing| {
+        let (at, by, reference) = (filing.by.at, filing.by.user.clone(), filing.reference.clone());
+        Some(Filing { form: Form::parse(&filing.form)?, at, by, reference })
+    };
+    case.filings.iter().filter_map(one).collect()
+}
+
+/// The clocks of what a person has confirmed, and no others.
+pub fn clocks(case: &Case, zone: &str) -> Vec<dossier::Clock> {
+    let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    dossier::clocks(&confirmations(case), &filings(case), &zone)
+}
+
+/// The clocks that run, as MQTT tells of them.
+pub fn clock_lines(case: &Case, zone: &str) -> Vec<ClockLine> {
+    let running = clocks(case, zone).into_iter().filter(|clock| clock.is_running() && !clock.information);
+    let one = |clock: dossier::Clock| ClockLine {
+        id: clock.id,
+        regime: clock.regime,
+        term: clock.term,
+        condition: clock.condition,
+        starts_at: clock.starts_at,
+        due_at: clock.due_at,
+        source: clock.source,
+        mark: clock.mark,
+    };
+    running.map(one).collect()
+}
+
+/// Where the key is that signs evidence.
+pub fn signer_path(config: &Config) -> std::path::PathBuf {
+    config.data.join("evidence.pem")
 }
 
 /// The hold of a case's records.

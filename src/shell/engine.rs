@@ -116,6 +116,8 @@ pub struct Parts {
     pub flat: bool,
     /// `sha256:` and 16 digits over the effective configuration.
     pub config_hash: String,
+    /// The site's time zone.
+    pub zone: String,
     /// Keeps the histories; `None`: nobody does.
     pub trends: Option<Gatherer>,
     /// What HTTP wants to know.
@@ -1032,7 +1034,7 @@ impl Engine {
                 }
             } else if all || dirty.contains(&case.id) {
                 self.rev += 1;
-                let clocks = cases::clock_lines(case);
+                let clocks = cases::clock_lines(case, &self.parts.zone);
                 let payload = document::case_status(&self.parts.origin, now, self.rev, case, &clocks);
                 self.parts.retained.put(&topic, Kind::Case, payload.into());
             }

@@ -53,6 +53,8 @@ pub enum ServeError {
     Data { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    EvidenceKey(#[from] crate::shell::vault::KeyFileError),
     #[error("devices.advisories: {0}")]
     Advisories(#[from] crate::shell::advisories::LoadError),
     #[error("models: {0}")]
@@ -200,6 +202,9 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let outbox = store.outbox_reader()?;
     let mut journal_options = JournalOptions::new(&config.journal, &boot);
     journal_options.key = Some(site_key.clone().into());
+    let signer = Arc::new(crate::shell::vault::Signer::open_or_create(&crate::shell::cases::signer_path(&config))?);
+    journal_options.signer = Some(Arc::clone(&signer));
+    journal_options.origin = format!("vitalguard/{}", config.site);
     let (journal, feed) = Journal::open(&folder.join("journal"), journal_options)?;
     if let Some(torn) = &journal.recovered().torn {
         tracing::warn!(
@@ -250,6 +255,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         vitals: publishing.vitals,
         flat: publishing.flat,
         config_hash: config_hash(&config),
+        zone: config.zone.clone(),
         trends: Some(gatherer),
         asked,
     };
@@ -294,6 +300,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         rates: Rates::default(),
         explains: Default::default(),
         case_answers,
+        signer,
         config_hash: config_hash(&config),
     });
     crate::shell::data::watch(&data);
