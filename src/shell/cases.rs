@@ -19,7 +19,11 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 pub mod acts;
+pub mod bundle;
+pub mod check;
+mod contents;
 pub mod gather;
+mod sealed;
 
 /// Where things are, for whoever gathers or exports.
 pub struct Place<'a> {

@@ -1176,6 +1176,20 @@ pub fn look(settings: &Settings, folder: &Path) -> Result<Monitor, EngineError> 
     Ok(monitor)
 }
 
+/// Takes a record, and says which beds it was about: those that a deadline has changed meanwhile are not among them.
+pub(crate) fn touched(monitor: &mut Monitor, stamped: &Stamped) -> Vec<BedId> {
+    monitor.handle_timeout(stamped.at);
+    while monitor.poll_output().is_some() {}
+    handle(monitor, stamped);
+    let mut beds = Vec::new();
+    while let Some(output) = monitor.poll_output() {
+        if let Output::BedChanged(bed) = output {
+            beds.push(bed);
+        }
+    }
+    beds
+}
+
 fn handle(monitor: &mut Monitor, stamped: &Stamped) {
     let at = stamped.at;
     #[cfg(debug_assertions)]
