@@ -9,10 +9,19 @@
 
 mod catalogue;
 mod clock;
+mod draft;
+mod page;
+mod proposal;
+mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub use crate::text::Language;
 pub use catalogue::{BadValue, Choice, Entry, Field, FormDef, Legal, Mark, Section, Speaker, check_value, field, fields, form};
 pub use clock::{Clock, ClockState, clocks};
+pub use draft::{Draft, Row, SCHEMA, fill};
+pub use proposal::{Proposal, proposals};
 
 use crate::advisory::Level;
 use crate::alert::rfc3339;
