@@ -8,11 +8,22 @@
 //! page. Values are bounded ([`Field::chars_max`], [`FACTS_PER_FIELD_MAX`]), and everything that others wrote is escaped.
 
 mod catalogue;
+mod checklist;
 mod clock;
+mod draft;
+mod page;
+mod proposal;
+mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub use crate::text::Language;
 pub use catalogue::{BadValue, Choice, Entry, Field, FormDef, Legal, Mark, Section, Speaker, check_value, field, fields, form};
+pub use checklist::checklist;
 pub use clock::{Clock, ClockState, clocks};
+pub use draft::{Draft, Row, SCHEMA, fill};
+pub use proposal::{Proposal, proposals};
 
 use crate::advisory::Level;
 use crate::alert::rfc3339;
@@ -22,7 +33,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The files of the drafts, for the table of models.
-pub(crate) const SOURCES: [(&str, &str); 2] = [("dossier/forms.toml", catalogue::FORMS), ("dossier/terms.toml", clock::TERMS)];
+pub(crate) const SOURCES: [(&str, &str); 3] = [
+    ("dossier/checklist.toml", checklist::SHEET),
+    ("dossier/forms.toml", catalogue::FORMS),
+    ("dossier/terms.toml", clock::TERMS),
+];
 
 /// Facts of one field that a draft shows; more are counted.
 pub const FACTS_PER_FIELD_MAX: usize = 8;

@@ -38,6 +38,7 @@ pub mod eval;
 pub mod fleet;
 pub mod fusion;
 pub mod hl7;
+pub mod html;
 pub mod mllp;
 pub mod models;
 pub mod monitor;

@@ -5,6 +5,7 @@
 
 pub mod advisories;
 pub mod bench;
+pub mod checklist;
 pub mod checks;
 pub mod config;
 pub mod decode;
@@ -77,6 +78,8 @@ pub enum Command {
     Devices(devices::Args),
     /// The security advisories known here, their date, and what one of them says.
     Advisories(advisories::Args),
+    /// The sheet for home: which label, how to take it off the network, how to compare, whom to tell. One A4 page.
+    Checklist(checklist::Args),
     /// What the advisories say of the network: a table, or a block list for a firewall or a sensor.
     Indicators(indicators::Args),
     /// The relay of a fail-open tee: passes bytes on to the real receiver and keeps copies for the judge.
@@ -129,6 +132,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Profiles(args) => profiles::run(&global, &args),
         Command::Models(args) => models::run(&args),
         Command::Schemas(args) => schemas::run(&args),
+        Command::Checklist(args) => checklist::run(&args),
         Command::Advisories(args) => advisories::run(&args),
         Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
         Command::Tee(args) => tee::run(&global, args),

@@ -1,7 +1,8 @@
 //! The forms and their fields as data (`models/dossier/forms.toml`).
 
 use crate::alert::Text;
-use crate::dossier::{Form, Language};
+use crate::check::Assessment;
+use crate::dossier::{Form, Kind, Language};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -180,6 +181,21 @@ pub struct FormDef {
     pub sections: Vec<Section>,
 }
 
+/// When the alerts of a case suggest a kind of incident.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProposalDef {
+    pub kind: Kind,
+    pub name: Text,
+    pub reason: Text,
+    pub mark: Mark,
+    #[serde(default)]
+    pub assessments: Vec<Assessment>,
+    /// Ids of checks.
+    #[serde(default)]
+    pub checks: Vec<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -190,12 +206,15 @@ struct File {
     fields: Vec<Field>,
     #[serde(rename = "form")]
     forms: Vec<FormDef>,
+    #[serde(rename = "proposal")]
+    proposals: Vec<ProposalDef>,
 }
 
 struct Catalogue {
     fields: Vec<Field>,
     by_key: BTreeMap<String, usize>,
     forms: Vec<FormDef>,
+    proposals: Vec<ProposalDef>,
 }
 
 static SHIPPED: LazyLock<Catalogue> = LazyLock::new(|| read(FORMS).expect("the shipped forms are read by a test"));
@@ -227,7 +246,7 @@ fn read(text: &str) -> Result<Catalogue, String> {
     if let Some(field) = file.fields.iter().find(|field| !used.contains(&field.key)) {
         return Err(format!("field {} is on no form", field.key));
     }
-    Ok(Catalogue { fields: file.fields, by_key, forms: file.forms })
+    Ok(Catalogue { fields: file.fields, by_key, forms: file.forms, proposals: file.proposals })
 }
 
 /// Every field, in the order of the forms; [`Field::is_settable`] says which an operator may set.
@@ -243,6 +262,10 @@ pub fn field(key: &str) -> Option<&'static Field> {
 /// A form's description.
 pub fn form(form: Form) -> &'static FormDef {
     SHIPPED.forms.iter().find(|def| def.id == form).expect("`read` has found each form once")
+}
+
+pub(super) fn proposals() -> &'static [ProposalDef] {
+    &SHIPPED.proposals
 }
 
 /// Whether an operator's value for a field fits.

@@ -175,6 +175,11 @@ fn counting(confirmations: &[Confirmation], kind: Kind) -> Option<&Confirmation>
     own().filter(|c| c.withdrawn.is_none()).min_by_key(|c| c.known_since).or_else(|| own().next_back())
 }
 
+/// The kinds of confirmation that a form is about.
+pub(super) fn kinds(form: Form) -> Vec<Kind> {
+    SHIPPED.iter().filter(|term| term.form == form).flat_map(|term| term.kinds.iter().copied()).collect()
+}
+
 /// `None` where no calendar holds the time.
 fn due(from: Timestamp, amount: u16, unit: Unit, zone: &TimeZone) -> Option<Timestamp> {
     let start = jiff::Timestamp::from_millisecond(from.ms()).ok()?.to_zoned(zone.clone());
