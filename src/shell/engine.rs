@@ -12,7 +12,7 @@ use crate::document::{self, FeedState, LagMs, Origin, Pulse, Removed};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
 use crate::shell::cases::{self, Cases, Outcome, Taken};
 use crate::shell::commands::{self, Answered, Answers};
-use crate::shell::journal::{Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
+use crate::shell::journal::{EncryptionKey, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
 use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::listener::FeedStats;
 use crate::shell::live::Record as LiveRecord;
@@ -261,7 +261,7 @@ impl Engine {
         engine.close_strays()?;
         if other_model && engine.commit() {
             // The old model's snapshot is of no use: a crash before the next one must not begin anew once more.
-            save_snapshot(&folder, engine.pending.sequence, &engine.monitor.snapshot());
+            save_snapshot(&folder, engine.pending.sequence, &engine.monitor.snapshot(), engine.parts.journal.encryption());
         }
         engine.make_reserve();
         // The publisher takes what stands here for the truth, and anything else under our site for an orphan.
@@ -399,7 +399,7 @@ impl Engine {
             return;
         }
         let (folder, sequence) = (self.parts.journal.folder().to_owned(), self.pending.sequence);
-        save_snapshot(&folder, sequence, &self.monitor.snapshot());
+        save_snapshot(&folder, sequence, &self.monitor.snapshot(), self.parts.journal.encryption());
     }
 
     fn take(&mut self, feed: Feed) {
@@ -1125,9 +1125,10 @@ impl Engine {
         self.snapshot_at = now;
         self.snapshot_sequence = self.pending.sequence;
         let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
+        let encryption = self.parts.journal.encryption().cloned();
         self.snapshot_thread = std::thread::Builder::new()
             .name("snapshot".into())
-            .spawn(move || save_snapshot(&folder, sequence, &state))
+            .spawn(move || save_snapshot(&folder, sequence, &state, encryption.as_ref()))
             .map_err(|error| tracing::warn!(%error, "no thread for a snapshot"))
             .ok();
     }
@@ -1220,8 +1221,8 @@ fn exercise(record: &Record) {
     }
 }
 
-fn save_snapshot(folder: &Path, sequence: u64, state: &[u8]) {
-    if let Err(error) = write_snapshot(folder, sequence, state) {
+fn save_snapshot(folder: &Path, sequence: u64, state: &[u8], encryption: Option<&Arc<EncryptionKey>>) {
+    if let Err(error) = write_snapshot(folder, sequence, state, encryption.map(Arc::as_ref)) {
         tracing::warn!(%error, "a snapshot was not written: the next start reads more of the journal");
     }
 }

@@ -25,6 +25,7 @@ mod cipher;
 mod clock;
 mod hold;
 mod pick;
+pub(super) mod proof;
 mod queue;
 mod reader;
 mod recover;
@@ -41,6 +42,7 @@ pub use pick::{number_of, read_named, read_one, segment_before};
 pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
 pub use recover::is_held;
 pub(super) use recover::{end_of, lock_folder};
+pub(super) use snapshot::check_snapshot;
 pub use snapshot::{latest_snapshots, read_snapshot, write_atomic, write_snapshot};
 
 use crate::case::Act;
@@ -361,7 +363,7 @@ impl JournalHandle {
     pub fn checkpoint(&self) -> Result<Checkpoint, NoCheckpoint> {
         let asks = self.shared.notary.get().ok_or(NoCheckpoint::NoKey)?;
         let (answer, answered) = std::sync::mpsc::channel();
-        asks.send(crate::shell::vault::Ask::Now(answer)).map_err(|_| NoCheckpoint::Closed)?;
+        asks.send(crate::shell::vault::Ask::Now("demand", answer)).map_err(|_| NoCheckpoint::Closed)?;
         answered.recv().map_err(|_| NoCheckpoint::Closed)?
     }
     /// What encrypts the files.

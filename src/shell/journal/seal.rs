@@ -129,10 +129,10 @@ impl Keeper {
                 }
                 Ok(Job::Seal(first, next) | Job::Close(first, next)) => {
                     let pack = matches!(job, Ok(Job::Seal(..)));
+                    // What has a footer was signed before.
+                    self.shared.sign("seal");
                     if let Err(error) = seal(folder, first, next, self.options.key.as_deref(), pack) {
                         tracing::error!(%error, segment = first, "journal: cannot seal a segment; it stays as it is");
-                    } else if pack {
-                        self.shared.ask("seal");
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}

@@ -48,6 +48,15 @@ impl Shared {
             let _ = notary.send(Ask::Event(why));
         }
     }
+    /// Has the head signed, and waits for that.
+    pub fn sign(&self, why: &'static str) {
+        if let Some(notary) = self.notary.get() {
+            let (answer, answered) = std::sync::mpsc::channel();
+            if notary.send(Ask::Now(why, answer)).is_ok() {
+                let _ = answered.recv();
+            }
+        }
+    }
     fn head(&self) -> Head {
         let (records, hash, at) = {
             let numbers = self.numbers.lock();

@@ -263,11 +263,13 @@ impl Book {
         if let Some(offset) = damaged {
             let rest = &bytes[usize::try_from(offset).unwrap_or(0)..];
             let torn = rest.len() < NOTE_BYTES_MAX && first(rest).is_none() && !rest.ends_with(b"=\n");
+            // With the empty line before it.
+            let keep = list.last().map_or(0, |(offset, last)| offset + last.note().len() as u64);
             if torn {
                 let file = std::fs::File::options().write(true).open(&path).map_err(CheckpointError::io(&path))?;
-                file.set_len(offset).and_then(|()| file.sync_all()).map_err(CheckpointError::io(&path))?;
+                file.set_len(keep).and_then(|()| file.sync_all()).map_err(CheckpointError::io(&path))?;
                 tracing::warn!(offset, "checkpoints: cut the rest of an interrupted write");
-                length = offset;
+                length = keep;
             } else {
                 let aside = folder.join(format!("{CHECKPOINTS}.damaged-{}", list.len()));
                 std::fs::rename(&path, &aside).map_err(CheckpointError::io(&path))?;

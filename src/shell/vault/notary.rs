@@ -29,9 +29,9 @@ pub enum NoCheckpoint {
 
 /// What the thread is told.
 pub(in crate::shell) enum Ask {
-    /// A segment was sealed, or segments went.
+    /// Segments went.
     Event(&'static str),
-    Now(Sender<Result<Checkpoint, NoCheckpoint>>),
+    Now(&'static str, Sender<Result<Checkpoint, NoCheckpoint>>),
     Stop,
 }
 
@@ -97,7 +97,7 @@ impl Desk {
         loop {
             let (why, answer) = match asks.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Ask::Event(why)) => (why, None),
-                Ok(Ask::Now(answer)) => ("demand", Some(answer)),
+                Ok(Ask::Now(why, answer)) => (why, Some(answer)),
                 Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     let _ = self.sign(&mut book, "stop", true, failing);
                     return;
