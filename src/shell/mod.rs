@@ -53,6 +53,7 @@ mod station_about;
 mod station_alerts;
 mod station_api;
 mod station_audit;
+pub mod station_case_files;
 mod station_cases;
 mod station_cmd;
 mod station_devices;

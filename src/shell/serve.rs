@@ -300,6 +300,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         rates: Rates::default(),
         explains: Default::default(),
         case_answers,
+        exports: Default::default(),
         signer,
         config_hash: config_hash(&config),
     });
