@@ -78,4 +78,4 @@ pub mod tls;
 pub mod trends;
 pub mod vault;
 
-pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};
+pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, config_hash, serve};

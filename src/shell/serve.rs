@@ -483,7 +483,8 @@ fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
 }
 
 /// `sha256:` and 16 hex digits over the effective configuration.
-fn config_hash(config: &Config) -> String {
+/// `sha256:` and 16 digits over the effective configuration.
+pub fn config_hash(config: &Config) -> String {
     let text = toml::to_string(config).unwrap_or_default();
     format!("sha256:{}", &hex(&Sha256::digest(text.as_bytes()))[..16])
 }
