@@ -26,6 +26,7 @@ pub mod schemas;
 pub mod serve;
 pub mod simulate;
 pub mod tee;
+pub mod verify;
 
 use crate::config::LogFormat;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -89,6 +90,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Cases: what belongs to an incident, its clocks, drafts for those who report, and bundles that prove themselves.
     Incident(incident::Args),
+    /// Prove a journal's folder: chain, footers, checkpoints; or name the first byte that does not fit.
+    Verify(verify::Args),
     /// Device profiles and population priors from recordings, off line.
     Fit(fit::Args),
     /// What the devices on the feed do, as far as it was learned; one of them as a file that a person reviews.
@@ -130,6 +133,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Doctor(args) => doctor::run(&global, args),
         Command::Explain(args) => explain::run(&global, args),
         Command::Incident(args) => incident::run(&global, args),
+        Command::Verify(args) => verify::run(&args, &mut std::io::stdout().lock()),
         Command::Decode(args) => decode::command(&global, &args),
         Command::Devices(args) => devices::run(&global, args),
         Command::Fit(args) => fit::run(&args),

@@ -196,11 +196,6 @@ pub fn clock_lines(case: &Case, zone: &str) -> Vec<ClockLine> {
     running.map(one).collect()
 }
 
-/// Where the key is that signs evidence.
-pub fn signer_path(config: &Config) -> std::path::PathBuf {
-    config.data.join("evidence.pem")
-}
-
 /// The folder of a case: what was copied for it.
 pub fn captures_of(data: &Path, case: &str) -> std::path::PathBuf {
     data.join("cases").join(case)

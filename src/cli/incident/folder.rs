@@ -9,12 +9,12 @@ use crate::monitor::Settings;
 use crate::shell::cases::acts::{self, OpenWish, Who};
 use crate::shell::cases::bundle::Wish;
 use crate::shell::cases::export::{self, Making};
-use crate::shell::cases::{self, Cases, Place, Taken, drafts, signer_path};
+use crate::shell::cases::{self, Cases, Place, Taken, drafts};
 use crate::shell::devices::Listing;
 use crate::shell::journal::{self, Journal, Options, Reader, Record};
 use crate::shell::publisher::now;
 use crate::shell::store::{AlertReader, Store};
-use crate::shell::vault::Signer;
+use crate::shell::vault::{self, Signer};
 use crate::shell::{engine, key, station_case_files::keep_capture};
 use crate::time::Timestamp;
 use anyhow::Context as _;
@@ -70,12 +70,13 @@ impl Folder {
         }
         self.reader()?;
         let site_key = key::read(&key::path(&self.config))?;
-        let signer = Arc::new(Signer::open_or_create(&signer_path(&self.config))?);
+        let signer = Arc::new(vault::signer(&self.config)?);
         let boot = uuid::Uuid::now_v7().to_string();
         let mut options = Options::new(&self.config.journal, &boot);
         options.key = Some(site_key.clone().into());
         options.signer = Some(Arc::clone(&signer));
-        options.origin = format!("vitalguard/{}", self.config.site);
+        options.origin = vault::origin(&self.config);
+        options.encryption = vault::unlock(&self.config)?;
         let devices = with_devices.then(|| self.devices(&site_key)).transpose()?;
         let (journal, feed) = Journal::open(&folder, options).context("opening the journal")?;
         // Nobody judges here: the service reads these records at its next start.
