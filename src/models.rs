@@ -11,7 +11,7 @@ use crate::population::Population;
 use crate::population::prior::{Prior, Priors};
 use crate::profile::{Profile, ProfileError};
 use crate::vital::Parameter;
-use crate::{calibration, population, profile, text};
+use crate::{calibration, dossier, population, profile, text};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -93,6 +93,7 @@ pub fn shipped_files() -> Vec<(String, &'static str)> {
     list.extend(calibration::SOURCES.iter().map(own));
     list.extend(crate::hl7::dialect::EMBEDDED.iter().map(|(name, text)| (format!("dialects/{name}"), *text)));
     list.extend(["texts/house.toml", "texts/checks.toml"].iter().zip(text::SOURCES).map(|(path, text)| ((*path).into(), text)));
+    list.extend(dossier::SOURCES.iter().map(own));
     list.sort();
     list
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Modules from the ground up: a module may use itself and what stands before it.
 const ORDER: &[&str] = &[
     "time",
+    "html",
     "vital",
     "observation",
     "charset",
@@ -26,6 +27,8 @@ const ORDER: &[&str] = &[
     "command",
     "alert",
     "text",
+    "dossier",
+    "case",
     "document",
     "fusion",
     "episode",

@@ -6,6 +6,7 @@
 pub mod advisories;
 pub mod audit;
 pub mod bench;
+pub mod checklist;
 pub mod checks;
 pub mod config;
 pub mod decode;
@@ -15,6 +16,7 @@ pub mod doctor;
 pub mod explain;
 pub mod fit;
 pub mod import;
+pub mod incident;
 pub mod indicators;
 pub mod load;
 pub mod models;
@@ -79,12 +81,16 @@ pub enum Command {
     Devices(devices::Args),
     /// The security advisories known here, their date, and what one of them says.
     Advisories(advisories::Args),
+    /// The sheet for home: which label, how to take it off the network, how to compare, whom to tell. One A4 page.
+    Checklist(checklist::Args),
     /// What the advisories say of the network: a table, or a block list for a firewall or a sensor.
     Indicators(indicators::Args),
     /// The relay of a fail-open tee: passes bytes on to the real receiver and keeps copies for the judge.
     Tee(tee::Args),
     /// Why an alert was raised: derives it again from the journal and shows the sum, finding by finding.
     Explain(explain::Args),
+    /// Cases: what belongs to an incident, its clocks, drafts for those who report, and bundles that prove themselves.
+    Incident(incident::Args),
     /// Prove a journal's folder: chain, footers, checkpoints; or name the first byte that does not fit.
     Verify(verify::Args),
     /// Who did or looked at what: the audit of the running service, or of a data folder.
@@ -130,6 +136,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Doctor(args) => doctor::run(&global, args),
         Command::Explain(args) => explain::run(&global, args),
         Command::Audit(args) => audit::run(&global, &args),
+        Command::Incident(args) => incident::run(&global, args),
         Command::Verify(args) => verify::run(&args, &mut std::io::stdout().lock()),
         Command::Decode(args) => decode::command(&global, &args),
         Command::Devices(args) => devices::run(&global, args),
@@ -137,6 +144,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Profiles(args) => profiles::run(&global, &args),
         Command::Models(args) => models::run(&args),
         Command::Schemas(args) => schemas::run(&args),
+        Command::Checklist(args) => checklist::run(&args),
         Command::Advisories(args) => advisories::run(&args),
         Command::Indicators(args) => indicators::run(&args, &mut std::io::stdout().lock()),
         Command::Tee(args) => tee::run(&global, args),

@@ -1,7 +1,9 @@
-//! `vitalguard verify DIR`: proves a journal's folder, or names the first byte that does not fit. Exit code 0 proven, 1 does not
+//! `vitalguard verify DIR|BUNDLE`: proves a journal's folder or a case's bundle, or names the first byte that does not fit. Exit code 0 proven, 1 does not
 //! fit, 2 it cannot be looked at.
 //!
 //! The folder is only read, and the service that owns it may run.
+
+mod bundle;
 
 use super::Usage;
 use crate::shell::journal::{self, EncryptionKey};
@@ -16,8 +18,8 @@ const TOLD_MAX: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The journal's folder, or a data folder.
-    #[arg(value_name = "DIR")]
+    /// The journal's folder, a data folder, or the bundle of a case (vitalguard incident export).
+    #[arg(value_name = "DIR|BUNDLE")]
     path: PathBuf,
     /// Whom to believe: a public key in PEM, or a ring of keys in TOML. Left out: the keys that lie in the folder, whosever they are.
     #[arg(long, value_name = "FILE")]
@@ -43,6 +45,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let usage = |error: &dyn std::fmt::Display| Usage::new(error.to_string());
     if let Some(path) = &args.encryption_key {
         journal::unlock(&EncryptionKey::read(path).map_err(|error| usage(&error))?);
+    }
+    if args.path.is_file() {
+        return bundle::run(&args.path, args.key.as_deref(), args.json, out);
     }
     let options = Options {
         keys: args.key.as_deref().map(Verifier::read).transpose().map_err(|error| usage(&error))?,

@@ -11,7 +11,7 @@ mod page;
 mod plot;
 
 pub use page::{STYLE, html};
-pub use plot::{escaped, svg};
+pub use plot::svg;
 
 /// Found out of tried, and its interval (Wilson 95 %).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

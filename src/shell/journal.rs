@@ -47,6 +47,7 @@ pub(super) use recover::{end_of, lock_folder};
 pub(super) use snapshot::check_snapshot;
 pub use snapshot::{latest_snapshots, read_snapshot, write_atomic, write_snapshot};
 
+use crate::case::Act;
 use crate::command::Command;
 use crate::observation::Source;
 use crate::shell::vault::{CHECKPOINT_EVERY, Checkpoint, NoCheckpoint, Signer};
@@ -87,6 +88,8 @@ pub enum Record {
     Command(Command),
     /// A person looked at, or took away, what is not for everyone: changes nothing, and stands in the chain.
     Audit(Looked),
+    /// A step of a case: the judge ignores it, the store keeps it.
+    Case(Box<Act>),
 }
 
 /// Who looked at what.
@@ -123,6 +126,7 @@ impl Record {
             Record::Frame { payload, .. } | Record::Fragment { payload, .. } => payload.len(),
             Record::Command(command) => command.verb.words().map_or(0, String::len),
             Record::Audit(looked) => looked.object.len(),
+            Record::Case(act) => act.weight_bytes(),
             _ => 0,
         }
     }

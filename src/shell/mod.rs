@@ -24,6 +24,7 @@ pub mod advisories;
 pub mod audit;
 #[cfg(feature = "broker")]
 pub mod broker;
+pub mod cases;
 pub mod commands;
 pub mod data;
 pub mod devices;
@@ -54,6 +55,8 @@ mod station_about;
 mod station_alerts;
 mod station_api;
 mod station_audit;
+pub mod station_case_files;
+mod station_cases;
 mod station_cmd;
 mod station_devices;
 mod station_door;
@@ -77,4 +80,4 @@ pub mod tls;
 pub mod trends;
 pub mod vault;
 
-pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};
+pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, config_hash, serve};

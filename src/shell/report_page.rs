@@ -1,7 +1,9 @@
 //! The incident report as a page: plain HTML that prints, no script, in English or Italian.
 
+use crate::html::{self, escape};
 use crate::shell::marked::pieces;
 use crate::shell::store::Comment;
+use crate::text::{Language, NOT_FOR_PRIMARY};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -67,28 +69,6 @@ impl Default for Page {
             head: (0, String::new()),
         }
     }
-}
-
-const STYLE: &str = "body{font:11pt/1.4 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#000;background:#fff}\
-h1{font-size:16pt}h2{font-size:12pt;margin:1.4em 0 .3em}table{border-collapse:collapse;width:100%}\
-th,td{border:1px solid #888;padding:.2em .5em;text-align:left;vertical-align:top;font-size:10pt}th{background:#eee}\
-pre{font:9pt/1.4 monospace;white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #888;padding:.4em}\
-mark{background:none;border:2px solid #000;font-weight:bold}.use{border:2px solid #000;padding:.4em;font-weight:bold}\
-.hash{font:9pt monospace;overflow-wrap:anywhere}@media print{body{margin:0;max-width:none}h2{break-after:avoid}tr{break-inside:avoid}}";
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// A document's words in the language of the page; what is not listed is shown as it is.
@@ -170,16 +150,9 @@ pub fn write(page: &Page) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let lang = w.say("en", "it");
     let title = w.say("Incident report", "Rapporto sull'evento");
-    w.put(format_args!(
-        "<!doctype html>\n<html lang=\"{lang}\"><head><meta charset=\"utf-8\"><title>{title} {}</title><style>{STYLE}</style></head><body>\n\
-         <h1>{title} {}</h1>\n",
-        escape(&text(&alert["ref"])),
-        escape(&text(&alert["ref"]))
-    ));
-    let use_ = w.say(
-        "Findings about data, not about a patient. Not for primary alarming: look at the patient and the bedside monitor.",
-        "Riscontri sui dati, non sul paziente. Non per l'allarme primario: guardare il paziente e il monitor al letto.",
-    );
+    let title = format!("{title} {}", text(&alert["ref"]));
+    w.put(format_args!("<h1>{}</h1>\n", escape(&title)));
+    let use_ = NOT_FOR_PRIMARY.of(if page.italian { Language::It } else { Language::En });
     w.put(format_args!(
         "<p class=\"use\">{use_}</p>\n<p>{}</p>\n<p>{}</p>\n",
         escape(&w.sentence(&alert["text"])),
@@ -217,13 +190,8 @@ pub fn write(page: &Page) -> String {
     let made = w.say("Made", "Creato");
     let by = w.say("by", "da");
     let made_at = w.time(&page.made_at);
-    w.put(format_args!(
-        "<p>{made} {} {by} {}, vitalguard {}</p>\n</body></html>\n",
-        escape(&made_at),
-        escape(&page.user),
-        escape(&page.version)
-    ));
-    w.out
+    w.put(format_args!("<p>{made} {} {by} {}, vitalguard {}</p>\n", escape(&made_at), escape(&page.user), escape(&page.version)));
+    html::page(lang, &title, "", &w.out)
 }
 
 fn head(w: &mut Writer<'_>, names: &[(&'static str, &'static str)]) {

@@ -225,6 +225,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let pulse = Arc::new(Mutex::new(Pulse::default()));
     let board = Arc::new(crate::shell::devices::Board::default());
     let answers = Arc::new(Answers::default());
+    let case_answers = Arc::new(crate::shell::cases::Answers::default());
     let stations = Arc::new(crate::shell::stations::Stations::default());
     let probe = Arc::new(crate::shell::selftest::Probe::default());
     let writable = Arc::new(AtomicBool::new(true));
@@ -247,6 +248,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         journal: journal.handle(),
         feeds: feeds.clone(),
         answers: Arc::clone(&answers),
+        case_answers: Arc::clone(&case_answers),
         stations: Arc::clone(&stations),
         station_expected: config.mqtt.station_expected,
         conditions: seen_conditions,
@@ -259,6 +261,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         vitals: publishing.vitals,
         flat: publishing.flat,
         config_hash: config_hash(&config),
+        zone: config.zone.clone(),
         trends: Some(gatherer),
         asked,
     };
@@ -310,6 +313,10 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         replays,
         rates: Rates::default(),
         explains: Default::default(),
+        case_answers,
+        exports: Default::default(),
+        signer,
+        config_hash: config_hash(&config),
     });
     crate::shell::data::watch(&data);
     let listeners_bound = Arc::new(AtomicBool::new(false));
@@ -512,7 +519,7 @@ fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
 }
 
 /// `sha256:` and 16 hex digits over the effective configuration, hashes of passwords and tokens left out.
-fn config_hash(config: &Config) -> String {
+pub fn config_hash(config: &Config) -> String {
     let mut config = config.clone();
     for user in &mut config.mqtt.users {
         user.password_sha256 = user.password_sha256.as_ref().map(|_| String::new());

@@ -1,7 +1,8 @@
 //! The report as one page: inline styles, inline SVG, no script, nothing fetched.
 
-use super::plot::{escaped, svg};
+use super::plot::svg;
 use super::{AttackLine, CleanLine, Outcome, Rate, Report};
+use crate::html::escape;
 use std::fmt::Write as _;
 
 /// The style of all our pages for engineers.
@@ -30,14 +31,14 @@ fn head(out: &mut String, report: &Report) {
     let _ = write!(
         out,
         "<header><h1>Benchmark of plausibility alerts</h1><p class=\"sub\">vitalguard {} · model {} · seed {}{}</p></header>",
-        escaped(&report.version),
-        escaped(&report.model.chars().take(16).collect::<String>()),
+        escape(&report.version),
+        escape(&report.model.chars().take(16).collect::<String>()),
         report.seed,
         if report.quick { " · quick sample: for tests, not for claims" } else { "" }
     );
     out.push_str("<section class=\"cards\">");
     let mut card = |number: &str, text: &str, class: &str| {
-        let _ = write!(out, "<div class=\"card {class}\"><b>{}</b><span>{}</span></div>", escaped(number), escaped(text));
+        let _ = write!(out, "<div class=\"card {class}\"><b>{}</b><span>{}</span></div>", escape(number), escape(text));
     };
     if let Some(line) = report.pooled() {
         card(
@@ -56,11 +57,11 @@ fn head(out: &mut String, report: &Report) {
     card(&count(Outcome::Stated).to_string(), "stated as not winnable with what is sent", "");
     card(&count(Outcome::NotTried).to_string(), "not tried on this input", "");
     out.push_str("</section>");
-    let _ = write!(out, "<p>{}</p>", escaped(&report.precision_line()));
+    let _ = write!(out, "<p>{}</p>", escape(&report.precision_line()));
     if !report.notes.is_empty() {
         out.push_str("<ul class=\"notes\">");
         for note in &report.notes {
-            let _ = write!(out, "<li>{}</li>", escaped(note));
+            let _ = write!(out, "<li>{}</li>", escape(note));
         }
         out.push_str("</ul>");
     }
@@ -76,15 +77,15 @@ fn targets(out: &mut String, report: &Report) {
     );
     for t in &report.targets {
         let delay = t.delays.map_or(String::new(), |d| format!("{:.0} · {:.0}", d.median_s, d.p95_s));
-        let remark = if t.remark.is_empty() { String::new() } else { format!("<br><small>{}</small>", escaped(&t.remark)) };
+        let remark = if t.remark.is_empty() { String::new() } else { format!("<br><small>{}</small>", escape(&t.remark)) };
         let _ = write!(
             out,
             "<tr class=\"{:?}\"><td><span class=\"tag\">{}</span></td><td>{}{remark}</td><td>{}</td><td>{}</td><td class=\"n\">{delay}</td></tr>",
             t.outcome,
             t.outcome.as_str(),
-            escaped(&t.what),
-            escaped(&t.target),
-            escaped(&t.measured)
+            escape(&t.what),
+            escape(&t.target),
+            escape(&t.measured)
         );
     }
     out.push_str("</tbody></table></section>");
@@ -105,14 +106,14 @@ fn clean(out: &mut String, report: &Report) {
     );
     for l in &report.clean {
         let list: Vec<String> =
-            l.checks.iter().take(14).map(|(id, nurse, all)| format!("{} {nurse}/{all}", escaped(id))).collect();
+            l.checks.iter().take(14).map(|(id, nurse, all)| format!("{} {nurse}/{all}", escape(id))).collect();
         let _ = write!(
             out,
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escaped(&l.setup),
-            escaped(&l.set),
-            escaped(&l.encoding),
-            escaped(&l.rate),
+            escape(&l.setup),
+            escape(&l.set),
+            escape(&l.encoding),
+            escape(&l.rate),
             list.join(" · ")
         );
     }
@@ -126,17 +127,16 @@ fn clean_table<'a>(out: &mut String, lines: impl Iterator<Item = &'a CleanLine>)
     );
     for l in lines {
         let boot = l.tamper.bootstrap.map_or("–".into(), |b| format!("{:.2}–{:.2}", 10.0 * b.low, 10.0 * b.high));
-        let nurse: Vec<String> =
-            l.nurse.iter().filter(|(_, r)| *r > 0.0).map(|(a, r)| format!("{} {r:.2}", escaped(a))).collect();
+        let nurse: Vec<String> = l.nurse.iter().filter(|(_, r)| *r > 0.0).map(|(a, r)| format!("{} {r:.2}", escape(a))).collect();
         let _ = write!(
             out,
             "<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{:.2}</td><td class=\"n\">{}</td><td class=\"n\">{:.2}</td>\
              <td class=\"n\">{:.2}</td><td class=\"n\">{boot}</td><td class=\"n\">{}/{} <small>≤ {:.1} %</small></td><td>{}</td></tr>",
             if l.set == super::POOLED { " class=\"pooled\"" } else { "" },
-            escaped(&l.setup),
-            escaped(&l.set),
-            escaped(&l.encoding),
-            escaped(&l.rate),
+            escape(&l.setup),
+            escape(&l.set),
+            escape(&l.encoding),
+            escape(&l.rate),
             l.tamper.bed_days,
             l.tamper.events,
             10.0 * l.tamper.rate(),
@@ -186,9 +186,9 @@ fn attacks(out: &mut String, report: &Report) {
             out,
             "<details{}><summary>{} · {} · {}: {} rows</summary>",
             if place == 0 { " open" } else { "" },
-            escaped(setup),
-            escaped(source),
-            escaped(rate),
+            escape(setup),
+            escape(source),
+            escape(rate),
             lines().count()
         );
         out.push_str(
@@ -201,7 +201,7 @@ fn attacks(out: &mut String, report: &Report) {
     if !report.skipped.is_empty() {
         out.push_str("<details><summary>Not made, and why</summary><ul>");
         for (why, number) in &report.skipped {
-            let _ = write!(out, "<li>{}: {number}</li>", escaped(why));
+            let _ = write!(out, "<li>{}: {number}</li>", escape(why));
         }
         out.push_str("</ul></details>");
     }
@@ -210,19 +210,19 @@ fn attacks(out: &mut String, report: &Report) {
 
 fn attack(out: &mut String, l: &AttackLine) {
     let delay = l.delays.map_or(String::new(), |d| format!("{:.0} · {:.0}", d.median_s, d.p95_s));
-    let why = l.undetectable.as_ref().map_or(String::new(), |w| format!("<br><small>{}</small>", escaped(w)));
+    let why = l.undetectable.as_ref().map_or(String::new(), |w| format!("<br><small>{}</small>", escape(w)));
     let plain = |r: &Rate| r.share().map_or("–".into(), |s| format!("{s:.2}"));
     let _ = write!(
         out,
         "<tr><td>{} {}<small> · {} · {}</small>{why}</td><td>{}</td><td>{}</td><td>{}</td>{}{}{}<td class=\"n\">{delay}</td>\
          <td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
-        escaped(&l.taxonomy),
-        escaped(&l.kind),
-        escaped(&l.severity),
+        escape(&l.taxonomy),
+        escape(&l.kind),
+        escape(&l.severity),
         duration(l.duration_s),
-        escaped(&l.tier),
-        escaped(&l.params),
-        escaped(&l.counts_as),
+        escape(&l.tier),
+        escape(&l.params),
+        escape(&l.counts_as),
         bar(&l.nurse),
         bar(&l.engineer),
         bar(&l.in_time),
@@ -254,7 +254,7 @@ fn safety(out: &mut String, report: &Report) {
                 "<tr class=\"{}\"><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
                  <td class=\"n\">{:.1}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
                 if l.tamper_clean + l.physiology_lost + l.withheld > 0 { "Missed" } else { "Met" },
-                escaped(&l.what),
+                escape(&l.what),
                 l.records,
                 l.segments,
                 l.tamper_clean,
@@ -283,12 +283,12 @@ fn safety(out: &mut String, report: &Report) {
                 } else {
                     "Met"
                 },
-                escaped(&l.control),
-                escaped(&l.record),
+                escape(&l.control),
+                escape(&l.record),
                 l.second.map_or("all".into(), |s| format!("{s:.0}")),
                 l.runs,
                 l.tamper,
-                escaped(&l.said.join(" · "))
+                escape(&l.said.join(" · "))
             );
         }
         out.push_str("</tbody></table></section>");
@@ -308,8 +308,8 @@ fn examples(out: &mut String, report: &Report) {
         let _ = write!(
             out,
             "<figure><figcaption><b>{}</b> {}</figcaption>{}</figure>",
-            escaped(&example.title),
-            escaped(&example.note),
+            escape(&example.title),
+            escape(&example.note),
             svg(example)
         );
     }
@@ -325,15 +325,15 @@ fn peers(out: &mut String, report: &Report) {
          <th>false a bed-day</th><th>found</th><th></th></tr></thead><tbody>",
     );
     for p in &report.peers {
-        let kinds: Vec<String> = p.kinds.iter().map(|(k, f, n)| format!("{} {f}/{n}", escaped(k))).collect();
+        let kinds: Vec<String> = p.kinds.iter().map(|(k, f, n)| format!("{} {f}/{n}", escape(k))).collect();
         let _ = write!(
             out,
             "<tr><td>{}</td><td>{}</td><td class=\"n\">{:.2}</td>{}<td><small>{} {}</small></td></tr>",
-            escaped(&p.peer),
-            escaped(&p.budget),
+            escape(&p.peer),
+            escape(&p.budget),
             p.false_per_bed_day,
             bar(&Rate::new(p.found, p.tried)),
-            escaped(&p.remark),
+            escape(&p.remark),
             kinds.join(" · ")
         );
     }
@@ -346,13 +346,13 @@ fn inputs(out: &mut String, report: &Report) {
          <th>interval, s</th><th>oddities</th></tr></thead><tbody>",
     );
     for s in &report.sets {
-        let odd: Vec<String> = s.oddities.iter().map(|(name, n)| format!("{} {n}", escaped(name))).collect();
+        let odd: Vec<String> = s.oddities.iter().map(|(name, n)| format!("{} {n}", escape(name))).collect();
         let _ = write!(
             out,
             "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{:.2}</td><td class=\"n\">{}</td>\
              <td><small>{}</small></td></tr>",
-            escaped(&s.set),
-            escaped(&s.kind),
+            escape(&s.set),
+            escape(&s.kind),
             s.records,
             s.patients,
             s.bed_days,

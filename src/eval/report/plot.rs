@@ -1,6 +1,7 @@
 //! Example events as inline SVG: what was sent, what the patient had, what the bed's statistics expect, what was said.
 
 use super::{Example, Panel, Point};
+use crate::html::escape;
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 920.0;
@@ -9,21 +10,6 @@ const RIGHT: f64 = 12.0;
 const HEIGHT: f64 = 120.0;
 const GAP: f64 = 24.0;
 const ALERTS: f64 = 26.0;
-
-/// Text that may stand between tags or in an attribute.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
 
 /// One example: a panel for each parameter, a line for each alert, one time axis.
 pub fn svg(example: &Example) -> String {
@@ -35,7 +21,7 @@ pub fn svg(example: &Example) -> String {
     let x = move |t: f64| LEFT + (t.clamp(from, to) - from) / (to - from) * (WIDTH - LEFT - RIGHT);
     let alerts_top = example.panels.len() as f64 * (HEIGHT + GAP) + 4.0;
     let height = alerts_top + example.alerts.len().min(8) as f64 * ALERTS + 28.0;
-    let mut out = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">", escaped(&example.title));
+    let mut out = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">", escape(&example.title));
     let (a, b) = (x(example.start_s), x(example.end_s));
     let _ = write!(
         out,
@@ -53,11 +39,11 @@ pub fn svg(example: &Example) -> String {
         let _ = write!(
             out,
             "<rect class=\"{class} {0}\" x=\"{a:.1}\" y=\"{y:.1}\" width=\"{1:.1}\" height=\"9\"><title>{2}</title></rect>",
-            escaped(&alert.assessment),
+            escape(&alert.assessment),
             (b - a).max(3.0),
-            escaped(&alert.text)
+            escape(&alert.text)
         );
-        let label = escaped(&alert.text);
+        let label = escape(&alert.text);
         let _ = write!(out, "<text class=\"label\" x=\"{LEFT}\" y=\"{:.1}\">{label}</text>", y + 20.0);
     }
     axis(&mut out, from, to, height - 6.0, &x);
@@ -97,8 +83,8 @@ fn draw(out: &mut String, panel: &Panel, top: f64, x: &impl Fn(f64) -> f64) {
         out,
         "<text class=\"name\" x=\"{LEFT}\" y=\"{:.1}\">{} ({})</text>",
         top - 4.0,
-        escaped(&panel.name),
-        escaped(&panel.unit)
+        escape(&panel.name),
+        escape(&panel.unit)
     );
     for v in [low + room, (low + high) / 2.0, high - room] {
         let _ =

@@ -3,9 +3,11 @@
 use super::sum::round;
 use super::{Explained, Step, agrees};
 use crate::alert::Alert;
-use crate::eval::report::{Example, Mark, Panel, Point, STYLE, escaped, svg};
+use crate::eval::report::{Example, Mark, Panel, Point, STYLE, svg};
 use crate::fusion::{Account, Line};
+use crate::html::escape;
 use crate::shell::report_page::marked;
+use crate::text::NOT_FOR_PRIMARY;
 use crate::time::Timestamp;
 use crate::vital::Parameter;
 use std::collections::BTreeMap;
@@ -26,10 +28,10 @@ pub(super) fn html(explained: &Explained) -> String {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>vitalguard: why {0}</title><style>{STYLE}{OWN_STYLE}</style></head><body><main>\n\
          <header><h1>Why alert {0} was raised</h1><p class=\"sub\">{1}</p></header>\
-         <p class=\"use\">Findings about data, not about a patient. Not for primary alarming: look at the patient and the bedside \
-         monitor.</p>",
-        escaped(&last.reference),
-        escaped(&last.condition),
+         <p class=\"use\">{2}</p>",
+        escape(&last.reference),
+        escape(&last.condition),
+        escape(NOT_FOR_PRIMARY.en),
     );
     head(&mut out, explained, last);
     curves(&mut out, explained, last);
@@ -43,7 +45,7 @@ pub(super) fn html(explained: &Explained) -> String {
 fn head(out: &mut String, explained: &Explained, alert: &Alert) {
     out.push_str("<section><dl>");
     let mut row = |name: &str, value: &str| {
-        let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", escaped(value));
+        let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", escape(value));
     };
     row("Alert", &alert.id);
     row("Bed", &format!("{}/{}", alert.ward, alert.bed));
@@ -142,7 +144,7 @@ fn event(out: &mut String, explained: &Explained, step: &Step) {
         alert.assessment.as_str(),
         alert.priority.as_str(),
         alert.confidence.0,
-        escaped(&alert.text.en)
+        escape(&alert.text.en)
     );
     if let Some(account) = &step.account {
         findings(out, explained, account);
@@ -163,7 +165,7 @@ fn findings(out: &mut String, explained: &Explained, account: &Account) {
     );
     for line in &account.lines {
         let meta = line.check.meta();
-        let number = |n: Option<f64>| n.map_or(String::new(), |n| format!("{} {}", round(n), escaped(&line.unit)));
+        let number = |n: Option<f64>| n.map_or(String::new(), |n| format!("{} {}", round(n), escape(&line.unit)));
         let words = [
             (line.hard, "hard"),
             (!line.holds, "over"),
@@ -176,7 +178,7 @@ fn findings(out: &mut String, explained: &Explained, account: &Account) {
             "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{:.2}</td>\
              <td class=\"n\">{:.0}</td><td class=\"n\">{:.2}</td><td class=\"n\">{}/{}/{}</td><td class=\"n\">{:.2}/{:.2}/{:.2}</td><td>{}</td>\
              <td>{}</td></tr>",
-            escaped(&meta.condition()),
+            escape(&meta.condition()),
             line.class().as_str(),
             line.params.iter().map(|p| p.key()).collect::<Vec<_>>().join(", "),
             number(line.value),
@@ -199,7 +201,7 @@ fn findings(out: &mut String, explained: &Explained, account: &Account) {
             let _ = write!(
                 out,
                 "<tr><td colspan=\"13\"><small>message {}, identities masked (***)</small><pre>{}</pre></td></tr>",
-                escaped(raw),
+                escape(raw),
                 rows.join("\n")
             );
         }
@@ -220,7 +222,7 @@ fn sums(out: &mut String, step: &Step, account: &Account) {
             let _ = write!(
                 out,
                 " Rule: {}. {low} + {more} · (1 − 10^(−{:.2} / 4)) = {:.2}, where {:.2} is the sum over classes of the largest strength.",
-                escaped(rule.sentence()),
+                escape(rule.sentence()),
                 account.evidence,
                 account.confidence().unwrap_or_default(),
                 account.evidence

@@ -50,6 +50,7 @@ const FRAME: u8 = 4;
 const FRAGMENT: u8 = 5;
 const COMMAND: u8 = 6;
 const AUDIT: u8 = 7;
+const CASE: u8 = 8;
 /// Kind of the footer.
 pub(super) const FOOTER: u8 = 255;
 
@@ -194,6 +195,10 @@ pub(super) fn encode(
             command = serde_json::to_vec(looked).expect("plain strings");
             (AUDIT, &command)
         }
+        Record::Case(act) => {
+            command = serde_json::to_vec(act).expect("an act is strings and numbers with string keys");
+            (CASE, &command)
+        }
     };
     let start = begin(sequence, stamp, kind, flags, out);
     let meta = std::mem::take(out);
@@ -203,7 +208,7 @@ pub(super) fn encode(
         Record::Close { connection } => postcard::to_extend(connection, meta),
         Record::Frame { source, .. } => postcard::to_extend(&Meta::new(source, evidence, None), meta),
         Record::Fragment { source, what, .. } => postcard::to_extend(&Meta::new(source, evidence, Some(what)), meta),
-        Record::Command(_) | Record::Audit(_) => Ok(meta),
+        Record::Command(_) | Record::Audit(_) | Record::Case(_) => Ok(meta),
     };
     *out = written.expect("a vector takes all bytes and every type here is plain");
     end(start, payload, Some(previous), sealing.filter(|_| !payload.is_empty()), out)
@@ -387,6 +392,7 @@ impl<'a> Raw<'a> {
             }
             COMMAND => Record::Command(serde_json::from_slice(payload).ok()?),
             AUDIT => Record::Audit(serde_json::from_slice(payload).ok()?),
+            CASE => Record::Case(serde_json::from_slice(payload).ok()?),
             _ => return None,
         };
         Some((record, evidence))
