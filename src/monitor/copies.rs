@@ -81,16 +81,7 @@ impl Monitor {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn compare_pair(
-        &mut self,
-        number: u32,
-        pair: usize,
-        side: Side,
-        sequence: u64,
-        report: &Report,
-        text: &[u8],
-        at: Timestamp,
-    ) {
+    fn compare_pair(&mut self, number: u32, pair: usize, side: Side, sequence: u64, report: &Report, text: &[u8], at: Timestamp) {
         let compare = &self.house.settings.compare[pair];
         let check = &self.house.settings.checks.feed_disagreement;
         let cell = &mut self.cells[number as usize];
@@ -131,7 +122,8 @@ impl Monitor {
             };
             let Some(onset) = onset else { continue };
             let worse = |old: &Fault| {
-                let gap = |up: f64, down: f64| if up.is_finite() && down.is_finite() { (up - down).abs() / step } else { f64::MAX };
+                let gap =
+                    |up: f64, down: f64| if up.is_finite() && down.is_finite() { (up - down).abs() / step } else { f64::MAX };
                 let (up, down) = (old.up.map_or(f64::NAN, |s| s.value), old.down.map_or(f64::NAN, |s| s.value));
                 gap(found.up.value, found.down.value) > gap(up, down)
             };
