@@ -327,6 +327,7 @@ fn checkpoints_that_were_removed_are_missed() {
     assert!(without(0..all.len()).contains("there is no checkpoint"));
     assert!(without(0..2).contains("those before it were removed"), "the first ones");
     assert!(without(2..3).contains("some were removed or exchanged"), "one in between");
+    assert!(without(1..all.len()).contains("later ones were removed"), "all but that of the first start");
     assert!(without(all.len() - 2..all.len()).contains("later ones were removed"), "the last ones");
     let mut changed = all.clone();
     changed.swap(2, 3);
