@@ -184,6 +184,8 @@ fn the_audit_goes_out_as_lines_as_a_table_and_as_audit_messages() {
     let over_http = vitalguard(&["audit", "--http", &http, "--token-file", &token]);
     assert_eq!(over_http.lines().count(), 4, "{over_http}");
     assert!(over_http.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    let messages = vitalguard(&["audit", "--http", &http, "--token-file", &token, "--format", "dicom"]);
+    assert!(messages.lines().all(|line| line.contains("AuditEnterpriseSiteID=\"hsp\"")), "{messages}");
     let (status, head, table) = ask(served.http, "GET", "/api/v1/audit?format=csv", &[TOKEN], "");
     assert!(status == 200 && head.to_ascii_lowercase().contains("text/csv"), "{head}");
     assert!(table.contains("number,at,user,via,action,object,result\r\n"), "{table}");

@@ -9,8 +9,8 @@ use super::segment::{FOOTER_BYTES_MAX, GROUP, HEADER_BYTES, Hash, Header, Stamp,
 use super::snapshot::sync_folder;
 use super::walk::{list, segment_path};
 use super::{
-    Clock, DiskFault, EncryptionKey, Evidence, FEED_GROUPS_MAX, Feed, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, JournalError, NotStored,
-    Options, PROBE_MS, Record, Recovered, Stamped, Stats, TICK_MS,
+    Clock, DiskFault, EncryptionKey, Evidence, FEED_GROUPS_MAX, Feed, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, JournalError,
+    NotStored, Options, PROBE_MS, Record, Recovered, Stamped, Stats, TICK_MS,
 };
 use crate::shell::vault::{Ask, Desk, Head, Notary};
 use crate::time::Timestamp;
