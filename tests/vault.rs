@@ -236,6 +236,19 @@ fn one_flipped_byte_of_an_encrypted_journal_is_found_and_named() {
 }
 
 #[test]
+fn what_a_crash_left_beside_a_sealed_segment_goes_at_the_next_start() {
+    let site = Site::new();
+    site.run(site.options("run-1"), 12);
+    let sealed = ending(&site.journal(), ".zst").remove(0);
+    let twin = sealed.with_extension("");
+    std::fs::write(&twin, zstd::decode_all(std::fs::read(&sealed).unwrap().as_slice()).unwrap()).unwrap();
+    let report = site.verify();
+    assert!(report.is_proven() && report.strangers == [name(&twin)], "{report:#?}");
+    site.run(site.options("run-2"), 1);
+    assert!(!twin.exists() && site.verify().is_proven());
+}
+
+#[test]
 fn cut_missing_and_exchanged_segments_are_named() {
     let site = Site::new();
     site.run(site.options("run-1"), 40);

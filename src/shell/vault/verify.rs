@@ -457,7 +457,9 @@ fn beside(report: &mut Report, folder: &Path, held: bool, last: u64) -> Result<(
                 || ["snapshot-", "hold-", "torn-", "key-"].iter().any(|p| name.starts_with(p))
                 || [CHECKPOINTS, "quarantine", "journal.lock", "past"].contains(&name.as_str())
                 || (held && name.ends_with(".tmp"));
-        if !ours {
+        // What a crash left beside a segment that was sealed: the next start deletes it.
+        let twin = !held && name.ends_with(".vgj") && folder.join(format!("{name}.zst")).exists();
+        if !ours || twin {
             report.strangers.push(name);
         }
     }
