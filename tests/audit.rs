@@ -107,10 +107,11 @@ fn who_came_who_was_refused_and_who_went_stands_in_the_chain() {
         assert!(status == 401 || status == 429, "{status}");
     }
     assert_eq!(ask(served.http, "GET", "/api/v1/audit?format=dicom", &[TOKEN], "").0, 200);
-    let rows = audit(&served, 7);
+    let rows = wait_for("the look at the audit", || {
+        Some(audit(&served, 7)).filter(|rows| rows.iter().any(|(action, user, ..)| action == "audit" && user == "machine"))
+    });
     let refused = rows.iter().filter(|(action, _, result, _)| action == "login" && result != "ok").count();
     assert!((10..=40).contains(&refused), "{refused}");
-    assert!(rows.iter().any(|(action, user, ..)| action == "audit" && user == "machine"));
     assert!(served.terminate().success());
     let chain = journalled(folder.path());
     assert!(chain.iter().any(|l| l.action == "logout" && l.user == "anna" && l.via == "web"), "{chain:?}");
@@ -183,6 +184,8 @@ fn the_audit_goes_out_as_lines_as_a_table_and_as_audit_messages() {
     let over_http = vitalguard(&["audit", "--http", &http, "--token-file", &token]);
     assert_eq!(over_http.lines().count(), 4, "{over_http}");
     assert!(over_http.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    let messages = vitalguard(&["audit", "--http", &http, "--token-file", &token, "--format", "dicom"]);
+    assert!(messages.lines().all(|line| line.contains("AuditEnterpriseSiteID=\"hsp\"")), "{messages}");
     let (status, head, table) = ask(served.http, "GET", "/api/v1/audit?format=csv", &[TOKEN], "");
     assert!(status == 200 && head.to_ascii_lowercase().contains("text/csv"), "{head}");
     assert!(table.contains("number,at,user,via,action,object,result\r\n"), "{table}");

@@ -236,6 +236,19 @@ fn one_flipped_byte_of_an_encrypted_journal_is_found_and_named() {
 }
 
 #[test]
+fn what_a_crash_left_beside_a_sealed_segment_goes_at_the_next_start() {
+    let site = Site::new();
+    site.run(site.options("run-1"), 12);
+    let sealed = ending(&site.journal(), ".zst").remove(0);
+    let twin = sealed.with_extension("");
+    std::fs::write(&twin, zstd::decode_all(std::fs::read(&sealed).unwrap().as_slice()).unwrap()).unwrap();
+    let report = site.verify();
+    assert!(report.is_proven() && report.strangers == [name(&twin)], "{report:#?}");
+    site.run(site.options("run-2"), 1);
+    assert!(!twin.exists() && site.verify().is_proven());
+}
+
+#[test]
 fn cut_missing_and_exchanged_segments_are_named() {
     let site = Site::new();
     site.run(site.options("run-1"), 40);
@@ -327,6 +340,7 @@ fn checkpoints_that_were_removed_are_missed() {
     assert!(without(0..all.len()).contains("there is no checkpoint"));
     assert!(without(0..2).contains("those before it were removed"), "the first ones");
     assert!(without(2..3).contains("some were removed or exchanged"), "one in between");
+    assert!(without(1..all.len()).contains("later ones were removed"), "all but that of the first start");
     assert!(without(all.len() - 2..all.len()).contains("later ones were removed"), "the last ones");
     let mut changed = all.clone();
     changed.swap(2, 3);

@@ -56,9 +56,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     });
     let token = token.transpose()?;
     let limit = args.limit.unwrap_or(usize::MAX);
-    let mut rows = match &args.data {
-        Some(_) => of_folder(&config, limit)?,
-        None => over_http(&config, token.as_deref(), limit)?,
+    let (mut rows, site) = match &args.data {
+        Some(_) => (of_folder(&config, limit)?, config.site.clone()),
+        None => (over_http(&config, token.as_deref(), limit)?, site_of(&config, token.as_deref())?),
     };
     // Oldest first, as a log is read.
     rows.reverse();
@@ -66,7 +66,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     match args.format {
         Format::Json => rows.iter().try_for_each(|row| writeln!(out, "{}", serde_json::to_string(row).unwrap_or_default()))?,
         Format::Csv => out.write_all(&audit::csv(&rows)?)?,
-        Format::Dicom => rows.iter().try_for_each(|row| writeln!(out, "{}", audit::dicom(row, &config.site)))?,
+        Format::Dicom => rows.iter().try_for_each(|row| writeln!(out, "{}", audit::dicom(row, &site)))?,
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -95,6 +95,13 @@ fn over_http(config: &Config, token: Option<&str>, limit: usize) -> anyhow::Resu
         anyhow::ensure!(status == 200, "the service at http {address} answers {status}: {first}");
         Ok(serde_json::from_str::<Page>(&body).with_context(|| format!("the service at http {address}"))?.audit)
     })
+}
+
+/// The running service's own name for itself.
+fn site_of(config: &Config, token: Option<&str>) -> anyhow::Result<String> {
+    let (_, body) = request(config, token, "GET", "/api/v1/session", "")?;
+    let session: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+    Ok(session["site"].as_str().map_or_else(|| config.site.clone(), str::to_owned))
 }
 
 /// Newest first, page by page.

@@ -125,7 +125,7 @@ fn tell(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         )?;
     }
     for name in &report.strangers {
-        line("stranger", format!("{name} is not the journal's"))?;
+        line("stranger", format!("{name} is no part of the journal"))?;
     }
     for fault in report.faults.iter().take(TOLD_MAX) {
         line("does not fit", fault.to_string())?;

@@ -33,7 +33,12 @@ pub(in crate::shell) fn lock_folder(folder: &Path) -> Result<File, JournalError>
 /// The end of a journal that is locked.
 pub(in crate::shell) fn end_of(folder: &Path) -> Result<Head, JournalError> {
     let end = End::find(folder)?;
-    Ok(Head { records: end.next_sequence.saturating_sub(1), hash: end.head, oldest: oldest(folder), at: end.last_at })
+    Ok(Head {
+        records: end.next_sequence.saturating_sub(1),
+        hash: end.head,
+        oldest: oldest(folder),
+        at: end.last_at.max(Timestamp::from_ms(0)),
+    })
 }
 
 /// First record that is kept; 0: none is, or it cannot be told.

@@ -108,6 +108,9 @@ impl Sealer {
 
 impl Keeper {
     fn run(&self, jobs: &Receiver<Job>) {
+        if let Err(error) = clear_twins(&self.shared.folder) {
+            tracing::warn!(%error, "journal: what a crash left beside a sealed segment stays");
+        }
         self.retain();
         let mut made = 0_u64;
         loop {
@@ -229,6 +232,17 @@ fn seal(folder: &Path, first_sequence: u64, next_sequence: u64, key: Option<&[u8
     std::fs::rename(&temporary, &sealed)?;
     sync_folder(folder)?;
     std::fs::remove_file(path)
+}
+
+/// Deletes unsealed segments whose sealed twin is whole: a crash came between the two.
+fn clear_twins(folder: &Path) -> io::Result<()> {
+    for sealed in list(folder).map_err(io::Error::other)?.into_iter().filter(|file| file.sealed) {
+        let twin = segment_path(folder, sealed.first_sequence);
+        if twin.exists() && check_packed(&std::fs::read(&sealed.path)?) {
+            std::fs::remove_file(&twin)?;
+        }
+    }
+    Ok(())
 }
 
 /// Deletes the oldest segments that are too old or too much, but for held ones and what the kept snapshots still need.

@@ -9,8 +9,8 @@ use super::segment::{FOOTER_BYTES_MAX, GROUP, HEADER_BYTES, Hash, Header, Stamp,
 use super::snapshot::sync_folder;
 use super::walk::{list, segment_path};
 use super::{
-    DiskFault, EncryptionKey, Evidence, FEED_GROUPS_MAX, Feed, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, JournalError, NotStored,
-    Options, PROBE_MS, Record, Recovered, Stamped, Stats, TICK_MS,
+    Clock, DiskFault, EncryptionKey, Evidence, FEED_GROUPS_MAX, Feed, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, JournalError,
+    NotStored, Options, PROBE_MS, Record, Recovered, Stamped, Stats, TICK_MS,
 };
 use crate::shell::vault::{Ask, Desk, Head, Notary};
 use crate::time::Timestamp;
@@ -57,11 +57,13 @@ impl Shared {
             }
         }
     }
-    fn head(&self) -> Head {
+    fn head(&self, clock: &Clock) -> Head {
         let (records, hash, at) = {
             let numbers = self.numbers.lock();
             (numbers.records, numbers.head, numbers.at)
         };
+        // An empty journal has no time yet.
+        let at = if at == Timestamp::MIN { Timestamp::from_ms(clock().wall_ms) } else { at };
         Head { records, hash, at, oldest: oldest(&self.folder) }
     }
 }
@@ -140,14 +142,14 @@ impl Writer {
         let notary = match &options.signer {
             None => None,
             Some(signer) => {
-                let of_desk = shared.clone();
+                let (of_desk, clock) = (shared.clone(), options.clock.clone());
                 let desk = Desk {
                     folder: folder.to_owned(),
                     signer: signer.clone(),
                     origin: options.origin.clone(),
                     boot: options.boot.clone(),
                     every: options.checkpoint_every,
-                    head: Box::new(move || of_desk.head()),
+                    head: Box::new(move || of_desk.head(&clock)),
                 };
                 let notary = Notary::start(desk).map_err(JournalError::io(folder))?;
                 let _ = shared.notary.set(notary.asks());

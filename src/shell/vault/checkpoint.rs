@@ -348,8 +348,7 @@ impl Book {
             origin,
             size: head.records,
             head: head.hash,
-            // An empty journal has no time.
-            at: head.at.max(Timestamp::from_ms(0)),
+            at: head.at,
             boot,
             number: self.last.as_ref().map_or(1, |last| last.number.saturating_add(1)),
             oldest: head.oldest,

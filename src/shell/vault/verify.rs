@@ -185,7 +185,10 @@ fn look(folder: &Path, options: &Options) -> Result<Report, VerifyError> {
     let segments = Segments::of(folder)?;
     let proven = prove_all(folder, &segments, &signed, report.signed_until, options)?;
     let end = join(&mut report, &proven, &signed);
-    covered(&mut report, &proven);
+    report.unsigned_records = report.records;
+    if !list.is_empty() {
+        covered(&mut report, &proven);
+    }
     if let Some(offset) = damaged {
         report.wrong(CHECKPOINTS, offset, None, "no checkpoint can be read here");
     }
@@ -334,20 +337,16 @@ fn join(report: &mut Report, proven: &[Proven], signed: &[(u64, Vec<u8>)]) -> En
 /// Whether what ought to be signed is.
 fn covered(report: &mut Report, proven: &[Proven]) {
     let until = report.signed_until;
-    if until == 0 && report.checkpoints == 0 && proven.iter().all(|segment| segment.records == 0) {
-        return;
-    }
     let last = proven.iter().rev().find_map(|segment| segment.last_at);
     let first = proven.iter().find_map(|segment| segment.unsigned);
     report.unsigned_records = report.range.map_or(0, |(first, last)| last.saturating_sub(until.max(first - 1)));
-    let closed = proven.iter().filter(|s| s.footer.is_some() && !s.gone && s.records > 0 && s.next > until + 1).next_back();
-    if let Some(segment) = closed.filter(|_| until > 0) {
+    let closed = proven.iter().rfind(|s| s.footer.is_some() && !s.gone && s.records > 0 && s.next > until + 1);
+    if let Some(segment) = closed {
         let what = format!(
-            "a closed segment is signed before it is closed; the last checkpoint covers record {until}: later ones were removed"
+            "a closed segment is signed before it is closed; the last checkpoint covers record {until}: later ones were removed, or nobody could sign"
         );
         report.wrong(&segment.name, segment.bytes, Some(until + 1), what);
     } else if let (Some((record, at)), Some(last)) = (first, last)
-        && until > 0
         && last.since_s(at) > UNSIGNED_MAX_S
     {
         let what = format!(
@@ -458,7 +457,9 @@ fn beside(report: &mut Report, folder: &Path, held: bool, last: u64) -> Result<(
                 || ["snapshot-", "hold-", "torn-", "key-"].iter().any(|p| name.starts_with(p))
                 || [CHECKPOINTS, "quarantine", "journal.lock", "past"].contains(&name.as_str())
                 || (held && name.ends_with(".tmp"));
-        if !ours {
+        // What a crash left beside a segment that was sealed: the next start deletes it.
+        let twin = !held && name.ends_with(".vgj") && folder.join(format!("{name}.zst")).exists();
+        if !ours || twin {
             report.strangers.push(name);
         }
     }
