@@ -12,8 +12,10 @@ use crate::time::Timestamp;
 use crate::vital::Parameter;
 use serde::{Deserialize, Serialize};
 
+mod case;
 mod seal;
 
+pub use case::{ClockLine, case_status};
 pub use seal::{Key, Proof, Seal, sign};
 
 /// A retained document that lives on `valid_until` is believed so long, milliseconds (bed and feed: 150 s).

@@ -23,6 +23,7 @@ pub mod alert;
 pub mod bed;
 pub mod calibration;
 pub mod capture;
+pub mod case;
 pub mod charset;
 pub mod check;
 pub mod cli;

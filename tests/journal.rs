@@ -307,7 +307,7 @@ fn retention_deletes_the_oldest_but_not_what_is_held_or_needed() {
     assert!(sealed > 5);
     hold(folder.path(), "case-1", 10, 12).unwrap();
     assert!(hold(folder.path(), "../x", 1, 2).is_err());
-    write_snapshot(folder.path(), 40, b"state").unwrap();
+    write_snapshot(folder.path(), 40, b"state", None).unwrap();
     let (journal, feeds) = open(folder.path(), Options { retain_bytes: 0, ..options("run-2", 4 << 10) });
     journal.handle().submit_blocking(frame(100, 10)).unwrap();
     journal.close();

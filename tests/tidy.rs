@@ -28,6 +28,7 @@ const ORDER: &[&str] = &[
     "alert",
     "text",
     "dossier",
+    "case",
     "document",
     "fusion",
     "episode",

@@ -6,7 +6,7 @@
 //! A subscription is allowed as soon as it could match something that may be read, and each delivery is checked again, as mosquitto
 //! does it: `vitalguard/#` is a legal wish that brings only what is allowed.
 
-use crate::config::User;
+use crate::config::{Role, User};
 use crate::document::COMMAND_BYTES_MAX;
 use crate::shell::key;
 use parking_lot::Mutex;
@@ -134,6 +134,10 @@ impl Access {
             if user.wards.is_empty() {
                 filters.push(format!("{tree}/ward/#"));
                 filters.push(format!("{tree}/device/#"));
+                // A case may be of any ward.
+                if user.role() >= Role::Nurse {
+                    filters.push(format!("{tree}/case/#"));
+                }
             } else {
                 filters.push(format!("{tree}/ward/_site/#"));
                 for ward in &user.wards {

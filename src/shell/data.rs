@@ -35,6 +35,12 @@ pub struct Data {
     pub replays: Replays,
     pub rates: Rates,
     pub explains: crate::shell::station_explain::Desk,
+    /// Who waits for a step of a case.
+    pub case_answers: Arc<crate::shell::cases::Answers>,
+    /// Signs what leaves as evidence.
+    pub signer: Arc<crate::shell::vault::Signer>,
+    /// `sha256:` and 16 digits over the effective configuration.
+    pub config_hash: String,
 }
 
 /// What every feed brings a second, and since when the broker is there; sampled once a second.

@@ -6,11 +6,13 @@
 //! [`PENDING_MAX`], and beyond it the thread stops taking input, so that senders wait instead of being forgotten.
 
 use crate::alert::{AlertEvent, AlertState, Cause, Envelope, EventKind, Previous, hex};
+use crate::case::Act;
 use crate::command::{Command, Refusal, Response, Verb, Via};
 use crate::document::{self, FeedState, LagMs, Origin, Pulse, Removed};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
+use crate::shell::cases::{self, Cases, Outcome, Taken};
 use crate::shell::commands::{self, Answered, Answers};
-use crate::shell::journal::{Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
+use crate::shell::journal::{EncryptionKey, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
 use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::listener::FeedStats;
 use crate::shell::live::Record as LiveRecord;
@@ -66,6 +68,8 @@ const OUTBOX_CAUGHT_UP: f64 = 0.25;
 const REMOVED_MS: i64 = 7 * 86_400_000;
 /// Self-tests under way at most; a further one is answered without the broker's step.
 const SELFTESTS_MAX: usize = 16;
+/// Documents of cases at least so often, ms.
+const CASES_EVERY_MS: i64 = 55_000;
 /// Samples of the lag of the last minute at most.
 const LAG_SAMPLES_MAX: usize = 6_000;
 
@@ -94,6 +98,8 @@ pub struct Parts {
     pub feeds: Vec<Arc<FeedStats>>,
     /// Who waits for an answer over HTTP.
     pub answers: Arc<Answers>,
+    /// Who waits for a step of a case.
+    pub case_answers: Arc<cases::Answers>,
     pub stations: Arc<Stations>,
     /// A station is expected, also before any has announced itself.
     pub station_expected: bool,
@@ -110,6 +116,8 @@ pub struct Parts {
     pub flat: bool,
     /// `sha256:` and 16 digits over the effective configuration.
     pub config_hash: String,
+    /// The site's time zone.
+    pub zone: String,
     /// Keeps the histories; `None`: nobody does.
     pub trends: Option<Gatherer>,
     /// What HTTP wants to know.
@@ -140,6 +148,11 @@ pub struct Engine {
     removed_stored: Vec<Removed>,
     /// Answers over HTTP that wait for the commit.
     given: Vec<(String, String, Answered)>,
+    cases: Cases,
+    /// Answers to steps of cases that wait for the commit, and cases whose document is to be written.
+    case_given: Vec<(String, Outcome)>,
+    cases_dirty: BTreeSet<String>,
+    cases_looked_at: i64,
     /// Self-tests whose document is on its way to the broker.
     tests: Vec<SelfTest>,
     reserve: PathBuf,
@@ -206,6 +219,10 @@ impl Engine {
             station_stored: false,
             removed_stored: Vec::new(),
             given: Vec::new(),
+            cases: Cases::default(),
+            case_given: Vec::new(),
+            cases_dirty: BTreeSet::new(),
+            cases_looked_at: i64::MIN / 2,
             tests: Vec::new(),
             reserve,
             dirty: BTreeSet::new(),
@@ -244,7 +261,7 @@ impl Engine {
         engine.close_strays()?;
         if other_model && engine.commit() {
             // The old model's snapshot is of no use: a crash before the next one must not begin anew once more.
-            save_snapshot(&folder, engine.pending.sequence, &engine.monitor.snapshot());
+            save_snapshot(&folder, engine.pending.sequence, &engine.monitor.snapshot(), engine.parts.journal.encryption());
         }
         engine.make_reserve();
         // The publisher takes what stands here for the truth, and anything else under our site for an orphan.
@@ -267,6 +284,7 @@ impl Engine {
             self.monitor = monitor.unwrap_or_else(|| Monitor::new(self.parts.settings.clone()));
             // What was not committed yet is said again by the records that follow.
             self.pending = Commit { sequence: from.saturating_sub(1), ..Commit::default() };
+            self.cases = Cases::load(&self.parts.store, self.parts.journal.stats().at)?;
             self.snapshot_sequence = from.saturating_sub(1);
             let mut records = 0u64;
             if from <= through {
@@ -381,7 +399,7 @@ impl Engine {
             return;
         }
         let (folder, sequence) = (self.parts.journal.folder().to_owned(), self.pending.sequence);
-        save_snapshot(&folder, sequence, &self.monitor.snapshot());
+        save_snapshot(&folder, sequence, &self.monitor.snapshot(), self.parts.journal.encryption());
     }
 
     fn take(&mut self, feed: Feed) {
@@ -455,7 +473,60 @@ impl Engine {
                 result: "ok".into(),
             });
         }
+        if let Record::Case(act) = &stamped.record {
+            self.step_case(act, stamped.sequence, at);
+        }
         true
+    }
+
+    /// A step of a case: what it changes waits for the commit, and so does whoever made it.
+    fn step_case(&mut self, act: &Act, sequence: u64, at: Timestamp) {
+        // A store that cannot be read: what is known here decides.
+        let taken = match self.cases.take(&self.parts.store, act, sequence, at) {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::warn!(%error, "a case cannot be read");
+                self.cases.apply(act, sequence, at)
+            }
+        };
+        let (outcome, result) = match taken {
+            None => return,
+            Some(Taken::Refused(refused)) => {
+                let code = refused.code();
+                (Err(refused), code)
+            }
+            Some(Taken::Changed(change)) => {
+                self.keep_case(&change.case, at);
+                self.cases_dirty.insert(act.case.clone());
+                let case = change.case.clone();
+                self.pending.cases.push(*change);
+                (Ok(case), "ok")
+            }
+        };
+        self.pending.audit.push(Audit {
+            at,
+            user: act.user.clone(),
+            via: act.via.as_str().into(),
+            verb: format!("case-{}", act.step.word()),
+            alert: Some(act.case.clone()),
+            request_id: act.id.clone(),
+            result: result.into(),
+        });
+        self.case_given.push((act.id.clone(), outcome));
+    }
+
+    /// Holds what a case needs, or lets it go.
+    fn keep_case(&mut self, case: &crate::case::Case, now: Timestamp) {
+        match cases::keep(self.parts.journal.folder(), case, now) {
+            Ok(true) => {}
+            Ok(false) if case.keeps(now) => {}
+            Ok(false) => {
+                if let Err(error) = self.parts.store.let_go(&case.id) {
+                    tracing::warn!(%error, case = case.id, "the alerts of a case stay longer than they must");
+                }
+            }
+            Err(error) => tracing::error!(%error, case = case.id, "what a case needs of the journal is not held"),
+        }
     }
 
     /// Everything that the monitor has to say.
@@ -618,7 +689,7 @@ impl Engine {
     }
 
     fn pending_effects(&self) -> usize {
-        self.pending.events.len() + self.pending.outgoing.len()
+        self.pending.events.len() + self.pending.outgoing.len() + self.pending.cases.len()
     }
 
     /// Commits what is pending where there is something; a failing store keeps it pending and is tried again after a while.
@@ -626,7 +697,9 @@ impl Engine {
         let nothing = self.pending_effects() == 0
             && self.pending.audit.is_empty()
             && self.pending.comments.is_empty()
-            && self.given.is_empty();
+            && self.given.is_empty()
+            && self.pending.cases.is_empty()
+            && self.case_given.is_empty();
         let second = self.pending.applied_until.ms() / 1000;
         // Without effects the applied position may be a second old: firing those deadlines again says nothing new.
         if nothing && second == self.second && !self.store_failing {
@@ -668,6 +741,9 @@ impl Engine {
                 }
                 for (user, request_id, answered) in self.given.drain(..) {
                     self.parts.answers.give(&user, &request_id, &answered);
+                }
+                for (act, outcome) in self.case_given.drain(..) {
+                    self.parts.case_answers.give(&act, outcome);
                 }
                 if done.dropped > 0 {
                     metrics::dropped("event", done.dropped);
@@ -780,6 +856,7 @@ impl Engine {
             trends.tick(&self.monitor, now);
         }
         self.publish_feeds(now);
+        self.publish_cases(now);
         self.publish_info(now);
         self.step_stations(now);
         let (beds, alerts) = self.monitor.counts(now);
@@ -933,6 +1010,37 @@ impl Engine {
         }
     }
 
+    /// Cases that have changed; all of them so often that a document is believed, and then what they hold is looked at, too.
+    fn publish_cases(&mut self, now: Timestamp) {
+        let all = now.ms() - self.cases_looked_at >= CASES_EVERY_MS;
+        if !all && self.cases_dirty.is_empty() {
+            return;
+        }
+        let dirty = std::mem::take(&mut self.cases_dirty);
+        if all {
+            self.cases_looked_at = now.ms();
+            for case in self.cases.iter().cloned().collect::<Vec<_>>() {
+                self.keep_case(&case, now);
+            }
+            self.cases.forget(now);
+        }
+        for case in self.cases.iter() {
+            let topic = format!("case/{}/status", case.id);
+            let over = case.closed.as_ref().is_some_and(|c| now.since_ms(c.by.at) >= cases::TOLD_AFTER_CLOSING_MS);
+            if over {
+                if self.parts.retained.holds(&topic) {
+                    self.parts.retained.put(&topic, Kind::Case, bytes::Bytes::new());
+                    self.parts.link.note_removed(Removed { topic: format!("{}/{topic}", self.parts.base), ts: now });
+                }
+            } else if all || dirty.contains(&case.id) {
+                self.rev += 1;
+                let clocks = cases::clock_lines(case, &self.parts.zone);
+                let payload = document::case_status(&self.parts.origin, now, self.rev, case, &clocks);
+                self.parts.retained.put(&topic, Kind::Case, payload.into());
+            }
+        }
+    }
+
     fn publish_info(&mut self, now: Timestamp) {
         let wards: Vec<document::WardInfo> = self
             .monitor
@@ -1017,9 +1125,10 @@ impl Engine {
         self.snapshot_at = now;
         self.snapshot_sequence = self.pending.sequence;
         let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
+        let encryption = self.parts.journal.encryption().cloned();
         self.snapshot_thread = std::thread::Builder::new()
             .name("snapshot".into())
-            .spawn(move || save_snapshot(&folder, sequence, &state))
+            .spawn(move || save_snapshot(&folder, sequence, &state, encryption.as_ref()))
             .map_err(|error| tracing::warn!(%error, "no thread for a snapshot"))
             .ok();
     }
@@ -1068,6 +1177,20 @@ pub fn look(settings: &Settings, folder: &Path) -> Result<Monitor, EngineError> 
     Ok(monitor)
 }
 
+/// Takes a record, and says which beds it was about: those that a deadline has changed meanwhile are not among them.
+pub(crate) fn touched(monitor: &mut Monitor, stamped: &Stamped) -> Vec<BedId> {
+    monitor.handle_timeout(stamped.at);
+    while monitor.poll_output().is_some() {}
+    handle(monitor, stamped);
+    let mut beds = Vec::new();
+    while let Some(output) = monitor.poll_output() {
+        if let Output::BedChanged(bed) = output {
+            beds.push(bed);
+        }
+    }
+    beds
+}
+
 fn handle(monitor: &mut Monitor, stamped: &Stamped) {
     let at = stamped.at;
     #[cfg(debug_assertions)]
@@ -1082,7 +1205,7 @@ fn handle(monitor: &mut Monitor, stamped: &Stamped) {
             None => monitor.handle_fragment(source, what, stamped.sequence, at),
         },
         Record::Command(command) => monitor.handle_command(command, at),
-        Record::Audit(_) => monitor.handle_timeout(at),
+        Record::Audit(_) | Record::Case(_) => monitor.handle_timeout(at),
     }
 }
 
@@ -1098,8 +1221,8 @@ fn exercise(record: &Record) {
     }
 }
 
-fn save_snapshot(folder: &Path, sequence: u64, state: &[u8]) {
-    if let Err(error) = write_snapshot(folder, sequence, state) {
+fn save_snapshot(folder: &Path, sequence: u64, state: &[u8], encryption: Option<&Arc<EncryptionKey>>) {
+    if let Err(error) = write_snapshot(folder, sequence, state, encryption.map(Arc::as_ref)) {
         tracing::warn!(%error, "a snapshot was not written: the next start reads more of the journal");
     }
 }

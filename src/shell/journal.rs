@@ -15,14 +15,17 @@
 //!
 //! **Files** (`segment.rs` has the format): `{first sequence}.vgj` is written, `{first sequence}.vgj.zst` is sealed,
 //! `snapshot-{sequence}.bin` holds the core's state, `hold-{name}` keeps segments from being deleted, `journal.lock` keeps a
-//! second process out, `torn-*` is what was cut from the end after a crash.
+//! second process out, `torn-*` is what was cut from the end after a crash, `checkpoints` and `key-{id}.pem` are the vault's
+//! ([`crate::shell::vault`]).
 //!
 //! Limits: records wait for the disk up to [`QUEUE_BYTES_MAX`]; a group holds up to [`GROUP_RECORDS_MAX`] records or
 //! [`GROUP_BYTES_MAX`] bytes (one record may be larger); the consumer's channel holds [`FEED_GROUPS_MAX`] groups.
 
+mod cipher;
 mod clock;
 mod hold;
 mod pick;
+pub(super) mod proof;
 mod queue;
 mod reader;
 mod recover;
@@ -32,15 +35,20 @@ mod snapshot;
 mod walk;
 mod writer;
 
+pub use cipher::{EncryptionKey, EncryptionKeyError, unlock};
 pub use clock::{Clock, Now, system_clock};
 pub use hold::{Hold, hold, holds, release};
 pub use pick::{number_of, read_named, read_one, segment_before};
 pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
 pub use recover::is_held;
+pub(super) use recover::{end_of, lock_folder};
+pub(super) use snapshot::check_snapshot;
 pub use snapshot::{latest_snapshots, read_snapshot, write_atomic, write_snapshot};
 
+use crate::case::Act;
 use crate::command::Command;
 use crate::observation::Source;
+use crate::shell::vault::{CHECKPOINT_EVERY, Checkpoint, NoCheckpoint, Signer};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -78,6 +86,8 @@ pub enum Record {
     Command(Command),
     /// A person looked at, or took away, what is not for everyone: changes nothing, and stands in the chain.
     Audit(Looked),
+    /// A step of a case: the judge ignores it, the store keeps it.
+    Case(Box<Act>),
 }
 
 /// Who looked at what.
@@ -99,6 +109,7 @@ impl Record {
             Record::Frame { payload, .. } | Record::Fragment { payload, .. } => payload.len(),
             Record::Command(command) => command.verb.words().map_or(0, String::len),
             Record::Audit(looked) => looked.object.len(),
+            Record::Case(act) => act.weight_bytes(),
             _ => 0,
         }
     }
@@ -149,6 +160,10 @@ pub enum JournalError {
     Locked { path: PathBuf },
     #[error("{0}")]
     Damaged(Fault),
+    #[error("{file} is encrypted with key {needed}, which is not known here (known: {})", if .known.is_empty() { "none".to_owned() } else { .known.join(", ") })]
+    NoKey { file: String, needed: String, known: Vec<String> },
+    #[error("no randomness for the journal's encryption")]
+    Random,
     #[error("{path}: {what}")]
     Snapshot { path: PathBuf, what: &'static str },
     #[error("a hold's name must be 1 to 64 letters, digits, `-` or `_`")]
@@ -174,6 +189,14 @@ pub struct Options {
     pub boot: String,
     /// The site's key: signs the footer of every sealed segment (HMAC-SHA-256). `None`: unsigned.
     pub key: Option<Arc<[u8]>>,
+    /// Signs the chain's head ([`Checkpoint`]); `None`: nobody does.
+    pub signer: Option<Arc<Signer>>,
+    /// Whose journal it is, first line of every checkpoint: `vitalguard/{site}`.
+    pub origin: String,
+    /// The head is signed so often while records come.
+    pub checkpoint_every: std::time::Duration,
+    /// Encrypts what is written; `None`: it stands there as it came.
+    pub encryption: Option<Arc<EncryptionKey>>,
     /// Wall and monotonic clock.
     pub clock: Clock,
     /// Exercises: makes the disk fail as if it did ([`DiskFault`]).
@@ -189,6 +212,10 @@ impl Options {
             retain_bytes: config.retain_bytes,
             boot: boot.to_owned(),
             key: None,
+            signer: None,
+            origin: "vitalguard".into(),
+            checkpoint_every: CHECKPOINT_EVERY,
+            encryption: None,
             clock: system_clock(),
             fault: DiskFault::default(),
         }
@@ -330,6 +357,18 @@ impl JournalHandle {
     pub fn submit_blocking(&self, record: Record) -> Result<u64, NotStored> {
         let answer = self.shared.queue.push_blocking(vec![record])?;
         answer.blocking_recv().unwrap_or(Err(NotStored::Closed)).map(|(first, _)| first)
+    }
+    /// Signs the head as it is now; waits for the thread that signs, not for the intake. The last checkpoint, where it covers
+    /// the last record already.
+    pub fn checkpoint(&self) -> Result<Checkpoint, NoCheckpoint> {
+        let asks = self.shared.notary.get().ok_or(NoCheckpoint::NoKey)?;
+        let (answer, answered) = std::sync::mpsc::channel();
+        asks.send(crate::shell::vault::Ask::Now("demand", answer)).map_err(|_| NoCheckpoint::Closed)?;
+        answered.recv().map_err(|_| NoCheckpoint::Closed)?
+    }
+    /// What encrypts the files.
+    pub fn encryption(&self) -> Option<&Arc<EncryptionKey>> {
+        self.shared.encryption.as_ref()
     }
     /// Numbers of the running journal.
     pub fn stats(&self) -> Stats {

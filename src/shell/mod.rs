@@ -23,6 +23,7 @@ pub mod access;
 pub mod advisories;
 #[cfg(feature = "broker")]
 pub mod broker;
+pub mod cases;
 pub mod commands;
 pub mod data;
 pub mod devices;
@@ -52,6 +53,7 @@ mod station_about;
 mod station_alerts;
 mod station_api;
 mod station_audit;
+mod station_cases;
 mod station_cmd;
 mod station_devices;
 mod station_door;
@@ -73,5 +75,6 @@ pub mod tap;
 pub mod tee;
 pub mod tls;
 pub mod trends;
+pub mod vault;
 
 pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};

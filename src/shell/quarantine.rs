@@ -51,10 +51,25 @@ impl Quarantine {
         if self.sequences.len() >= QUARANTINE_MAX || !self.sequences.insert(sequence) {
             return Ok(false);
         }
-        let text: String = self.sequences.iter().map(|sequence| format!("{sequence}\n")).collect();
-        write_atomic(&self.path, text.as_bytes())?;
+        write_atomic(&self.path, text_of(&self.sequences).as_bytes())?;
         Ok(true)
     }
+}
+
+/// The file: the numbers, and a checksum of them.
+fn text_of(sequences: &BTreeSet<u64>) -> String {
+    let numbers: String = sequences.iter().map(|sequence| format!("{sequence}\n")).collect();
+    format!("{numbers}# {:08x}\n", crc32fast::hash(numbers.as_bytes()))
+}
+
+/// Whether a file is as it was written; one from before there were checksums has none.
+pub fn is_whole(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let numbers: Result<BTreeSet<u64>, _> = text.lines().filter(|line| !line.starts_with('#')).map(str::parse).collect();
+    numbers.is_ok_and(|numbers| {
+        let whole = text_of(&numbers);
+        text == whole || (!text.contains('#') && whole.starts_with(text))
+    })
 }
 
 #[cfg(test)]

@@ -369,7 +369,7 @@ impl<'a, W: Wall> Driver<'a, W> {
             Record::Open { source, .. } => self.monitor.handle_open(&source, at),
             Record::Close { connection } => self.monitor.handle_close(connection, at),
             Record::Command(command) => self.monitor.handle_command(&command, at),
-            Record::Audit(_) => self.monitor.handle_timeout(at),
+            Record::Audit(_) | Record::Case(_) => self.monitor.handle_timeout(at),
             // Evidence of what was no frame was never judged; what a tap has seen of a host was.
             Record::Fragment { what, payload, .. } => {
                 if let Some(sighting) = crate::shell::tap::sighting(&what, &payload) {

@@ -17,6 +17,7 @@ pub enum Kind {
     BedWithAlerts,
     Bed,
     Feed,
+    Case,
 }
 
 /// One document.

@@ -53,6 +53,8 @@ pub enum ServeError {
     Data { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    EvidenceKey(#[from] crate::shell::vault::KeyFileError),
     #[error("devices.advisories: {0}")]
     Advisories(#[from] crate::shell::advisories::LoadError),
     #[error("models: {0}")]
@@ -200,6 +202,9 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let outbox = store.outbox_reader()?;
     let mut journal_options = JournalOptions::new(&config.journal, &boot);
     journal_options.key = Some(site_key.clone().into());
+    let signer = Arc::new(crate::shell::vault::Signer::open_or_create(&crate::shell::cases::signer_path(&config))?);
+    journal_options.signer = Some(Arc::clone(&signer));
+    journal_options.origin = format!("vitalguard/{}", config.site);
     let (journal, feed) = Journal::open(&folder.join("journal"), journal_options)?;
     if let Some(torn) = &journal.recovered().torn {
         tracing::warn!(
@@ -215,6 +220,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let pulse = Arc::new(Mutex::new(Pulse::default()));
     let board = Arc::new(crate::shell::devices::Board::default());
     let answers = Arc::new(Answers::default());
+    let case_answers = Arc::new(crate::shell::cases::Answers::default());
     let stations = Arc::new(crate::shell::stations::Stations::default());
     let probe = Arc::new(crate::shell::selftest::Probe::default());
     let writable = Arc::new(AtomicBool::new(true));
@@ -237,6 +243,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         journal: journal.handle(),
         feeds: feeds.clone(),
         answers: Arc::clone(&answers),
+        case_answers: Arc::clone(&case_answers),
         stations: Arc::clone(&stations),
         station_expected: config.mqtt.station_expected,
         conditions: seen_conditions,
@@ -248,6 +255,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         vitals: publishing.vitals,
         flat: publishing.flat,
         config_hash: config_hash(&config),
+        zone: config.zone.clone(),
         trends: Some(gatherer),
         asked,
     };
@@ -291,6 +299,9 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         replays,
         rates: Rates::default(),
         explains: Default::default(),
+        case_answers,
+        signer,
+        config_hash: config_hash(&config),
     });
     crate::shell::data::watch(&data);
     let listeners_bound = Arc::new(AtomicBool::new(false));

@@ -477,6 +477,7 @@ impl Session {
             Kind::Ward => ("ward-state/1", Some(STATE_EXPIRY_S), "ward"),
             Kind::BedWithAlerts | Kind::Bed => ("bed-state/1", Some(STATE_EXPIRY_S), "bed"),
             Kind::Feed => ("feed-status/1", Some(STATE_EXPIRY_S), "feed"),
+            Kind::Case => ("case-status/1", Some(STATE_EXPIRY_S), "case"),
         };
         let message = Message {
             topic: format!("{}/{topic}", shared.base),

@@ -15,7 +15,7 @@ use crate::shell::station_session::Sessions;
 use crate::shell::station_tunnel::{self as tunnel, Tunnel};
 use crate::shell::tls::ServerTls;
 use crate::shell::{
-    station_about as about, station_alerts as alerts, station_api as api, station_audit as audit, station_cmd as cmd,
+    station_about as about, station_alerts as alerts, station_api as api, station_audit as audit, station_cases as cases, station_cmd as cmd,
     station_devices as devices, station_door as door, station_events as events, station_explain as explain,
     station_feeds as feeds, station_login as login, station_messages as messages, station_names as names, station_page as page,
     station_replay as replay, station_report as report, station_trends as trends,
@@ -306,6 +306,11 @@ fn data_routes(routes: Routes) -> Routes {
         .on("GET", "/api/v1/messages/{raw}", get(messages::get))
         .on("GET", "/api/v1/names/{ward}/{bed}", get(names::get))
         .on("GET", "/api/v1/audit", get(audit::list))
+        .on("GET", "/api/v1/cases", get(cases::list))
+        .on("POST", "/api/v1/cases", post(cases::open))
+        .on("GET", "/api/v1/cases/forms", get(cases::forms))
+        .on("GET", "/api/v1/cases/{id}", get(cases::one))
+        .on("POST", "/api/v1/cases/{id}/steps", post(cases::step))
         .on("GET", "/api/v1/feeds", get(feeds::list))
         .on("GET", "/api/v1/feeds/{feed}/rejects", get(feeds::rejects))
         .on("GET", "/api/v1/alerts/{id}/report", get(report::get))

@@ -1,5 +1,6 @@
 //! The resources below `/api/v1`: state from `Retained`, schemas, and what all of them share.
 
+use crate::config::Role;
 use crate::document::is_slug;
 use crate::shell::retained::{Document, Kind};
 use crate::shell::station::Shared;
@@ -86,7 +87,12 @@ pub fn state_hash<'a>(documents: impl Iterator<Item = (&'a str, &'a [u8])>) -> S
 /// `{"documents":[{"topic":…,"payload":…}],"hash":…}`; the payloads byte for byte as published.
 fn state(shared: &Shared, session: &Session, wanted: impl Fn(&str, &Document) -> bool) -> Response {
     let all = shared.state.retained.all();
-    let seen = |topic: &str| topic.strip_prefix("ward/").and_then(|t| t.split('/').next()).is_none_or(|ward| session.sees(ward));
+    let seen = |topic: &str| match topic.split('/').collect::<Vec<_>>().as_slice() {
+        ["ward", ward, ..] => session.sees(ward),
+        // A case may be of any ward.
+        ["case", ..] => session.role() >= Role::Nurse && session.wards().is_empty(),
+        _ => true,
+    };
     let chosen: Vec<_> = all.iter().filter(|(topic, d)| !d.payload.is_empty() && seen(topic) && wanted(topic, d)).collect();
     if chosen.is_empty() {
         return problem(StatusCode::NOT_FOUND, "nothing is known under this name");

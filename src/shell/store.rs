@@ -18,11 +18,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 mod alerts;
+mod cases;
 mod looks;
 mod outbox;
 mod trends;
 
 pub use alerts::{AlertFilter, AlertReader, AlertRow};
+pub use cases::{CaseChange, StepRow};
 pub use looks::{AuditRow, BedLoad, Load};
 pub use outbox::{OutboxReader, OutboxRow};
 pub use trends::{BUCKET_MS, BUCKETS, Bucket, CHUNK_MS, Chunk, TrendStore};
@@ -212,6 +214,8 @@ pub struct Commit {
     pub comments: Vec<Comment>,
     pub audit: Vec<Audit>,
     pub ratings: Vec<Rating>,
+    /// Steps of cases, oldest first.
+    pub cases: Vec<CaseChange>,
     /// The monitor's time: deadlines up to here have fired.
     pub applied_until: Timestamp,
     /// Number of the last journal record that is contained.
@@ -349,6 +353,31 @@ CREATE INDEX audit_at ON audit(at_ms, number);
 CREATE INDEX alerts_bed ON alerts(ward, bed, onset_ms);
 INSERT OR IGNORE INTO meta (key, number, text)
     SELECT 'since', COALESCE((SELECT min(raised_ms) FROM alerts), CAST(strftime('%s', 'now') AS INTEGER) * 1000), '';
+",
+    "
+CREATE TABLE cases (
+    id TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    open INTEGER NOT NULL,
+    opened_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    json BLOB NOT NULL
+) STRICT;
+CREATE INDEX cases_open ON cases(open) WHERE open = 1;
+CREATE TABLE case_steps (
+    sequence INTEGER PRIMARY KEY,
+    case_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    act BLOB NOT NULL
+) STRICT;
+CREATE INDEX case_steps_case ON case_steps(case_id, sequence);
+CREATE TABLE case_alerts (
+    case_id TEXT NOT NULL,
+    alert TEXT NOT NULL,
+    PRIMARY KEY (case_id, alert)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX case_alerts_alert ON case_alerts(alert);
 ",
 ];
 
@@ -552,6 +581,7 @@ impl Store {
             for rating in &commit.ratings {
                 rating_upsert.execute(params![rating.alert, rating.user, rating.at.ms(), rating.useful])?;
             }
+            cases::write(&transaction, &commit.cases)?;
             let mut meta = transaction.prepare_cached(
                 "INSERT INTO meta (key, number, text) VALUES (?1, ?2, '')
                  ON CONFLICT (key) DO UPDATE SET number = excluded.number",
@@ -575,12 +605,16 @@ impl Store {
         Ok(done)
     }
 
-    /// Forgets closed alerts with their events and comments, and audit lines, older than `before`. At most `limit` alerts.
+    /// Forgets closed alerts with their events and comments, and audit lines, older than `before`; never an alert that a case
+    /// needs. At most `limit` alerts.
     pub fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let ids: Vec<String> = {
             let mut select = transaction
-                .prepare_cached("SELECT id FROM alerts WHERE open = 0 AND updated_ms < ?1 ORDER BY number LIMIT ?2")?;
+                .prepare_cached(
+                "SELECT id FROM alerts WHERE open = 0 AND updated_ms < ?1 AND id NOT IN (SELECT alert FROM case_alerts)
+                 ORDER BY number LIMIT ?2",
+            )?;
             let rows = select.query_map(params![before.ms(), limit as i64], |row| row.get(0))?;
             rows.collect::<Result<_, _>>()?
         };

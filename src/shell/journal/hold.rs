@@ -18,7 +18,24 @@ fn file(folder: &Path, name: &str) -> Result<PathBuf, JournalError> {
 
 /// Keeps the segments of `first..=last` from being deleted until [`release`].
 pub fn hold(folder: &Path, name: &str, first: u64, last: u64) -> Result<(), JournalError> {
-    super::write_atomic(&file(folder, name)?, format!("{first} {last}\n").as_bytes())
+    let numbers = format!("{first} {last}");
+    let crc = crc32fast::hash(numbers.as_bytes());
+    super::write_atomic(&file(folder, name)?, format!("{numbers} c{crc:08x}\n").as_bytes())
+}
+
+/// Whether a note is as it was written; one from before there were checksums has none.
+pub(super) fn is_whole(note: &[u8]) -> bool {
+    let parse = || {
+        let text = std::str::from_utf8(note).ok()?.strip_suffix('\n')?;
+        let parts: Vec<&str> = text.split(' ').collect();
+        let (first, last): (u64, u64) = (parts.first()?.parse().ok()?, parts.get(1)?.parse().ok()?);
+        let numbers = format!("{first} {last}");
+        match parts.len() {
+            2 => Some(numbers == text),
+            _ => Some(text == format!("{numbers} c{:08x}", crc32fast::hash(numbers.as_bytes()))),
+        }
+    };
+    parse().unwrap_or(false)
 }
 
 /// Ends a hold; one that does not exist is fine.
@@ -40,7 +57,8 @@ pub fn holds(folder: &Path) -> Result<Vec<Hold>, JournalError> {
         if file(folder, name).is_err() {
             continue; // A temporary file of a hold that is being written.
         }
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        let text = std::fs::read(entry.path()).ok().filter(|note| is_whole(note)).and_then(|note| String::from_utf8(note).ok());
+        let text = text.unwrap_or_default();
         let mut numbers = text.split_whitespace().map(|n| n.parse::<u64>().ok());
         let (first, last) = match (numbers.next().flatten(), numbers.next().flatten()) {
             (Some(first), Some(last)) => (first, last),

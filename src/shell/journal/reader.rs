@@ -1,5 +1,6 @@
 //! Reading a journal: in the live folder or in a copy of it, every CRC and every link of the chain checked on the way.
 
+use super::cipher::{Opener, known};
 use super::segment::{HEADER_BYTES, Hash, Header, raw};
 use super::walk::{Found, SegmentFile, Walk, list, load};
 use super::{Evidence, JournalError, Stamped};
@@ -17,8 +18,12 @@ pub struct Entry {
     /// Id of that run.
     pub boot: String,
     pub evidence: Evidence,
-    /// Its link in the chain.
+    /// Its link in the chain: SHA-256 of the hash before, the header and the payload's SHA-256.
     pub hash: [u8; 32],
+    /// What stands before the payload, as the chain takes it.
+    pub header: Box<[u8]>,
+    /// SHA-256 of the payload as it was received.
+    pub payload_sha256: [u8; 32],
     /// File, and the offset in it (unpacked), bytes.
     pub segment: String,
     pub offset: u64,
@@ -92,6 +97,7 @@ struct Loaded {
     whole: bool,
     walk: Walk,
     footer: bool,
+    opener: Option<Opener>,
 }
 
 /// Iterates records in order; stops at the end, at a torn tail ([`Reader::torn`]), or after the first error.
@@ -189,9 +195,16 @@ impl Reader {
             self.previous = Some((footer.first_sequence.saturating_add(footer.count), footer.last_hash));
             return Ok(true);
         }
+        let opener = match &header.lock {
+            None => None,
+            Some(lock) => match lock.opener() {
+                None => return Err(JournalError::NoKey { file: file.name(), needed: lock.key_name(), known: known() }),
+                opener => opener,
+            },
+        };
         let walk = Walk::new(&header, limit);
         self.segments += 1;
-        self.current = Some(Loaded { file, header, bytes, whole, walk, footer: false });
+        self.current = Some(Loaded { file, header, bytes, whole, walk, footer: false, opener });
         Ok(true)
     }
 
@@ -217,8 +230,9 @@ impl Reader {
                     if raw.sequence < self.from {
                         continue;
                     }
-                    let Some((record, evidence)) = raw.record() else {
-                        return fault("the content cannot be read", &loaded.walk, &loaded.file);
+                    let (record, evidence) = match raw.record(loaded.opener.as_ref()) {
+                        Ok(read) => read,
+                        Err(why) => return fault(why.what(), &loaded.walk, &loaded.file),
                     };
                     return Ok(Some(Entry {
                         stamped: Stamped { sequence: raw.sequence, at: raw.stamp.at, record },
@@ -227,6 +241,8 @@ impl Reader {
                         boot: loaded.header.boot.clone(),
                         evidence,
                         hash: raw.hash,
+                        header: raw.header.into(),
+                        payload_sha256: loaded.walk.digest,
                         segment: loaded.file.name(),
                         offset: offset as u64,
                     }));

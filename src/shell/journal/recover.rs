@@ -3,6 +3,7 @@
 use super::segment::{Hash, Header};
 use super::walk::{Found, Walk, list, load};
 use super::{Fault, JournalError, Torn, write_atomic};
+use crate::shell::vault::Head;
 use crate::time::Timestamp;
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -22,6 +23,22 @@ pub(super) fn lock(folder: &Path) -> Result<File, JournalError> {
         Err(TryLockError::WouldBlock) => Err(JournalError::Locked { path }),
         Err(TryLockError::Error(source)) => Err(JournalError::Io { path, source }),
     }
+}
+
+/// Keeps others out, for whoever works on a journal that no service runs.
+pub(in crate::shell) fn lock_folder(folder: &Path) -> Result<File, JournalError> {
+    lock(folder)
+}
+
+/// The end of a journal that is locked.
+pub(in crate::shell) fn end_of(folder: &Path) -> Result<Head, JournalError> {
+    let end = End::find(folder)?;
+    Ok(Head { records: end.next_sequence.saturating_sub(1), hash: end.head, oldest: oldest(folder), at: end.last_at })
+}
+
+/// First record that is kept; 0: none is, or it cannot be told.
+pub(super) fn oldest(folder: &Path) -> u64 {
+    list(folder).ok().and_then(|files| files.into_iter().find(|file| !file.gone)).map_or(0, |file| file.first_sequence)
 }
 
 /// Where the journal ends.
@@ -79,7 +96,8 @@ impl End {
 fn cut(folder: &Path, path: &Path, bytes: &[u8], walk: &Walk, torn_bytes: u64) -> Result<Torn, JournalError> {
     let offset = walk.offset;
     let tail = &bytes[offset..offset + usize::try_from(torn_bytes).unwrap_or(0)];
-    write_atomic(&folder.join(format!("torn-{:020}.bin", walk.next_sequence)), tail)?;
+    let name = format!("torn-{:020}-{:08x}.bin", walk.next_sequence, crc32fast::hash(tail));
+    write_atomic(&folder.join(name), tail)?;
     let cut = || {
         let file = File::options().write(true).open(path)?;
         file.set_len(offset as u64)?;

@@ -129,6 +129,8 @@ impl Keeper {
                 }
                 Ok(Job::Seal(first, next) | Job::Close(first, next)) => {
                     let pack = matches!(job, Ok(Job::Seal(..)));
+                    // What has a footer was signed before.
+                    self.shared.sign("seal");
                     if let Err(error) = seal(folder, first, next, self.options.key.as_deref(), pack) {
                         tracing::error!(%error, segment = first, "journal: cannot seal a segment; it stays as it is");
                     }
@@ -146,6 +148,9 @@ impl Keeper {
         let kept = deleted.and_then(|n| Ok((n, list(&self.shared.folder).map_err(io::Error::other)?)));
         match kept {
             Ok((n, files)) => {
+                if n > 0 {
+                    self.shared.ask("retention");
+                }
                 let mut numbers = self.shared.numbers.lock();
                 numbers.oldest = files.iter().find(|f| !f.gone).map_or(0, |f| f.first_sequence);
                 numbers.disk_bytes = files.iter().map(size).sum();

@@ -9,8 +9,12 @@
 //! The first record of every write carries the flag [`GROUP`]: it proves that all before it was durable when it was written.
 //! So a bad record is the torn end of a crashed write if no such record follows, and damage if one does.
 //!
+//! With a key (magic 3) the payload stands there as counter, SHA-256 of the plain payload, sealed bytes and tag (`cipher.rs`);
+//! the chain is over that SHA-256 either way.
+//!
 //! **Footer**: a record of kind [`FOOTER`] outside the chain with count, first and last hash, and their HMAC where there is a key.
 
+use super::cipher::{HEAD_BYTES, Lock, Opener, Sealing};
 use super::{Evidence, Record};
 use crate::observation::Source;
 use crate::time::Timestamp;
@@ -22,6 +26,10 @@ use std::path::Path;
 
 pub(super) const HEADER_BYTES: usize = 192;
 const MAGIC: &[u8; 8] = b"VGJRNL\x02\n";
+/// The same with sealed payloads: key id and salt follow the boot id.
+const MAGIC_SEALED: &[u8; 8] = b"VGJRNL\x03\n";
+/// Where the lock stands in the header.
+const LOCK_AT: usize = 121;
 /// Length, CRC and the fixed header.
 const FIXED_BYTES: usize = 52;
 const HASH_BYTES: usize = 32;
@@ -32,6 +40,8 @@ const RECORD_BYTES_MAX: usize = 1 << 30;
 
 /// Flag: first record of a write.
 pub(super) const GROUP: u8 = 1;
+/// Flag: the payload is sealed.
+pub(super) const SEALED: u8 = 2;
 
 const START: u8 = 1;
 const OPEN: u8 = 2;
@@ -40,6 +50,7 @@ const FRAME: u8 = 4;
 const FRAGMENT: u8 = 5;
 const COMMAND: u8 = 6;
 const AUDIT: u8 = 7;
+const CASE: u8 = 8;
 /// Kind of the footer.
 pub(super) const FOOTER: u8 = 255;
 
@@ -52,12 +63,14 @@ pub(super) struct Header {
     pub created_ms: i64,
     pub previous: Hash,
     pub boot: String,
+    /// With what its payloads are sealed.
+    pub lock: Option<Lock>,
 }
 
 impl Header {
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
-        out[..8].copy_from_slice(MAGIC);
+        out[..8].copy_from_slice(if self.lock.is_some() { MAGIC_SEALED } else { MAGIC });
         out[8..16].copy_from_slice(&self.first_sequence.to_le_bytes());
         out[16..24].copy_from_slice(&self.created_ms.to_le_bytes());
         out[24..56].copy_from_slice(&self.previous);
@@ -67,13 +80,18 @@ impl Header {
         }
         out[56] = end as u8;
         out[57..57 + end].copy_from_slice(&self.boot.as_bytes()[..end]);
+        if let Some(lock) = &self.lock {
+            out[LOCK_AT..LOCK_AT + 8].copy_from_slice(&lock.key_id);
+            out[LOCK_AT + 8..LOCK_AT + 24].copy_from_slice(&lock.salt);
+        }
         let crc = crc32fast::hash(&out[..HEADER_BYTES - 4]);
         out[HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
         out
     }
     pub fn decode(bytes: &[u8]) -> Option<Header> {
         let bytes = bytes.get(..HEADER_BYTES)?;
-        if &bytes[..8] != MAGIC || crc32fast::hash(&bytes[..HEADER_BYTES - 4]) != u32_at(bytes, HEADER_BYTES - 4) {
+        let sealed = &bytes[..8] == MAGIC_SEALED;
+        if (!sealed && &bytes[..8] != MAGIC) || crc32fast::hash(&bytes[..HEADER_BYTES - 4]) != u32_at(bytes, HEADER_BYTES - 4) {
             return None;
         }
         let boot = bytes.get(57..57 + usize::from(bytes[56]))?;
@@ -82,6 +100,10 @@ impl Header {
             created_ms: u64_at(bytes, 16).cast_signed(),
             previous: bytes[24..56].try_into().ok()?,
             boot: std::str::from_utf8(boot).ok()?.to_owned(),
+            lock: match (sealed, bytes[LOCK_AT..].split_first_chunk::<8>()) {
+                (true, Some((key_id, rest))) => Some(Lock { key_id: *key_id, salt: *rest.first_chunk()? }),
+                _ => None,
+            },
         })
     }
 }
@@ -155,6 +177,7 @@ pub(super) fn encode(
     stamp: Stamp,
     flags: u8,
     previous: &Hash,
+    sealing: Option<&mut Sealing>,
     out: &mut Vec<u8>,
 ) -> Hash {
     let command;
@@ -172,6 +195,10 @@ pub(super) fn encode(
             command = serde_json::to_vec(looked).expect("plain strings");
             (AUDIT, &command)
         }
+        Record::Case(act) => {
+            command = serde_json::to_vec(act).expect("an act is strings and numbers with string keys");
+            (CASE, &command)
+        }
     };
     let start = begin(sequence, stamp, kind, flags, out);
     let meta = std::mem::take(out);
@@ -181,10 +208,10 @@ pub(super) fn encode(
         Record::Close { connection } => postcard::to_extend(connection, meta),
         Record::Frame { source, .. } => postcard::to_extend(&Meta::new(source, evidence, None), meta),
         Record::Fragment { source, what, .. } => postcard::to_extend(&Meta::new(source, evidence, Some(what)), meta),
-        Record::Command(_) | Record::Audit(_) => Ok(meta),
+        Record::Command(_) | Record::Audit(_) | Record::Case(_) => Ok(meta),
     };
     *out = written.expect("a vector takes all bytes and every type here is plain");
-    end(start, payload, Some(previous), out)
+    end(start, payload, Some(previous), sealing.filter(|_| !payload.is_empty()), out)
 }
 
 fn begin(sequence: u64, stamp: Stamp, kind: u8, flags: u8, out: &mut Vec<u8>) -> usize {
@@ -199,12 +226,23 @@ fn begin(sequence: u64, stamp: Stamp, kind: u8, flags: u8, out: &mut Vec<u8>) ->
     start
 }
 
-fn end(start: usize, payload: &[u8], previous: Option<&Hash>, out: &mut Vec<u8>) -> Hash {
+fn end(start: usize, payload: &[u8], previous: Option<&Hash>, sealing: Option<&mut Sealing>, out: &mut Vec<u8>) -> Hash {
     let meta_bytes = (out.len() - start - FIXED_BYTES) as u32;
     out[start + 44..start + 48].copy_from_slice(&meta_bytes.to_le_bytes());
-    out[start + 48..start + 52].copy_from_slice(&(payload.len() as u32).to_le_bytes());
-    let hash = previous.map_or([0; 32], |previous| link(previous, &out[start + 8..], payload));
-    out.extend_from_slice(payload);
+    let stored = if sealing.is_some() { Sealing::stored_bytes(payload.len()) } else { payload.len() };
+    out[start + 48..start + 52].copy_from_slice(&(stored as u32).to_le_bytes());
+    if sealing.is_some() {
+        out[start + 41] |= SEALED;
+    }
+    let digest: Hash = if previous.is_some() { Sha256::digest(payload).into() } else { [0; 32] };
+    let hash = previous.map_or([0; 32], |previous| link(previous, &out[start + 8..], &digest));
+    match sealing {
+        Some(sealing) => {
+            let header = out[start + 8..].to_vec();
+            sealing.seal(&header, &digest, payload, out);
+        }
+        None => out.extend_from_slice(payload),
+    }
     out.extend_from_slice(&hash);
     let length = (out.len() - start - 8) as u32;
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
@@ -221,11 +259,11 @@ fn crc(length: u32, rest: &[u8]) -> u32 {
 }
 
 /// One link of the chain.
-fn link(previous: &Hash, header: &[u8], payload: &[u8]) -> Hash {
+fn link(previous: &Hash, header: &[u8], digest: &Hash) -> Hash {
     let mut hasher = Sha256::new();
     hasher.update(previous);
     hasher.update(header);
-    hasher.update(Sha256::digest(payload));
+    hasher.update(digest);
     hasher.finalize().into()
 }
 
@@ -236,8 +274,9 @@ pub(super) struct Raw<'a> {
     pub stamp: Stamp,
     pub kind: u8,
     pub flags: u8,
-    header: &'a [u8],
+    pub header: &'a [u8],
     meta: &'a [u8],
+    /// As it stands there, sealed or not.
     payload: &'a [u8],
     pub hash: Hash,
     /// Bytes in the file.
@@ -274,13 +313,61 @@ pub(super) fn raw(bytes: &[u8]) -> Option<Raw<'_>> {
     })
 }
 
-impl Raw<'_> {
-    /// Whether its hash follows from the one before.
-    pub fn follows(&self, previous: &Hash) -> bool {
-        link(previous, self.header, self.payload) == self.hash
+/// Why a record cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is sealed, and nothing to open it with was given.
+    Locked,
+    /// It does not open with its key: it was changed.
+    Sealed,
+    Content,
+}
+
+impl Unreadable {
+    pub const fn what(self) -> &'static str {
+        match self {
+            Unreadable::Locked => "the content is sealed",
+            Unreadable::Sealed => "the content does not open with its key",
+            Unreadable::Content => "the content cannot be read",
+        }
+    }
+}
+
+impl<'a> Raw<'a> {
+    /// SHA-256 of the payload as it was received: summed, or where it is sealed as it stands beside it.
+    pub fn digest(&self) -> Option<Hash> {
+        match self.flags & SEALED {
+            0 => Some(Sha256::digest(self.payload).into()),
+            _ => self.payload.get(HEAD_BYTES - 32..HEAD_BYTES)?.try_into().ok(),
+        }
+    }
+    /// Whether its hash follows from the one before, with its digest.
+    pub fn follows(&self, previous: &Hash, digest: &Hash) -> bool {
+        link(previous, self.header, digest) == self.hash
+    }
+    /// The payload as it was received.
+    pub fn plain(&self, opener: Option<&Opener>) -> Result<std::borrow::Cow<'a, [u8]>, Unreadable> {
+        if self.flags & SEALED == 0 {
+            return Ok(self.payload.into());
+        }
+        let opener = opener.ok_or(Unreadable::Locked)?;
+        opener.open(self.header, self.payload).map(Into::into).ok_or(Unreadable::Sealed)
     }
     /// The record and the evidence stored with it.
-    pub fn record(&self) -> Option<(Record, Evidence)> {
+    pub fn record(&self, opener: Option<&Opener>) -> Result<(Record, Evidence), Unreadable> {
+        let payload = self.plain(opener)?;
+        self.decoded(&payload).ok_or(Unreadable::Content)
+    }
+    /// Whether it can be read, without taking a frame's payload apart or copying it; a sealed one without its key passes.
+    pub fn is_readable(&self, opener: Option<&Opener>) -> Result<(), Unreadable> {
+        match (self.plain(opener), self.kind) {
+            (Err(Unreadable::Locked), _) => Ok(()),
+            (Err(why), _) => Err(why),
+            (Ok(_), FRAME) => postcard::from_bytes::<Meta<'_>>(self.meta).map(|_| ()).map_err(|_| Unreadable::Content),
+            (Ok(payload), _) => self.decoded(&payload).map(|_| ()).ok_or(Unreadable::Content),
+        }
+    }
+    fn decoded(&self, payload: &[u8]) -> Option<(Record, Evidence)> {
         let mut evidence = Evidence::default();
         let mut meta = || -> Option<Meta<'_>> {
             let meta: Meta<'_> = postcard::from_bytes(self.meta).ok()?;
@@ -297,14 +384,15 @@ impl Raw<'_> {
                 Record::Open { source, evidence: evidence.clone() }
             }
             CLOSE => Record::Close { connection: postcard::from_bytes(self.meta).ok()? },
-            FRAME => Record::Frame { source: meta()?.source(), payload: self.payload.to_vec() },
+            FRAME => Record::Frame { source: meta()?.source(), payload: payload.to_vec() },
             FRAGMENT => {
                 let meta = meta()?;
                 let what = meta.what.unwrap_or_default().to_owned();
-                Record::Fragment { source: meta.source(), what, payload: self.payload.to_vec() }
+                Record::Fragment { source: meta.source(), what, payload: payload.to_vec() }
             }
-            COMMAND => Record::Command(serde_json::from_slice(self.payload).ok()?),
-            AUDIT => Record::Audit(serde_json::from_slice(self.payload).ok()?),
+            COMMAND => Record::Command(serde_json::from_slice(payload).ok()?),
+            AUDIT => Record::Audit(serde_json::from_slice(payload).ok()?),
+            CASE => Record::Case(serde_json::from_slice(payload).ok()?),
             _ => return None,
         };
         Some((record, evidence))
@@ -351,7 +439,7 @@ impl Footer {
         let stamp = Stamp { at: Timestamp::from_ms(self.last_at_ms), wall_ms: self.last_at_ms, mono_ns: 0 };
         let start = begin(self.first_sequence.saturating_add(self.count), stamp, FOOTER, GROUP, &mut out);
         let payload = postcard::to_allocvec(self).expect("plain numbers");
-        end(start, &payload, None, &mut out);
+        end(start, &payload, None, None, &mut out);
         out
     }
 }

@@ -50,20 +50,24 @@ pub(super) fn list(folder: &Path) -> Result<Vec<SegmentFile>, JournalError> {
 
 /// The unpacked bytes, and whether unpacking went through to the end.
 pub(super) fn load(file: &SegmentFile) -> std::io::Result<(Vec<u8>, bool)> {
+    let (mut packed, mut bytes) = (Vec::new(), Vec::new());
+    let whole = load_into(file, &mut packed, &mut bytes)?;
+    Ok((bytes, whole))
+}
+
+/// The same into buffers that are there already.
+pub(super) fn load_into(file: &SegmentFile, packed: &mut Vec<u8>, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
     let opened = std::fs::File::open(&file.path)?;
-    let mut bytes = Vec::new();
-    if file.sealed {
-        let mut packed = Vec::new();
-        opened.take(SEGMENT_BYTES_MAX).read_to_end(&mut packed)?;
-        let same = super::seal::check_packed(&packed);
-        let mut unpacking = zstd::stream::read::Decoder::new(packed.as_slice())?.take(SEGMENT_BYTES_MAX);
-        let whole = unpacking.read_to_end(&mut bytes).is_ok();
-        Ok((bytes, whole && same))
-    } else {
-        bytes.reserve(usize::try_from(opened.metadata()?.len().min(SEGMENT_BYTES_MAX)).unwrap_or(0));
-        opened.take(SEGMENT_BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok((bytes, true))
+    (packed.clear(), bytes.clear());
+    let target = if file.sealed { &mut *packed } else { &mut *bytes };
+    target.reserve(usize::try_from(opened.metadata()?.len().min(SEGMENT_BYTES_MAX)).unwrap_or(0));
+    opened.take(SEGMENT_BYTES_MAX).read_to_end(target)?;
+    if !file.sealed {
+        return Ok(true);
     }
+    let same = super::seal::check_packed(packed);
+    let mut unpacking = zstd::stream::read::Decoder::new(packed.as_slice())?.take(SEGMENT_BYTES_MAX);
+    Ok(unpacking.read_to_end(bytes).is_ok() && same)
 }
 
 /// What stands next in a segment.
@@ -83,6 +87,8 @@ pub(super) struct Walk {
     pub offset: usize,
     pub next_sequence: u64,
     pub hash: Hash,
+    /// SHA-256 of the payload of the record found last.
+    pub digest: Hash,
     /// First sequence of the segment that follows: what stands here from it on was refused and is not part of the journal.
     pub limit: Option<u64>,
     first_sequence: u64,
@@ -96,6 +102,7 @@ impl Walk {
             offset: HEADER_BYTES,
             next_sequence: header.first_sequence,
             hash: header.previous,
+            digest: [0; 32],
             limit,
             first_sequence: header.first_sequence,
             first_hash: [0; 32],
@@ -135,8 +142,11 @@ impl Walk {
         }
         match found {
             Some(record) if record.sequence != self.next_sequence => Found::Wrong("out of sequence"),
-            Some(record) if !record.follows(&self.hash) => Found::Wrong("the hash chain is broken"),
             Some(record) => {
+                let Some(digest) = record.digest().filter(|digest| record.follows(&self.hash, digest)) else {
+                    return Found::Wrong("the hash chain is broken");
+                };
+                self.digest = digest;
                 self.offset += record.length;
                 self.next_sequence = self.next_sequence.saturating_add(1);
                 self.hash = record.hash;

@@ -1,16 +1,18 @@
 //! The journal's thread: group commit, rotation, trouble.
 
+use super::cipher::Sealing;
 use super::clock::Forward;
 use super::queue::{Queue, Submission, Taken};
-use super::recover::{End, lock};
+use super::recover::{End, lock, oldest};
 use super::seal::{Job, Sealer};
 use super::segment::{FOOTER_BYTES_MAX, GROUP, HEADER_BYTES, Hash, Header, Stamp, create_zeroed, encode};
 use super::snapshot::sync_folder;
 use super::walk::{list, segment_path};
 use super::{
-    DiskFault, Evidence, FEED_GROUPS_MAX, Feed, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, JournalError, NotStored, Options, PROBE_MS,
-    Record, Recovered, Stamped, Stats, TICK_MS,
+    DiskFault, EncryptionKey, Evidence, FEED_GROUPS_MAX, Feed, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, JournalError, NotStored,
+    Options, PROBE_MS, Record, Recovered, Stamped, Stats, TICK_MS,
 };
+use crate::shell::vault::{Ask, Desk, Head, Notary};
 use crate::time::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -31,11 +33,36 @@ pub(super) struct Shared {
     pub queue: Queue,
     pub folder: PathBuf,
     pub numbers: Mutex<Stats>,
+    /// The way to whoever signs.
+    pub notary: std::sync::OnceLock<std::sync::mpsc::Sender<Ask>>,
+    pub encryption: Option<Arc<EncryptionKey>>,
 }
 
 impl Shared {
     pub fn stats(&self) -> Stats {
         self.numbers.lock().clone()
+    }
+    /// The head is worth a signature.
+    pub fn ask(&self, why: &'static str) {
+        if let Some(notary) = self.notary.get() {
+            let _ = notary.send(Ask::Event(why));
+        }
+    }
+    /// Has the head signed, and waits for that.
+    pub fn sign(&self, why: &'static str) {
+        if let Some(notary) = self.notary.get() {
+            let (answer, answered) = std::sync::mpsc::channel();
+            if notary.send(Ask::Now(why, answer)).is_ok() {
+                let _ = answered.recv();
+            }
+        }
+    }
+    fn head(&self) -> Head {
+        let (records, hash, at) = {
+            let numbers = self.numbers.lock();
+            (numbers.records, numbers.head, numbers.at)
+        };
+        Head { records, hash, at, oldest: oldest(&self.folder) }
     }
 }
 
@@ -52,6 +79,9 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     feed: SyncSender<Feed>,
     sealer: Sealer,
+    notary: Option<Notary>,
+    /// Encrypts payloads.
+    sealing: Option<Sealing>,
     forward: Forward,
     next_sequence: u64,
     head: Hash,
@@ -93,7 +123,37 @@ impl Writer {
             oldest: 0,
             disk_bytes: 0,
         };
-        let shared = Arc::new(Shared { queue: Queue::new(), folder: folder.to_owned(), numbers: Mutex::new(numbers) });
+        let shared = Arc::new(Shared {
+            queue: Queue::new(),
+            folder: folder.to_owned(),
+            numbers: Mutex::new(numbers),
+            notary: std::sync::OnceLock::new(),
+            encryption: options.encryption.clone(),
+        });
+        let sealing = match &options.encryption {
+            None => None,
+            Some(key) => {
+                super::unlock(std::slice::from_ref(key));
+                Some(key.sealer().ok_or(JournalError::Random)?)
+            }
+        };
+        let notary = match &options.signer {
+            None => None,
+            Some(signer) => {
+                let of_desk = shared.clone();
+                let desk = Desk {
+                    folder: folder.to_owned(),
+                    signer: signer.clone(),
+                    origin: options.origin.clone(),
+                    boot: options.boot.clone(),
+                    every: options.checkpoint_every,
+                    head: Box::new(move || of_desk.head()),
+                };
+                let notary = Notary::start(desk).map_err(JournalError::io(folder))?;
+                let _ = shared.notary.set(notary.asks());
+                Some(notary)
+            }
+        };
         let sealer = Sealer::start(shared.clone(), &options).map_err(JournalError::io(folder))?;
         let (feed, receiver) = sync_channel(FEED_GROUPS_MAX);
         let mut writer = Writer {
@@ -101,6 +161,8 @@ impl Writer {
             shared: shared.clone(),
             feed,
             sealer,
+            notary,
+            sealing,
             forward: Forward::new(end.last_at),
             next_sequence: end.next_sequence,
             head: end.head,
@@ -188,7 +250,7 @@ impl Writer {
                 Record::Frame { source, .. } | Record::Fragment { source, .. } => self.evidence.get(&source.connection),
                 _ => None,
             };
-            head = encode(record, evidence, sequence, stamp, flags, &head, &mut buffer);
+            head = encode(record, evidence, sequence, stamp, flags, &head, self.sealing.as_mut(), &mut buffer);
             sequence += 1;
             flags = 0;
         }
@@ -295,6 +357,7 @@ impl Writer {
             created_ms: (self.options.clock)().wall_ms,
             previous: self.head,
             boot: self.options.boot.clone(),
+            lock: self.sealing.as_ref().map(|sealing| sealing.lock),
         };
         file.seek(SeekFrom::Start(0))?;
         file.write_all(&header.encode())?;
@@ -361,6 +424,10 @@ impl Writer {
             }
         }
         self.sealer.stop();
+        // Behind the last footer.
+        if let Some(mut notary) = self.notary.take() {
+            notary.stop();
+        }
     }
 }
 

@@ -1,0 +1,25 @@
+//! The evidence vault: what lets others prove, from the files alone, that the journal is what was received.
+//!
+//! The journal chains its records; the vault signs the chain's head about once a minute ([`Checkpoint`]) with a key of its own,
+//! so that whoever rewrites records must also have that key. [`verify`] proves a folder from its bytes, [`links`] gives what an
+//! extract needs to prove itself: `h(n) = SHA-256(h(n-1) ‖ header(n) ‖ SHA-256(payload(n)))`.
+//!
+//! What it cannot do: a folder that is set back as a whole, checkpoints and all, fits itself. The head in `sys/info`, a checkpoint
+//! that was handed out, or a copy tells ([`verify::Options::head`]).
+//!
+//! Files in the journal's folder: `checkpoints` (signed notes, appended), `key-{id}.pem` (public keys that signed them).
+
+mod checkpoint;
+mod links;
+mod notary;
+mod signer;
+mod verifier;
+pub mod verify;
+
+pub(super) use checkpoint::Head;
+pub use checkpoint::{CHECKPOINTS, Checkpoint, CheckpointError, checkpoint_after, checkpoint_now, checkpoints};
+pub use links::{Link, Links, links};
+pub(super) use notary::{Ask, Desk, Notary};
+pub use notary::{CHECKPOINT_EVERY, NoCheckpoint};
+pub use signer::{KeyFileError, Signer};
+pub use verifier::{KeyProblem, KeyRingError, TrustedKey, Verifier};
