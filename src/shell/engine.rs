@@ -12,7 +12,9 @@ use crate::document::{self, FeedState, LagMs, Origin, Pulse, Removed};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
 use crate::shell::cases::{self, Cases, Outcome, Taken};
 use crate::shell::commands::{self, Answered, Answers};
-use crate::shell::journal::{EncryptionKey, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot};
+use crate::shell::journal::{
+    EncryptionKey, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot,
+};
 use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::listener::FeedStats;
 use crate::shell::live::Record as LiveRecord;

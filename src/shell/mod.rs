@@ -54,6 +54,7 @@ mod station_alerts;
 mod station_api;
 mod station_audit;
 mod station_cases;
+mod station_checklist;
 mod station_cmd;
 mod station_devices;
 mod station_door;

@@ -235,7 +235,9 @@ impl Unpacked {
             if checkpoint.size != sequence || checkpoint.head != last {
                 return Err(self.at(CHECKPOINT, "the chain does not end at it"));
             }
-            checkpoint.verify(keys).map_err(|problem| self.at(CHECKPOINT, format!("the signature does not prove it: {problem}")))?;
+            checkpoint
+                .verify(keys)
+                .map_err(|problem| self.at(CHECKPOINT, format!("the signature does not prove it: {problem}")))?;
         }
         Ok(count)
     }

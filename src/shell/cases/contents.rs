@@ -184,9 +184,7 @@ pub(super) fn write<W: Read + Write + Seek>(
         .items
         .iter()
         .filter_map(|held| match &held.item {
-            Item::Device { id, record } => {
-                Some(json!({ "device": id, "gathered_at": held.by.at.to_string(), "entry": record }))
-            }
+            Item::Device { id, record } => Some(json!({ "device": id, "gathered_at": held.by.at.to_string(), "entry": record })),
             _ => None,
         })
         .collect();
@@ -261,8 +259,7 @@ fn alerts<W: Read + Write + Seek>(
             continue;
         };
         let mut alert: Value = serde_json::from_slice(&row.json).unwrap_or_default();
-        let mut events: Vec<Value> =
-            store.events(id)?.iter().filter_map(|json| serde_json::from_slice(json).ok()).collect();
+        let mut events: Vec<Value> = store.events(id)?.iter().filter_map(|json| serde_json::from_slice(json).ok()).collect();
         let mut comments = Vec::new();
         if export.wish.identified {
             for comment in store.comments(id)? {

@@ -87,7 +87,9 @@ impl Segments {
         }
         let whole = match loaded {
             Ok(whole) => whole,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Proven { vanished: true, ..Proven::default() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Proven { vanished: true, ..Proven::default() });
+            }
             Err(error) => return Err(error),
         };
         let mut proven = Proven { name: file.name(), first: file.first_sequence, gone: file.gone, ..Proven::default() };
@@ -214,7 +216,8 @@ pub(in crate::shell) fn damaged_notes(folder: &Path) -> std::io::Result<Vec<(Str
             (!super::hold::is_whole(&read()?)).then_some("this hold is damaged; it keeps everything")
         } else if let Some(rest) = name.strip_prefix("torn-") {
             let crc = rest.strip_suffix(".bin").and_then(|stem| u32::from_str_radix(stem.get(21..)?, 16).ok());
-            crc.filter(|_| rest.len() == 33).is_some_and(|crc| read().is_ok_and(|bytes| crc32fast::hash(&bytes) != crc))
+            crc.filter(|_| rest.len() == 33)
+                .is_some_and(|crc| read().is_ok_and(|bytes| crc32fast::hash(&bytes) != crc))
                 .then_some("this is not what was cut off")
         } else if name == "quarantine" {
             (!crate::shell::quarantine::is_whole(&read()?)).then_some("the list of records that are not judged is damaged")

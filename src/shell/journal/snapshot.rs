@@ -1,7 +1,7 @@
 //! Snapshots of the core's state: `snapshot-{sequence}.bin`, written whole or not at all, the last two kept.
 
-use super::cipher::{EncryptionKey, Lock, known};
 use super::JournalError;
+use super::cipher::{EncryptionKey, Lock, known};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Write;
@@ -125,7 +125,8 @@ fn open_snapshot(path: &Path) -> Result<Opened, JournalError> {
     let (key_id, (salt, sealed)) = head.ok_or_else(|| bad("damaged snapshot: too short"))?;
     let lock = Lock { key_id: *key_id, salt: *salt };
     let Some(opener) = lock.opener() else { return Ok(Opened::Locked(lock.key_name())) };
-    let state = opener.open(MAGIC_SEALED, sealed).ok_or_else(|| bad("the snapshot does not open with its key: it was changed"))?;
+    let state =
+        opener.open(MAGIC_SEALED, sealed).ok_or_else(|| bad("the snapshot does not open with its key: it was changed"))?;
     Ok(Opened::State(state))
 }
 

@@ -278,7 +278,12 @@ fn join(report: &mut Report, proven: &[Proven], signed: &[(u64, Vec<u8>)]) -> En
         }
         if let Some(Torn { segment: name, offset, bytes }) = &segment.torn {
             report.torn = Some(*bytes);
-            report.wrong(name, *offset, Some(segment.next), format!("{bytes} bytes that belong to no record: a crash leaves such, or a change"));
+            report.wrong(
+                name,
+                *offset,
+                Some(segment.next),
+                format!("{bytes} bytes that belong to no record: a crash leaves such, or a change"),
+            );
         }
         if segment.last_at.zip(last_at).is_some_and(|_| segment.first_at < last_at) {
             report.wrong(&segment.name, 0, Some(segment.first), "its time is before that of the segment before");
@@ -314,7 +319,8 @@ fn join(report: &mut Report, proven: &[Proven], signed: &[(u64, Vec<u8>)]) -> En
     if let Some((sequence, _)) = signed.last().filter(|(sequence, _)| *sequence > end.last)
         && before.is_none_or(|segment| segment.fault.is_none())
     {
-        let what = format!("the journal ends here; record {sequence} was signed: what follows was removed, or the folder set back");
+        let what =
+            format!("the journal ends here; record {sequence} was signed: what follows was removed, or the folder set back");
         report.wrong(&last_name, end_offset, Some(end.last + 1), what);
     }
     // The hash before the first record that is kept may be signed, too.
@@ -336,13 +342,18 @@ fn covered(report: &mut Report, proven: &[Proven]) {
     report.unsigned_records = report.range.map_or(0, |(first, last)| last.saturating_sub(until.max(first - 1)));
     let closed = proven.iter().filter(|s| s.footer.is_some() && !s.gone && s.records > 0 && s.next > until + 1).next_back();
     if let Some(segment) = closed.filter(|_| until > 0) {
-        let what = format!("a closed segment is signed before it is closed; the last checkpoint covers record {until}: later ones were removed");
+        let what = format!(
+            "a closed segment is signed before it is closed; the last checkpoint covers record {until}: later ones were removed"
+        );
         report.wrong(&segment.name, segment.bytes, Some(until + 1), what);
     } else if let (Some((record, at)), Some(last)) = (first, last)
         && until > 0
         && last.since_s(at) > UNSIGNED_MAX_S
     {
-        let what = format!("records of {:.0} s are behind the last checkpoint (record {until}): later ones were removed, or nobody could sign", last.since_s(at));
+        let what = format!(
+            "records of {:.0} s are behind the last checkpoint (record {until}): later ones were removed, or nobody could sign",
+            last.since_s(at)
+        );
         report.wrong(CHECKPOINTS, 0, Some(record), what);
     }
 }
@@ -354,7 +365,8 @@ fn book(report: &mut Report, list: &[(u64, Checkpoint)], keys: &Verifier, segmen
     let mut known: Option<KeyProblem> = None;
     for (offset, checkpoint) in list {
         let number = checkpoint.number;
-        let mut wrong = |what: String| report.wrong(CHECKPOINTS, *offset, Some(checkpoint.size), format!("checkpoint {number}: {what}"));
+        let mut wrong =
+            |what: String| report.wrong(CHECKPOINTS, *offset, Some(checkpoint.size), format!("checkpoint {number}: {what}"));
         match checkpoint.verify(keys) {
             Ok(key) => {
                 let id = key.id.clone();
@@ -367,7 +379,8 @@ fn book(report: &mut Report, list: &[(u64, Checkpoint)], keys: &Verifier, segmen
                 known = Some(problem);
             }
         }
-        let mut wrong = |what: String| report.wrong(CHECKPOINTS, *offset, Some(checkpoint.size), format!("checkpoint {number}: {what}"));
+        let mut wrong =
+            |what: String| report.wrong(CHECKPOINTS, *offset, Some(checkpoint.size), format!("checkpoint {number}: {what}"));
         match before {
             None if number == 1 && checkpoint.previous != [0; 32] => wrong("the first one follows nothing".into()),
             None if number > 1 && checkpoint.size >= first.max(1) => {
@@ -378,7 +391,10 @@ fn book(report: &mut Report, list: &[(u64, Checkpoint)], keys: &Verifier, segmen
             }
             Some(before) if before.hash() != checkpoint.previous => wrong("does not continue the one before".into()),
             Some(before) if checkpoint.size < before.size => {
-                wrong(format!("goes back to record {} after record {}: the journal was set back and went on", checkpoint.size, before.size));
+                wrong(format!(
+                    "goes back to record {} after record {}: the journal was set back and went on",
+                    checkpoint.size, before.size
+                ));
             }
             Some(before) if checkpoint.at < before.at => wrong("its time is before that of the one before".into()),
             _ => {}
@@ -436,10 +452,11 @@ fn beside(report: &mut Report, folder: &Path, held: bool, last: u64) -> Result<(
     }
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let name = entry.map_err(io)?.file_name().to_string_lossy().into_owned();
-        let ours = [".vgj", ".vgj.zst", ".vgj.gone"].iter().any(|e| name.strip_suffix(e).is_some_and(|n| n.parse::<u64>().is_ok()))
-            || ["snapshot-", "hold-", "torn-", "key-"].iter().any(|p| name.starts_with(p))
-            || [CHECKPOINTS, "quarantine", "journal.lock"].contains(&name.as_str())
-            || (held && name.ends_with(".tmp"));
+        let ours =
+            [".vgj", ".vgj.zst", ".vgj.gone"].iter().any(|e| name.strip_suffix(e).is_some_and(|n| n.parse::<u64>().is_ok()))
+                || ["snapshot-", "hold-", "torn-", "key-"].iter().any(|p| name.starts_with(p))
+                || [CHECKPOINTS, "quarantine", "journal.lock"].contains(&name.as_str())
+                || (held && name.ends_with(".tmp"));
         if !ours {
             report.strangers.push(name);
         }
