@@ -452,11 +452,26 @@ pub struct Journal {
     pub retain_bytes: u64,
     /// A snapshot of the core at least so often, seconds.
     pub snapshot_s: f64,
+    /// The key that signs the chain's head: Ed25519, PEM (`openssl genpkey -algorithm ed25519`). `None`: `evidence.pem` in the
+    /// data folder, made at the first start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<PathBuf>,
+    /// The key that encrypts what is written: 64 hex digits a line (`openssl rand -hex 32`), the first line writes, all read.
+    /// `None`: nothing is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption_key: Option<PathBuf>,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Journal { segment_bytes: 64 << 20, retain_days: 30.0, retain_bytes: 50 << 30, snapshot_s: 300.0 }
+        Journal {
+            segment_bytes: 64 << 20,
+            retain_days: 30.0,
+            retain_bytes: 50 << 30,
+            snapshot_s: 300.0,
+            signing_key: None,
+            encryption_key: None,
+        }
     }
 }
 
@@ -633,6 +648,8 @@ impl Config {
         config.devices.advisories = Some("advisories.toml".into());
         config.models = Some("models".into());
         config.replay.folder = Some("recordings".into());
+        config.journal.signing_key = Some("evidence.pem".into());
+        config.journal.encryption_key = Some("journal.key".into());
         config
     }
 

@@ -83,6 +83,7 @@ pub fn run(_global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     certificates(&config, &mut found)?;
     machine::clock(&mut found)?;
     machine::disk(&config.data, &mut found)?;
+    evidence(&config, &mut found)?;
     advisories(&config, &mut found)?;
     broker(&config, serves, &mut found)?;
     placement::check(&config, &mut found)?;
@@ -158,6 +159,38 @@ fn certificates<W: std::io::Write>(config: &Config, found: &mut Findings<W>) -> 
         found.say(Level::Ok, "certificate", "none configured: plain text on loopback, or where it is allowed")?;
     }
     Ok(())
+}
+
+/// The key that signs the journal, and its last checkpoint.
+fn evidence<W: std::io::Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Result<()> {
+    use crate::shell::vault;
+    let path = vault::signing_key(config);
+    if config.journal.signing_key.is_none() && !path.exists() {
+        return Ok(found.say(Level::Ok, "evidence", "a signing key is made at the first start")?);
+    }
+    let signer = match vault::Signer::open(&path) {
+        Ok(signer) => signer,
+        Err(error) => return Ok(found.say(Level::Fail, "evidence", error)?),
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        if std::fs::metadata(&path).is_ok_and(|m| m.permissions().mode() & 0o077 != 0) {
+            found.say(Level::Warn, "evidence", format_args!("{} can be read by others: chmod 600", path.display()))?;
+        }
+    }
+    let encrypted = if config.journal.encryption_key.is_some() { "encrypted" } else { "not encrypted" };
+    let key = signer.public_pem().lines().nth(1).unwrap_or_default().to_owned();
+    let journal = config.data.join("journal");
+    let last = match vault::checkpoints(&journal) {
+        Ok(list) => list.last().map_or("no checkpoint yet".into(), |c| format!("last checkpoint {}, record {}", c.at, c.size)),
+        Err(error) => return Ok(found.say(Level::Fail, "evidence", error)?),
+    };
+    Ok(found.say(
+        Level::Ok,
+        "evidence",
+        format_args!("signing key {}, public {key}; {last}; journal {encrypted} at rest", signer.key_id()),
+    )?)
 }
 
 /// The advisory data and their age.

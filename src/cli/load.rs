@@ -426,10 +426,14 @@ fn file_problems(config: &Config) -> Vec<crate::config::Problem> {
         ("mqtt.ca", &config.mqtt.ca),
         ("mqtt.password_file", &config.mqtt.password_file),
         ("privacy.key_file", &config.privacy.key_file),
+        ("journal.signing_key", &config.journal.signing_key),
     ] {
         if let Some(path) = path {
             readable(key.into(), path);
         }
+    }
+    if let Err(error) = crate::shell::vault::unlock(config) {
+        problems.push(Problem { key: "journal.encryption_key".into(), message: error.to_string() });
     }
     if config.models.is_some()
         && let Err(error) = crate::shell::models::load(config)

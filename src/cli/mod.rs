@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod explain;
 pub mod fit;
 pub mod import;
+pub mod incident;
 pub mod indicators;
 pub mod load;
 pub mod models;
@@ -25,6 +26,7 @@ pub mod schemas;
 pub mod serve;
 pub mod simulate;
 pub mod tee;
+pub mod verify;
 
 use crate::config::LogFormat;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -86,6 +88,10 @@ pub enum Command {
     Tee(tee::Args),
     /// Why an alert was raised: derives it again from the journal and shows the sum, finding by finding.
     Explain(explain::Args),
+    /// Cases: what belongs to an incident, its clocks, drafts for those who report, and bundles that prove themselves.
+    Incident(incident::Args),
+    /// Prove a journal's folder: chain, footers, checkpoints; or name the first byte that does not fit.
+    Verify(verify::Args),
     /// Device profiles and population priors from recordings, off line.
     Fit(fit::Args),
     /// What the devices on the feed do, as far as it was learned; one of them as a file that a person reviews.
@@ -126,6 +132,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Config(args) => config::run(&global, args),
         Command::Doctor(args) => doctor::run(&global, args),
         Command::Explain(args) => explain::run(&global, args),
+        Command::Incident(args) => incident::run(&global, args),
+        Command::Verify(args) => verify::run(&args, &mut std::io::stdout().lock()),
         Command::Decode(args) => decode::command(&global, &args),
         Command::Devices(args) => devices::run(&global, args),
         Command::Fit(args) => fit::run(&args),

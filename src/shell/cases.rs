@@ -22,6 +22,8 @@ pub mod acts;
 pub mod bundle;
 pub mod check;
 mod contents;
+pub mod drafts;
+pub mod export;
 pub mod gather;
 mod sealed;
 
@@ -194,9 +196,9 @@ pub fn clock_lines(case: &Case, zone: &str) -> Vec<ClockLine> {
     running.map(one).collect()
 }
 
-/// Where the key is that signs evidence.
-pub fn signer_path(config: &Config) -> std::path::PathBuf {
-    config.data.join("evidence.pem")
+/// The folder of a case: what was copied for it.
+pub fn captures_of(data: &Path, case: &str) -> std::path::PathBuf {
+    data.join("cases").join(case)
 }
 
 /// The hold of a case's records.

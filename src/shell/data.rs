@@ -37,6 +37,8 @@ pub struct Data {
     pub explains: crate::shell::station_explain::Desk,
     /// Who waits for a step of a case.
     pub case_answers: Arc<crate::shell::cases::Answers>,
+    /// The bundle that is being made.
+    pub exports: crate::shell::station_case_files::Desk,
     /// Signs what leaves as evidence.
     pub signer: Arc<crate::shell::vault::Signer>,
     /// `sha256:` and 16 digits over the effective configuration.

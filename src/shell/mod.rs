@@ -53,6 +53,7 @@ mod station_about;
 mod station_alerts;
 mod station_api;
 mod station_audit;
+pub mod station_case_files;
 mod station_cases;
 mod station_checklist;
 mod station_cmd;
@@ -78,4 +79,4 @@ pub mod tls;
 pub mod trends;
 pub mod vault;
 
-pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, serve};
+pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, config_hash, serve};

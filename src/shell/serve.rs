@@ -26,6 +26,7 @@ use crate::shell::tap::Packets;
 use crate::shell::tee::{self, StartError as TeeStartError};
 use crate::shell::tls::{Reloader, ServerTls, TlsError};
 use crate::shell::trends::Keeper;
+use crate::shell::vault;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -54,7 +55,9 @@ pub enum ServeError {
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
-    EvidenceKey(#[from] crate::shell::vault::KeyFileError),
+    SigningKey(#[from] vault::KeyFileError),
+    #[error(transparent)]
+    EncryptionKey(#[from] crate::shell::journal::EncryptionKeyError),
     #[error("devices.advisories: {0}")]
     Advisories(#[from] crate::shell::advisories::LoadError),
     #[error("models: {0}")]
@@ -202,9 +205,11 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let outbox = store.outbox_reader()?;
     let mut journal_options = JournalOptions::new(&config.journal, &boot);
     journal_options.key = Some(site_key.clone().into());
-    let signer = Arc::new(crate::shell::vault::Signer::open_or_create(&crate::shell::cases::signer_path(&config))?);
+    let signer = Arc::new(vault::signer(&config)?);
+    tracing::info!(key = signer.key_id(), "journal: checkpoints are signed");
     journal_options.signer = Some(Arc::clone(&signer));
-    journal_options.origin = format!("vitalguard/{}", config.site);
+    journal_options.origin = vault::origin(&config);
+    journal_options.encryption = vault::unlock(&config)?;
     let (journal, feed) = Journal::open(&folder.join("journal"), journal_options)?;
     if let Some(torn) = &journal.recovered().torn {
         tracing::warn!(
@@ -300,6 +305,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         rates: Rates::default(),
         explains: Default::default(),
         case_answers,
+        exports: Default::default(),
         signer,
         config_hash: config_hash(&config),
     });
@@ -482,7 +488,8 @@ fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
 }
 
 /// `sha256:` and 16 hex digits over the effective configuration.
-fn config_hash(config: &Config) -> String {
+/// `sha256:` and 16 digits over the effective configuration.
+pub fn config_hash(config: &Config) -> String {
     let text = toml::to_string(config).unwrap_or_default();
     format!("sha256:{}", &hex(&Sha256::digest(text.as_bytes()))[..16])
 }

@@ -15,17 +15,17 @@ use crate::shell::station_session::Sessions;
 use crate::shell::station_tunnel::{self as tunnel, Tunnel};
 use crate::shell::tls::ServerTls;
 use crate::shell::{
-    station_about as about, station_alerts as alerts, station_api as api, station_audit as audit, station_cases as cases,
-    station_checklist as checklist, station_cmd as cmd, station_devices as devices, station_door as door,
-    station_events as events, station_explain as explain, station_feeds as feeds, station_login as login,
-    station_messages as messages, station_names as names, station_page as page, station_replay as replay,
-    station_report as report, station_trends as trends,
+    station_about as about, station_alerts as alerts, station_api as api, station_audit as audit,
+    station_case_files as case_files, station_cases as cases, station_checklist as checklist, station_cmd as cmd,
+    station_devices as devices, station_door as door, station_events as events, station_explain as explain,
+    station_feeds as feeds, station_login as login, station_messages as messages, station_names as names, station_page as page,
+    station_replay as replay, station_report as report, station_trends as trends,
 };
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -313,6 +313,10 @@ fn data_routes(routes: Routes) -> Routes {
         .on("GET", "/api/v1/cases/forms", get(cases::forms))
         .on("GET", "/api/v1/cases/{id}", get(cases::one))
         .on("POST", "/api/v1/cases/{id}/steps", post(cases::step))
+        .on("PUT", "/api/v1/cases/{id}/captures/{name}", put(case_files::capture).layer(case_files::capture_limit()))
+        .on("GET", "/api/v1/cases/{id}/bundle", get(case_files::bundle))
+        .on("GET", "/api/v1/cases/{id}/drafts/{form}", get(case_files::draft))
+        .on("GET", "/api/v1/checklist", get(case_files::checklist))
         .on("GET", "/api/v1/feeds", get(feeds::list))
         .on("GET", "/api/v1/feeds/{feed}/rejects", get(feeds::rejects))
         .on("GET", "/api/v1/alerts/{id}/report", get(report::get))

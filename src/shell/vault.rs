@@ -9,6 +9,11 @@
 //!
 //! Files in the journal's folder: `checkpoints` (signed notes, appended), `key-{id}.pem` (public keys that signed them).
 
+use crate::config::Config;
+use crate::shell::journal::{self, EncryptionKey, EncryptionKeyError};
+use std::path::PathBuf;
+use std::sync::Arc;
+
 mod checkpoint;
 mod links;
 mod notary;
@@ -23,3 +28,29 @@ pub(super) use notary::{Ask, Desk, Notary};
 pub use notary::{CHECKPOINT_EVERY, NoCheckpoint};
 pub use signer::{KeyFileError, Signer};
 pub use verifier::{KeyProblem, KeyRingError, TrustedKey, Verifier};
+
+/// Where the signing key is: as configured, else in the data folder.
+pub fn signing_key(config: &Config) -> PathBuf {
+    config.journal.signing_key.clone().unwrap_or_else(|| config.data.join("evidence.pem"))
+}
+
+/// The signing key; at the first start without a configured one it is made.
+pub fn signer(config: &Config) -> Result<Signer, KeyFileError> {
+    match &config.journal.signing_key {
+        Some(path) => Signer::open(path),
+        None => Signer::open_or_create(&signing_key(config)),
+    }
+}
+
+/// First line of every checkpoint of a site.
+pub fn origin(config: &Config) -> String {
+    format!("vitalguard/{}", config.site)
+}
+
+/// Makes what the configured key has encrypted readable to this process; the key that writes.
+pub fn unlock(config: &Config) -> Result<Option<Arc<EncryptionKey>>, EncryptionKeyError> {
+    let Some(path) = &config.journal.encryption_key else { return Ok(None) };
+    let keys = EncryptionKey::read(path)?;
+    journal::unlock(&keys);
+    Ok(keys.into_iter().next())
+}

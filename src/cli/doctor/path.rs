@@ -39,6 +39,19 @@ pub fn get(config: &Config, path: &str) -> anyhow::Result<(u16, String)> {
 
 /// Status and body of the answer to a request with a JSON body. `token`: for a service that has users.
 pub fn request(config: &Config, token: Option<&str>, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
+    let (status, bytes) = request_bytes(config, token, method, path, body.as_bytes(), HTTP_BYTES_MAX)?;
+    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The same for a body of any kind, and an answer of at most so many bytes.
+pub fn request_bytes(
+    config: &Config,
+    token: Option<&str>,
+    method: &str,
+    path: &str,
+    body: &[u8],
+    bytes_max: u64,
+) -> anyhow::Result<(u16, Vec<u8>)> {
     let mut stream = connect(config.http.listen, config.http.tls.as_ref())?;
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")?;
     if let Some(token) = token {
@@ -47,19 +60,24 @@ pub fn request(config: &Config, token: Option<&str>, method: &str, path: &str, b
     if !body.is_empty() {
         write!(stream, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len())?;
     }
-    write!(stream, "\r\n{body}")?;
+    write!(stream, "\r\n")?;
+    stream.write_all(body)?;
     stream.flush()?;
-    let mut text = Vec::new();
+    let mut answer = Vec::new();
     // A peer that closes without TLS's farewell has still answered.
-    if let Err(error) = stream.take(HTTP_BYTES_MAX).read_to_end(&mut text)
-        && text.is_empty()
+    if let Err(error) = stream.take(bytes_max).read_to_end(&mut answer)
+        && answer.is_empty()
     {
         return Err(error.into());
     }
-    let text = String::from_utf8_lossy(&text);
-    let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let head = String::from_utf8_lossy(&answer[..end.unwrap_or(answer.len())]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
     let status = status.ok_or_else(|| anyhow::anyhow!("the answer is not HTTP"))?;
-    Ok((status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+    let body = end.map(|end| answer.split_off(end + 4)).unwrap_or_default();
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    anyhow::ensure!(length.is_none_or(|length: usize| length == body.len()), "the answer was cut off");
+    Ok((status, body))
 }
 
 /// Whether our service answers at the configured HTTP address, or, where it wants a certificate that we do not have, holds the
