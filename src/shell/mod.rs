@@ -55,7 +55,6 @@ mod station_api;
 mod station_audit;
 pub mod station_case_files;
 mod station_cases;
-mod station_checklist;
 mod station_cmd;
 mod station_devices;
 mod station_door;

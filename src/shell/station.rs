@@ -16,10 +16,10 @@ use crate::shell::station_tunnel::{self as tunnel, Tunnel};
 use crate::shell::tls::ServerTls;
 use crate::shell::{
     station_about as about, station_alerts as alerts, station_api as api, station_audit as audit,
-    station_case_files as case_files, station_cases as cases, station_checklist as checklist, station_cmd as cmd,
-    station_devices as devices, station_door as door, station_events as events, station_explain as explain,
-    station_feeds as feeds, station_login as login, station_messages as messages, station_names as names, station_page as page,
-    station_replay as replay, station_report as report, station_trends as trends,
+    station_case_files as case_files, station_cases as cases, station_cmd as cmd, station_devices as devices,
+    station_door as door, station_events as events, station_explain as explain, station_feeds as feeds, station_login as login,
+    station_messages as messages, station_names as names, station_page as page, station_replay as replay,
+    station_report as report, station_trends as trends,
 };
 use axum::Router;
 use axum::extract::State;
@@ -292,7 +292,6 @@ fn routes() -> Routes {
         .on("GET", "/api/v1/alerts/{id}", get(alerts::one))
         .on("GET", "/api/v1/alerts/{id}/events", get(alerts::events))
         .on("GET", "/api/v1/about", get(about::about))
-        .on("GET", "/api/v1/checklist", get(checklist::get))
         .on("GET", "/api/v1/checks", get(about::checks))
         .on("GET", "/api/v1/schemas", get(api::schemas))
         .on("GET", "/api/v1/schemas/{name}", get(api::schema))
