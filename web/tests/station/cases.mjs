@@ -54,7 +54,7 @@ export async function agree(page, dialog) {
 
 export default () => house(['cases'], 'cases', async () => {
   const users = [['engineer1', 'engineer', FIRST.password], ['engineer2', 'engineer', SECOND.password], ['nurse7', 'nurse', NURSE.password], ['wall1', 'viewer', VIEWER.password]];
-  const service = await Service.start({ name: 'cases', head: '', config: '', users });
+  const service = await Service.start({ name: 'cases', head: '', config: '[episodes]\ncollapse_beds = 1000\ncollapse_share = 1.0\n', users });
   const gateway = await Gateway.start(service.ports.mllp[0], named('icu', 8, 0, {}));
   const page = await open(service, '#/ward', { ...FIRST, reducedMotion: 'reduce' });
   await button(page, 'A08').waitFor();
@@ -108,6 +108,7 @@ export default () => house(['cases'], 'cases', async () => {
     const [download] = await Promise.all([page.waitForEvent('download'), page.locator('[data-bundle]').click()]);
     const bundle = readFileSync(await download.path());
     assert.equal(bundle.subarray(0, 2).toString(), 'PK');
+    await page.getByText(/sha256:[0-9a-f]{16}/).waitFor();
     assert.equal(await page.locator('[data-bundle-identified]').count(), 0, 'identities only after a choice of their own');
     await page.getByText('With identities …').click();
     assert.match(await page.locator('main').innerText(), /names and record numbers of patients in clear/);
@@ -155,7 +156,7 @@ export default () => house(['cases'], 'cases', async () => {
     say(`opened, confirmed, closed by the keyboard; term 10 d from the stated time, in the header; drafts ${drafts.join(', ')} with hostile text as text; bundle ${bundle.length} bytes; second closing refused with name and time; nurse reads, wall does not; axe clean on list, case and dialog, it and en, dark and light`);
   });
 
-  if (process.env.VG_SCREENSHOTS_CASES) {
+  if (process.env.VG_SCREENSHOTS_CASES) await scenario('cases', 'pictures of the cases', async (say) => {
     for (const lang of ['en', 'it']) {
       const shot = await open(service, '#/ward', { ...FIRST, lang, locale: lang === 'it' ? 'it-IT' : 'en-GB', theme: 'light', reducedMotion: 'reduce', viewport: { width: 1366, height: 1000 } });
       const bed = lang === 'en' ? 'A04' : 'A05';
@@ -168,7 +169,8 @@ export default () => house(['cases'], 'cases', async () => {
       await shot.screenshot({ path: join(made(process.env.VG_SCREENSHOTS_CASES), `cases-${lang}.png`) });
       await close(shot);
     }
-  }
+    say(`cases-en.png, cases-it.png in ${process.env.VG_SCREENSHOTS_CASES}`);
+  });
   gateway.stop();
   await service.kill('SIGTERM');
 });
