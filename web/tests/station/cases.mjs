@@ -79,7 +79,8 @@ export default () => house(['cases'], 'cases', async () => {
     assert.match(said, /secondary source/);
     assert.match(said, /verify against the text in force/);
     assert.match(said, /9 d 2[12] h left/);
-    await page.locator('[data-term]', { hasText: /9 d 2[12] h left/ }).waitFor();
+    await page.locator('[data-term]', { hasText: /Term\s*9 d/ }).waitFor();
+    assert.match(await page.locator('[data-term]').getAttribute('title'), /9 d 2[12] h left; verify against the text in force/);
     const [clock] = (await api('GET', `/api/v1/cases/${id}`)).json.clocks;
     const days = (Date.parse(clock.due_at) - Date.parse(clock.starts_at)) / 86_400_000;
     assert.ok(Math.abs(days - 10) < 0.05, `${days} days`);
@@ -91,7 +92,7 @@ export default () => house(['cases'], 'cases', async () => {
     await page.keyboard.press('Enter');
     await page.locator('.toast', { hasText: 'Stored' }).waitFor();
 
-    const drafts = [];
+    const [drafts, found] = [[], []];
     for (const [form, lang] of [['ministry-it', 'it'], ['nis2-notification', 'en'], ['cfr803', 'en']]) {
       const [draft] = await Promise.all([page.context().waitForEvent('page'), page.locator(`[data-form=${form}] a[href*="lang=${lang}&format=html"]`).click()]);
       await draft.waitForLoadState();
@@ -101,6 +102,7 @@ export default () => house(['cases'], 'cases', async () => {
       if (form !== 'nis2-notification') assert.ok(text.includes(HOSTILE) && text.includes('engineer1'), 'the value, as text, with who said it');
       if (form === 'ministry-it') assert.ok(text.includes('07/02/2025, prot. 0010860') && text.includes('Se si tratta di un incidente grave'));
       assert.equal(await draft.locator('img, script').count(), 0);
+      found.push(...(await violations(draft, ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'])).map((text) => `draft ${form}: ${text}`));
       await draft.close();
       drafts.push(form);
     }
@@ -126,7 +128,6 @@ export default () => house(['cases'], 'cases', async () => {
     assert.equal(await wall.getByRole('link', { name: 'Cases' }).count(), 0);
     await close(wall);
 
-    const found = [];
     for (const lang of ['en', 'it']) for (const theme of ['dark', 'light']) {
       const other = await open(service, `#/cases/${id}`, { ...SECOND, lang, theme, reducedMotion: 'reduce', locale: lang === 'it' ? 'it-IT' : 'en-GB' });
       await other.locator('[data-clock-of]').first().waitFor();
@@ -165,7 +166,8 @@ export default () => house(['cases'], 'cases', async () => {
       await openCase(shot, `icu/${bed}`);
       await agree(shot, await confirmCase(shot, 'nis_is2', 3));
       await shot.locator('[data-clock-of]').first().waitFor();
-      await shot.waitForTimeout(500);
+      await shot.locator('[data-chip]', { hasText: /Live MQTT|MQTT/ }).waitFor();
+      await shot.locator('.toast.shown').waitFor({ state: 'detached' });
       await shot.screenshot({ path: join(made(process.env.VG_SCREENSHOTS_CASES), `cases-${lang}.png`) });
       await close(shot);
     }
