@@ -19,11 +19,11 @@ mod facts;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Action, Found, facts};
 pub use bounds::{
     CAPTURE_BYTES_MAX, EXPORTS_MAX, FIELD_CHARS_MAX, FIELDS_MAX, FILINGS_MAX, ITEMS_MAX, KEEP_DAYS, MESSAGES_MAX, NOTES_MAX,
     RANGE_S_MAX, RECORD_BYTES_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX, is_case_id, is_sha256,
 };
+pub use facts::{Action, Found, facts};
 
 /// Something that a person did to a case, as it stands in the journal (kind 8).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

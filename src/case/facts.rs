@@ -110,8 +110,7 @@ mod tests {
 
     fn case(steps: Vec<Step>) -> Case {
         let id = "C-20260107T030405678Z-00ff";
-        let act =
-            |step| Act { id: "x".into(), case: id.into(), expect: None, user: "eng".into(), via: Way::Web, step };
+        let act = |step| Act { id: "x".into(), case: id.into(), expect: None, user: "eng".into(), via: Way::Web, step };
         let mut case = Case::open(&act(Step::Open { title: "t".into(), alert: None }), 1, Timestamp::from_ms(1)).unwrap();
         for (n, step) in steps.into_iter().enumerate() {
             case.apply(&act(step), 2 + n as u64, Timestamp::from_ms(2 + n as i64)).unwrap();

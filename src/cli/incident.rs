@@ -212,12 +212,20 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let answer = match args.what {
         What::List { all } => {
             let list = office.list(all)?;
-            if args.json { writeln!(out, "{list}")? } else { tell::list(&list, out)? }
+            if args.json {
+                writeln!(out, "{list}")?
+            } else {
+                tell::list(&list, out)?
+            }
             return Ok(ExitCode::SUCCESS);
         }
         What::Show { case } => {
             let shown = office.show(&case)?;
-            if args.json { writeln!(out, "{shown}")? } else { tell::case(&shown, out)? }
+            if args.json {
+                writeln!(out, "{shown}")?
+            } else {
+                tell::case(&shown, out)?
+            }
             return Ok(ExitCode::SUCCESS);
         }
         What::Export { case, identified, output } => {

@@ -15,10 +15,11 @@ use crate::shell::station_session::Sessions;
 use crate::shell::station_tunnel::{self as tunnel, Tunnel};
 use crate::shell::tls::ServerTls;
 use crate::shell::{
-    station_about as about, station_alerts as alerts, station_api as api, station_audit as audit, station_case_files as case_files, station_cases as cases, station_cmd as cmd,
-    station_devices as devices, station_door as door, station_events as events, station_explain as explain,
-    station_feeds as feeds, station_login as login, station_messages as messages, station_names as names, station_page as page,
-    station_replay as replay, station_report as report, station_trends as trends,
+    station_about as about, station_alerts as alerts, station_api as api, station_audit as audit,
+    station_case_files as case_files, station_cases as cases, station_cmd as cmd, station_devices as devices,
+    station_door as door, station_events as events, station_explain as explain, station_feeds as feeds, station_login as login,
+    station_messages as messages, station_names as names, station_page as page, station_replay as replay,
+    station_report as report, station_trends as trends,
 };
 use axum::Router;
 use axum::extract::State;

@@ -255,7 +255,9 @@ pub(crate) async fn draft(
     if !matches!(format.as_str(), "html" | "json" | "csv") {
         return problem(StatusCode::BAD_REQUEST, "format: html, json or csv");
     }
-    let Some(form) = Form::parse(&form) else { return problem(StatusCode::NOT_FOUND, "no such form: /api/v1/cases/forms lists them") };
+    let Some(form) = Form::parse(&form) else {
+        return problem(StatusCode::NOT_FOUND, "no such form: /api/v1/cases/forms lists them");
+    };
     let (data, case) = match seen(&shared, &session, &id).await {
         Ok(found) => found,
         Err(no) => return *no,

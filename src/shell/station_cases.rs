@@ -195,8 +195,8 @@ pub(crate) async fn submit(shared: &Shared, data: &Data, acts: Vec<Act>) -> Resu
         };
         match (outcome, &done) {
             (Ok(case), _) => done = Some(case),
-            // What came with it was there already.
-            (Err(Refused::Known(_)), Some(_)) => {}
+            // What came with it was there already, or somebody was in between: the person's own step was taken.
+            (Err(_), Some(_)) => {}
             (Err(refused), _) => return Err(refusal(&refused)),
         }
     }
@@ -239,7 +239,10 @@ pub(crate) async fn open(
     if let Some((first, last)) = opening.records
         && let Err(error) = journal::hold(&folder, &cases::hold_name(&opening.case), first, last)
     {
-        return problem(StatusCode::INSUFFICIENT_STORAGE, &format!("what the case needs cannot be held, nothing was opened: {error}"));
+        return problem(
+            StatusCode::INSUFFICIENT_STORAGE,
+            &format!("what the case needs cannot be held, nothing was opened: {error}"),
+        );
     }
     match submit(&shared, &data, opening.acts).await {
         Ok(case) => answer(StatusCode::CREATED, &case, &opening.missing, &data.config.zone),

@@ -610,8 +610,7 @@ impl Store {
     pub fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let ids: Vec<String> = {
-            let mut select = transaction
-                .prepare_cached(
+            let mut select = transaction.prepare_cached(
                 "SELECT id FROM alerts WHERE open = 0 AND updated_ms < ?1 AND id NOT IN (SELECT alert FROM case_alerts)
                  ORDER BY number LIMIT ?2",
             )?;

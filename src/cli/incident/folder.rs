@@ -51,7 +51,8 @@ impl Folder {
         self.config.data.join("store.sqlite")
     }
     fn reader(&self) -> anyhow::Result<AlertReader> {
-        let there = || format!("{} holds no store: name the data folder (--data), or the service (--http)", self.config.data.display());
+        let there =
+            || format!("{} holds no store: name the data folder (--data), or the service (--http)", self.config.data.display());
         AlertReader::open(&self.store()).with_context(there)
     }
     fn who() -> Who {
@@ -86,7 +87,15 @@ impl Folder {
         let from = held.store.applied()?.map_or(0, |applied| applied.sequence + 1);
         let mut acts = Vec::new();
         for entry in Reader::open(&folder, from)? {
-            let stamped = entry?.stamped;
+            // What stands behind a hole is not applied; what is there is kept.
+            let stamped = match entry {
+                Ok(entry) => entry.stamped,
+                Err(journal::JournalError::Damaged(fault)) => {
+                    tracing::warn!("{fault}");
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if let Record::Case(act) = stamped.record {
                 acts.push((*act, stamped.sequence, stamped.at));
             }
@@ -217,7 +226,8 @@ impl Office for Folder {
         let item = Item::Capture { name: name.to_owned(), sha256, bytes: bytes.len() as u64 };
         let act = Folder::who().act(case, None, Step::Add { item });
         found.clone().apply(&act, u64::MAX, now())?;
-        keep_capture(&cases::captures_of(&self.config.data, case), name, &bytes).context("the capture cannot be kept: nothing was added")?;
+        keep_capture(&cases::captures_of(&self.config.data, case), name, &bytes)
+            .context("the capture cannot be kept: nothing was added")?;
         held.submit(vec![act])?;
         Ok(self.answer(&self.case(case)?, &[]))
     }

@@ -48,10 +48,16 @@ fn tell(verified: &Verified, out: &mut dyn Write) -> std::io::Result<()> {
     line("files", format!("{}, every SHA-256 as in the signed manifest", manifest.files.len()))?;
     match &manifest.chain {
         Some(chain) if chain.complete => {
-            line("chain", format!("{} links, record {} up to the signed checkpoint at {}", verified.links, chain.first, chain.last))?;
+            line(
+                "chain",
+                format!("{} links, record {} up to the signed checkpoint at {}", verified.links, chain.first, chain.last),
+            )?;
         }
         Some(chain) => {
-            line("chain", format!("{} links, record {} to {}; NO signed checkpoint reaches it", verified.links, chain.first, chain.last))?;
+            line(
+                "chain",
+                format!("{} links, record {} to {}; NO signed checkpoint reaches it", verified.links, chain.first, chain.last),
+            )?;
         }
         None => line("chain", "none in this bundle".into())?,
     }

@@ -208,7 +208,9 @@ enum AddWish {
 fn words(step: &Step) -> Result<(), No> {
     let list = |words: Vec<&str>| words.join(", ");
     match step {
-        Step::Open { .. } | Step::Export { .. } | Step::Add { .. } => Err(No::Bad(format!("{} is no step of this kind", step.word()))),
+        Step::Open { .. } | Step::Export { .. } | Step::Add { .. } => {
+            Err(No::Bad(format!("{} is no step of this kind", step.word())))
+        }
         Step::Confirm { kind, .. } | Step::Withdraw { kind, .. } if Kind::parse(kind).is_none() => {
             Err(No::Bad(format!("kind: one of {}", list(Kind::ALL.iter().map(|kind| kind.as_str()).collect()))))
         }

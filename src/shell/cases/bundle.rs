@@ -51,7 +51,9 @@ pub struct Built {
 /// Why there is no bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    #[error("the disk is full, or a limit of file sizes was reached, after {bytes} bytes: nothing was exported, the case is as it was")]
+    #[error(
+        "the disk is full, or a limit of file sizes was reached, after {bytes} bytes: nothing was exported, the case is as it was"
+    )]
     Full { bytes: u64 },
     #[error("the bundle cannot be written: {0}")]
     Io(#[source] std::io::Error),
@@ -162,9 +164,7 @@ impl Export<'_> {
         let mut seen = Seen::default();
         let checkpoint = self.covering(&mut missing)?;
         let chain = match &checkpoint {
-            Some(checkpoint) => {
-                self.chain(checkpoint, &mut monitor, &mut sealed, &mut seen, &mut clock_steps, &mut missing)?
-            }
+            Some(checkpoint) => self.chain(checkpoint, &mut monitor, &mut sealed, &mut seen, &mut clock_steps, &mut missing)?,
             None => None,
         };
         if let (Some(_), Some(checkpoint)) = (&chain, &checkpoint) {
@@ -217,7 +217,9 @@ impl Export<'_> {
         }
         missing.push(match &self.checkpoint {
             None => "the proof by the journal's chain: the journal's head cannot be signed now".into(),
-            Some(_) => format!("the proof by the journal's chain: it would need more than {LINKS_MAX} links from record {first} on"),
+            Some(_) => {
+                format!("the proof by the journal's chain: it would need more than {LINKS_MAX} links from record {first} on")
+            }
         });
         Ok(None)
     }

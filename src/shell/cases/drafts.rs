@@ -45,7 +45,8 @@ pub fn draft(place: &Place<'_>, case: &Case, found: &Found, form: Form, language
     let seen = |alert: &Value| {
         Some(Seen { alert: text(&alert["id"]), condition: text(&alert["condition"]), assessment: assessment(alert)? })
     };
-    let advisories_date = crate::shell::advisories::load(place.config).map_or_else(|_| String::new(), |a| a.data_date().to_owned());
+    let advisories_date =
+        crate::shell::advisories::load(place.config).map_or_else(|_| String::new(), |a| a.data_date().to_owned());
     let head = Head {
         case: case.id.clone(),
         site: place.config.site.clone(),

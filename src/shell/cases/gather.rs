@@ -89,7 +89,11 @@ fn messages(place: &Place<'_>, row: &AlertRow, alert: &Value, found: &mut Gather
         }
     }
     if !gone.is_empty() {
-        found.missing.push(format!("retention has taken {} of the messages that the alert names: {}", gone.len(), gone.join(", ")));
+        found.missing.push(format!(
+            "retention has taken {} of the messages that the alert names: {}",
+            gone.len(),
+            gone.join(", ")
+        ));
     }
     if more > 0 {
         found.missing.push(format!("{more} further messages that the alert names are not gathered: at most {MESSAGES_MAX}"));

@@ -49,7 +49,9 @@ pub(super) fn write(transaction: &Transaction<'_>, changes: &[CaseChange]) -> Re
             ])?;
         let act = serde_json::to_vec(&step.act).unwrap_or_default();
         transaction
-            .prepare_cached("INSERT OR IGNORE INTO case_steps (sequence, case_id, version, at_ms, act) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached(
+                "INSERT OR IGNORE INTO case_steps (sequence, case_id, version, at_ms, act) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
             .execute(params![integer(step.sequence), case.id, step.version, step.at.ms(), act])?;
         for alert in case.alerts() {
             transaction
@@ -78,7 +80,8 @@ impl super::Store {
     }
     /// The cases that are open, and those closed since then.
     pub fn cases_since(&self, closed_since: Timestamp) -> Result<Vec<Case>, StoreError> {
-        let mut select = self.connection.prepare_cached("SELECT json FROM cases WHERE open = 1 OR updated_ms >= ?1 ORDER BY id")?;
+        let mut select =
+            self.connection.prepare_cached("SELECT json FROM cases WHERE open = 1 OR updated_ms >= ?1 ORDER BY id")?;
         let rows = select.query_map([closed_since.ms()], |row| row.get::<_, Vec<u8>>(0))?;
         let rows: Vec<Vec<u8>> = rows.collect::<Result<_, _>>()?;
         Ok(rows.iter().filter_map(|json| serde_json::from_slice(json).ok()).collect())
