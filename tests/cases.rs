@@ -198,7 +198,7 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
     }
     assert_eq!(answer["clocks"], json!([]), "no clock without a person");
     let hold = std::fs::read_to_string(house.data().join(format!("journal/hold-case-{case}"))).expect("what it needs is held");
-    assert_eq!(hold.split_whitespace().count(), 2);
+    assert!(hold.split_whitespace().take(2).all(|number| number.parse::<u64>().is_ok()), "{hold}");
     assert_eq!(house.get("er", &format!("/api/v1/cases/{case}")).0, 404, "of a ward that is not its own");
 
     // A person confirms: clocks run, on HTTP and on MQTT's document, without a word of anybody.
