@@ -9,8 +9,8 @@ use crate::monitor::Monitor;
 use crate::shell::engine::touched;
 use crate::shell::explain::{Ask, ExplainError, From, explain};
 use crate::shell::journal::{Record, Stamped};
+use crate::shell::marked::{Doubt, segments};
 use crate::shell::replay::Journal;
-use crate::shell::station_messages::{Doubt, segments};
 use crate::shell::store::{AlertReader, StepRow};
 use crate::shell::vault::Link;
 use serde_json::{Value, json};
@@ -283,10 +283,11 @@ fn alerts<W: Read + Write + Seek>(
             config: export.place.config,
             site_key: export.place.site_key.to_vec(),
             alert: id,
-            from: From::Part { journal: &journal, raised: row.raised, seq: row.seq },
+            from: From::Part { journal: &journal, alert: &row },
             feed: "replay",
             store: export.place.store,
             until: Some(Instant::now() + EXPLAIN_FOR),
+            curves: true,
         };
         match explain(&ask) {
             Ok(explained) if explained.found() => {
@@ -294,6 +295,7 @@ fn alerts<W: Read + Write + Seek>(
                 let mut text = Vec::new();
                 explained.tell(&mut text).map_err(ExportError::Io)?;
                 sealed.add(&format!("explain/{id}.txt"), &text)?;
+                sealed.add(&format!("explain/{id}.html"), explained.to_html().as_bytes())?;
             }
             Ok(_) => missing.push(format!(
                 "the explanation of alert {id}: it does not follow from the journal as it is kept, or another model decided"
