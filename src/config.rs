@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+mod compare;
 mod devices;
 mod histories;
 mod placement;
 mod senders;
 
+pub use compare::{Compare, CompareBy, ComparePair, Renamed, Rounded};
 pub use devices::{DeviceEntry, DeviceState, Devices};
 pub use histories::{Replay, Trends};
 pub use placement::{Placement, Relay};
@@ -36,6 +38,8 @@ pub struct Config {
     pub beds: Beds,
     /// Who may speak, and how to read whom.
     pub senders: Senders,
+    /// Feeds that bring the same values twice.
+    pub compare: Vec<Compare>,
     /// The site's devices, and advisories.
     pub devices: Devices,
     pub journal: Journal,
@@ -63,6 +67,7 @@ impl Default for Config {
             http: Http::default(),
             beds: Beds::default(),
             senders: Senders::default(),
+            compare: Vec::new(),
             devices: Devices::default(),
             journal: Journal::default(),
             trends: Trends::default(),
@@ -460,6 +465,8 @@ pub struct Journal {
     /// `None`: nothing is encrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encryption_key: Option<PathBuf>,
+    /// Older snapshots are kept so much, bytes, so that alerts of the past are explained in seconds; 0: none.
+    pub past_bytes: u64,
 }
 
 impl Default for Journal {
@@ -469,6 +476,7 @@ impl Default for Journal {
             retain_days: 30.0,
             retain_bytes: 50 << 30,
             snapshot_s: 300.0,
+            past_bytes: 8 << 30,
             signing_key: None,
             encryption_key: None,
         }
@@ -638,6 +646,13 @@ impl Config {
             zone: some("UTC"),
             ..SenderRule::default()
         }];
+        config.compare = vec![Compare {
+            rounded: vec![Rounded { parameter: crate::vital::Parameter::Temp, step: 0.1 }],
+            renamed: vec![Renamed { from: crate::vital::Parameter::Hr, to: crate::vital::Parameter::Pr }],
+            dropped: vec![crate::vital::Parameter::Pvc],
+            added: vec![crate::vital::Parameter::RrVent],
+            ..Compare::default()
+        }];
         config.devices.device = vec![DeviceEntry {
             id: "00A037FFFE000001".into(),
             vendor: some("vendor"),
@@ -701,6 +716,7 @@ impl Config {
             found.positive(key("message_timeout_s"), mllp.message_timeout_s);
             found.not_negative(key("idle_timeout_s"), mllp.idle_timeout_s);
         }
+        compare::problems(&self.compare, &feeds, found);
         if self.mqtt.url.is_none() {
             found.plaintext("mqtt.listen", self.mqtt.listen, self.mqtt.tls.is_some(), self.mqtt.plaintext);
             addresses.push(("mqtt.listen".into(), self.mqtt.listen));

@@ -45,6 +45,7 @@ mod adt;
 mod binding;
 mod cell;
 mod commands;
+mod copies;
 mod devices;
 mod documents;
 mod echo;

@@ -111,3 +111,72 @@ fn a_published_alert_is_derived_again_from_the_journal_while_the_service_runs_an
     assert!(told.contains("events, the same"), "{told}");
     assert!(told.contains("message mllp"), "{told}");
 }
+
+const PROFILE: &str = "schema = \"profile/1\"\nversion = \"1.0.0\"\nname = \"own\"\nreviewed = false\napplications = [\"OWN\"]\n";
+
+/// A site's folder of model files with one profile.
+fn model_folder(folder: &Path, profile: &str) {
+    std::fs::create_dir_all(folder.join("profiles")).unwrap();
+    std::fs::write(folder.join("profiles/own.toml"), profile).unwrap();
+    let written = program(&["models", folder.to_str().unwrap(), "--write"]);
+    assert!(written.status.success(), "{}", text(&written.stderr));
+}
+
+#[test]
+fn an_alert_is_explained_from_a_state_of_the_past_with_the_models_that_judged_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, models) = (folder.path().join("data"), folder.path().join("models"));
+    model_folder(&models, PROFILE);
+    let (data_word, models_word) = (data.to_str().unwrap(), models.to_str().unwrap());
+    let served = Served::start_with(&data, &["--models", models_word], &[("VITALGUARD_JOURNAL__SNAPSHOT_S", "0.5")]);
+    let mut client = Client::connect(served.mllp);
+    let plain = |n: u32| pcd01("EXPLAIN", "icu", "B01", &format!("P{n:06}"), &common::now_hl7(), &[(HR, "72", BPM)]);
+    let journal = data.join("journal");
+    let mut sent = 0;
+    wait_for("a state of the past", || {
+        sent += 1;
+        client.ask(&plain(sent)).unwrap();
+        // One that holds the start, the connection and a message.
+        vitalguard::shell::journal::past(&journal).ok()?.first().filter(|past| past.sequence >= 3).map(drop)
+    });
+    for message in forged(&common::now_hl7()) {
+        client.ask(&message).unwrap();
+    }
+    let id = raised_in(&data, "P01 control_id_reuse");
+    // Other model files decide from now on.
+    model_folder(&models, &PROFILE.replace("[\"OWN\"]", "[\"OWN\", \"EXPLAIN\"]"));
+    let page = folder.path().join("why.html");
+    let arguments = ["explain", &id, "--data", data_word, "--html", page.to_str().unwrap()];
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vitalguard"));
+        command.args(arguments).env("VITALGUARD_MODELS", models_word).stdin(Stdio::null()).output().expect("it runs")
+    };
+    let explained = run(&arguments);
+    assert!(explained.status.success(), "{}", text(&explained.stderr));
+    let page = std::fs::read_to_string(page).unwrap();
+    for wanted in [
+        "<svg",
+        "the alert&#39;s own, as kept since",
+        "events, the same",
+        "<mark>***</mark>",
+        "P01 control_id_reuse",
+        "follows from this",
+    ] {
+        assert!(page.contains(&wanted.replace("&#39;", "'")), "{wanted}: {page}");
+    }
+    assert!(!page.contains("<script") && !page.contains("Invented"));
+    // Little of the journal was judged for it; all of it says the same.
+    let object = |arguments: &[&str]| -> serde_json::Value {
+        let out = run(arguments);
+        serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", text(&out.stderr)))
+    };
+    let part = object(&["explain", &id, "--data", data_word, "--json"]);
+    let whole = object(&["explain", &id, "--data", data_word, "--json", "--whole"]);
+    assert_eq!(whole["messages"], sent + 2);
+    assert!(part["messages"].as_u64() < whole["messages"].as_u64(), "{part}");
+    assert_eq!(part["events"], whole["events"]);
+    // Without what was kept the difference is said.
+    std::fs::remove_dir_all(data.join("models")).unwrap();
+    let other = run(&["explain", &id, "--data", data_word]);
+    assert!(text(&other.stdout).contains("model files: others"), "{}{}", text(&other.stdout), text(&other.stderr));
+}

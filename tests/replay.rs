@@ -59,7 +59,7 @@ fn messages(file: &Path) -> (Vec<Vec<u8>>, vitalguard::shell::replay::Summary) {
     use vitalguard::shell::replay::pace::{Machine, Pace};
     use vitalguard::shell::replay::{Driver, Options, input};
     let options =
-        Options { run: "r".into(), feed: "replay".into(), feed_each: false, shift_to: None, judge: false, site_key: None };
+        Options { run: "r".into(), feed: "replay".into(), feeds: Vec::new(), shift_to: None, judge: false, site_key: None };
     let sink = Messages::default();
     let list = sink.0.clone();
     let config = vitalguard::config::Config::default();

@@ -796,6 +796,7 @@ catalogue! {
     others:
         patient_clone
         swap_step
+        feed_disagreement
         mass_silence
         journal_failed
         outbox_behind

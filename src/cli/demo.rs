@@ -165,6 +165,7 @@ async fn play(args: Args, scenario: Scenario, data: std::path::PathBuf) -> anyho
         }
     };
     let mut ledger = Ledger::new(&scenario);
+    ledger.http = Some(running.http);
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     let mut failure = None;
     tokio::pin!(end);
@@ -231,6 +232,8 @@ struct Ledger {
     /// Bed and advisory of the monitor that declares its name, and when that was told.
     advised: (String, String, Option<f64>),
     others: Vec<String>,
+    /// Where the running service is asked; what may be tried is told once, at the first attack that was caught.
+    http: Option<SocketAddr>,
 }
 
 impl Ledger {
@@ -252,6 +255,7 @@ impl Ledger {
             ],
             advised: (scenario.advised.bed.clone(), scenario.advised.advisory.clone(), None),
             others: Vec::new(),
+            http: None,
         }
     }
 
@@ -280,6 +284,11 @@ impl Ledger {
                     "{now_s:>6.1} s  CAUGHT    {priority:<6} bed {}: {} [{}] {delay_s:.1} s after the attack",
                     alert.bed, alert.text, alert.condition
                 ));
+                if alert.for_nurses
+                    && let Some(http) = self.http.take()
+                {
+                    try_out(http, &alert.id, screen);
+                }
             }
             None => {
                 screen.line(&format!(
@@ -311,6 +320,18 @@ impl Ledger {
             }
         }
         list
+    }
+}
+
+/// The commands that make a case of an alert, from another shell while the demo runs.
+fn try_out(http: SocketAddr, alert: &str, screen: &Screen) {
+    for line in [
+        "          a case of it, from another shell while this runs (C-… is what `open` prints):".to_owned(),
+        format!("            vitalguard incident open {alert} --http {http}"),
+        format!("            vitalguard incident export C-… --http {http} -o case.zip"),
+        "            vitalguard verify case.zip; unzip -p case.zip verify.py > verify.py; python3 verify.py case.zip".to_owned(),
+    ] {
+        screen.line(&line);
     }
 }
 
@@ -358,6 +379,7 @@ mod tests {
 
     fn alert(bed: &str, condition: &str, priority: &str) -> Caught {
         Caught {
+            id: "A-53ee76904a86-20261122T182326412Z".into(),
             bed: bed.into(),
             condition: condition.into(),
             checks: vec![condition[..3].into()],

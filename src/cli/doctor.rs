@@ -164,7 +164,7 @@ fn certificates<W: std::io::Write>(config: &Config, found: &mut Findings<W>) -> 
 /// The key that signs the journal, and its last checkpoint.
 fn evidence<W: std::io::Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Result<()> {
     use crate::shell::vault;
-    let path = vault::signing_key(config);
+    let path = vault::signer_path(config);
     if config.journal.signing_key.is_none() && !path.exists() {
         return Ok(found.say(Level::Ok, "evidence", "a signing key is made at the first start")?);
     }

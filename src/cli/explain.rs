@@ -6,12 +6,14 @@ use super::replay::journal_of;
 use super::{Global, Usage, start_logging};
 use crate::monitor::FIXED_KEY;
 use crate::shell::explain::{Ask, From, explain};
+use crate::shell::journal::write_atomic;
 use crate::shell::key;
 use crate::shell::replay::Journal;
 use crate::shell::replay::input::gather;
+use crate::shell::store::AlertReader;
 use anyhow::Context as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
@@ -35,8 +37,14 @@ pub struct Args {
     #[arg(long, default_value = "replay", value_name = "SLUG")]
     feed: String,
     /// One JSON object.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "html")]
     json: bool,
+    /// One page with the values, what was expected and when each check spoke, into a file (`-`: standard output).
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// The journal from its beginning, not from the newest state before the alert.
+    #[arg(long)]
+    whole: bool,
 }
 
 pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
@@ -45,7 +53,14 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let config = load(&overrides)?.config;
     let quiet = crate::config::Log { format: config.log.format, filter: "warn".into() };
     start_logging(global, &quiet);
+    let store = config.data.join("store.sqlite");
+    // What the service has published says where to look; a journal without its store is read from its beginning.
+    let known = match (args.files.is_empty(), args.whole) {
+        (true, false) => AlertReader::open(&store).ok().and_then(|reader| reader.find(&args.alert).ok().flatten()),
+        _ => None,
+    };
     let journal = match args.files.as_slice() {
+        [] if known.is_some() => Some(Journal::at(&config.data)),
         [] => Journal::find(&config.data).with_context(|| format!("reading the journal of {}", config.data.display()))?,
         files => journal_of(files)?,
     };
@@ -63,12 +78,23 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         config: &config,
         site_key,
         alert: &args.alert,
-        from: journal.as_ref().map_or(From::Recordings(&inputs), From::Journal),
+        from: match (&journal, &known) {
+            (Some(journal), Some(alert)) => From::Part { journal, alert },
+            (Some(journal), None) => From::Journal(journal),
+            (None, _) => From::Recordings(&inputs),
+        },
         feed: &args.feed,
-        store: &config.data.join("store.sqlite"),
+        store: &store,
+        curves: args.html.is_some(),
         until: None,
     };
-    let explained = explain(&ask)?;
+    let mut explained = explain(&ask)?;
+    if !explained.found()
+        && let (Some(journal), Some(_)) = (&journal, &known)
+    {
+        // No state of the past leads to it: from the beginning then.
+        explained = explain(&Ask { from: From::Journal(journal), ..ask })?;
+    }
     for outcome in explained.outcomes.iter().filter(|outcome| outcome.faults.broken.is_some()) {
         eprintln!("{}: reading stopped: {}", outcome.name, outcome.faults.broken.as_deref().unwrap_or_default());
     }
@@ -86,7 +112,11 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         );
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    if args.json {
+    if let Some(path) = args.html.as_deref().filter(|path| *path != Path::new("-")) {
+        write_atomic(path, explained.to_html().as_bytes())?;
+    } else if args.html.is_some() {
+        out.write_all(explained.to_html().as_bytes())?;
+    } else if args.json {
         serde_json::to_writer_pretty(&mut out, &explained.to_json())?;
         writeln!(out)?;
     } else {

@@ -4,6 +4,7 @@
 //! closes our standard output (`| head`) has seen enough: that is 0.
 
 pub mod advisories;
+pub mod audit;
 pub mod bench;
 pub mod checklist;
 pub mod checks;
@@ -92,6 +93,8 @@ pub enum Command {
     Incident(incident::Args),
     /// Prove a journal's folder: chain, footers, checkpoints; or name the first byte that does not fit.
     Verify(verify::Args),
+    /// Who did or looked at what: the audit of the running service, or of a data folder.
+    Audit(audit::Args),
     /// Device profiles and population priors from recordings, off line.
     Fit(fit::Args),
     /// What the devices on the feed do, as far as it was learned; one of them as a file that a person reviews.
@@ -133,6 +136,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Doctor(args) => doctor::run(&global, args),
         Command::Explain(args) => explain::run(&global, args),
         Command::Incident(args) => incident::run(&global, args),
+        Command::Audit(args) => audit::run(&global, &args),
         Command::Verify(args) => verify::run(&args, &mut std::io::stdout().lock()),
         Command::Decode(args) => decode::command(&global, &args),
         Command::Devices(args) => devices::run(&global, args),

@@ -42,12 +42,16 @@ pub struct Args {
     /// Name of the run (default: from the SHA-256 of the input).
     #[arg(long, value_name = "SLUG")]
     run: Option<String>,
-    /// Feed of the messages.
-    #[arg(long, default_value = "replay", value_name = "SLUG")]
+    /// Feed of the messages; as many as recordings, with commas between: one for each of them.
+    #[arg(long, default_value = "replay", value_name = "SLUG[,SLUG…]")]
     feed: String,
     /// Each recording is a feed of its own (copies from several gateways) instead of a part of one log.
     #[arg(long)]
     feed_each: bool,
+    /// The recordings are one feed at several places of its way, the first nearest to the monitors: each is compared with the
+    /// one before it (P10), as far as the configuration does not say how.
+    #[arg(long)]
+    compare: bool,
     /// No progress bar.
     #[arg(long)]
     quiet: bool,
@@ -98,6 +102,16 @@ fn speed(text: &str) -> Result<Speed, String> {
     }
 }
 
+/// The feed of each recording; empty: all are one feed.
+fn feeds(named: &[&str], each: bool, recordings: usize) -> Result<Vec<String>, Usage> {
+    match named {
+        [one] if each => Ok((1..=recordings).map(|n| format!("{one}-{n}")).collect()),
+        [_] => Ok(Vec::new()),
+        many if many.len() == recordings => Ok(many.iter().map(|feed| (*feed).to_owned()).collect()),
+        many => Err(Usage::new(format!("--feed names {} feeds for {recordings} recordings", many.len()))),
+    }
+}
+
 pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     let overrides = Overrides {
         config: args.overrides.config,
@@ -107,9 +121,10 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         mqtt_url: args.overrides.mqtt_url,
         ..Overrides::default()
     };
-    let config = load(&overrides)?.config;
+    let mut config = load(&overrides)?.config;
     start_logging(global, &config.log);
-    for (flag, slug) in [("--run", args.run.as_deref()), ("--feed", Some(args.feed.as_str()))] {
+    let named: Vec<&str> = args.feed.split(',').collect();
+    for (flag, slug) in std::iter::once(("--run", args.run.as_deref())).chain(named.iter().map(|feed| ("--feed", Some(*feed)))) {
         if slug.is_some_and(|slug| !crate::config::is_slug(slug)) {
             return Err(Usage::new(format!("{flag} must be a slug: letters, digits, _ and -, at most 32")).into());
         }
@@ -125,6 +140,17 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         return Err(Usage::new("--shift now moves recorded messages; a journal is replayed as it was").into());
     }
     let inputs = if journal.is_some() { Vec::new() } else { gather(&args.files).context("opening the recordings")? };
+    let feeds = feeds(&named, args.feed_each || args.compare, inputs.len())?;
+    if args.compare {
+        if feeds.len() < 2 {
+            return Err(Usage::new("--compare needs two recordings at least").into());
+        }
+        for pair in feeds.windows(2) {
+            if config.compare.iter().all(|known| known.downstream != pair[1]) {
+                config.compare.push(crate::config::Compare::of(&pair[0], &pair[1]));
+            }
+        }
+    }
     let run = match (args.run, &journal) {
         (Some(run), _) => run,
         (None, Some(journal)) => journal.run.clone(),
@@ -169,7 +195,7 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         (None, None) => None,
         _ => Some(key::read(&key::path(&config))?),
     };
-    let options = Options { run: run.clone(), feed: args.feed, feed_each: args.feed_each, shift_to, judge, site_key };
+    let options = Options { run: run.clone(), feed: named[0].to_owned(), feeds, shift_to, judge, site_key };
     let progress = Progress::default();
     let bar = Bar::start(args.quiet, inputs.iter().map(|input| input.bytes()).sum(), progress.clone());
     let began = Instant::now();
@@ -349,7 +375,7 @@ pub(super) fn driven(
     };
     let zone = jiff::tz::TimeZone::get(&config.zone).context("the site's time zone")?;
     let bytes_max = config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
-    let options = Options { run, feed: feed.into(), feed_each: false, shift_to: None, judge: true, site_key: Some(site_key) };
+    let options = Options { run, feed: feed.into(), feeds: Vec::new(), shift_to: None, judge: true, site_key: Some(site_key) };
     let driver = Driver::new(config, options, Pace::new(Machine::default(), None), sinks);
     Ok(match journal {
         Some(journal) => driver.run_journal(journal)?,

@@ -18,7 +18,7 @@ mod value;
 mod wire;
 
 pub use catalogue::{catalogue, short};
-pub(super) use edit::Edit;
+pub(crate) use edit::Edit;
 pub use place::{Place, place};
 pub use truth::{Counts, Goal, Level, SpotCheck, Truth};
 

@@ -7,7 +7,7 @@ use super::fit::{calibrations, profiles};
 use super::guard::{all_but_levels, guard};
 use super::measure::{self, Case, Clean, Draw, Event, Measured};
 use super::recording::{Recording, Sets};
-use super::render::{Encoding, Rate, render};
+use super::render::{Encoding, Rate, feed, render};
 use super::report::{AttackLine, CleanLine, ControlLine, Cost, POOLED, PerDay, Rate as Found, Report, SafetyLine, SetLine};
 use super::runner::{Episode, Mark, Ward, count, family};
 use super::safety::{CONTROLS, What, segments};
@@ -16,6 +16,7 @@ use super::split::fold;
 use super::synth::{Kind as Patients, Patient};
 use crate::calibration::Calibrations;
 use crate::check::Assessment;
+use crate::config::Compare;
 use crate::models::Models;
 use crate::monitor::Settings;
 use crate::profile::Profile;
@@ -284,7 +285,9 @@ impl Shelves {
     }
     pub fn settings(&self, setup: Setup, fold: u32) -> Settings {
         let fitted = || self.by_fold.get(fold as usize).cloned().unwrap_or_default();
-        let base = Settings { models: self.models(fold), ..Settings::default() };
+        // A second tap of the beds' own feed stands behind it; no message comes by it but in the attack on it.
+        let compare = vec![Compare::of(&feed::name(feed::OWN), &feed::name(feed::TAP))];
+        let base = Settings { models: self.models(fold), compare, ..Settings::default() };
         match setup {
             Setup::Reviewed => Settings { shelf: fitted(), ..base },
             Setup::Learned => base,

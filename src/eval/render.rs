@@ -111,6 +111,11 @@ pub mod feed {
     pub const TAP: u8 = 2;
     /// Admissions and transfers.
     pub const ADT: u8 = 3;
+
+    /// Its slug.
+    pub fn name(feed: u8) -> String {
+        format!("feed{feed}")
+    }
 }
 
 /// One message on its way.

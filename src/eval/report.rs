@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 mod page;
 mod plot;
 
-pub use page::html;
+pub use page::{STYLE, html};
+pub use plot::svg;
 
 /// Found out of tried, and its interval (Wilson 95 %).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -139,7 +139,7 @@ impl Ward {
 
     fn source(feed: u8) -> Source {
         Source {
-            feed: format!("feed{feed}"),
+            feed: super::render::feed::name(feed),
             peer: format!("192.0.2.{}", 10 + u32::from(feed)),
             connection: u64::from(feed) + 1,
             ward: "bench".into(),

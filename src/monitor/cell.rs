@@ -21,6 +21,8 @@ pub(super) struct Cell {
     pub findings: Findings,
     pub episodes: Episodes,
     pub resent: Resent,
+    /// Feeds beside its own that bring the same values.
+    pub copies: Vec<super::copies::Copies>,
     /// What its device does.
     pub learner: Learner,
     /// How the own times of its messages stand to ours.
@@ -78,6 +80,7 @@ impl Cell {
             findings: Findings::default(),
             episodes: Episodes::default(),
             resent: Resent::default(),
+            copies: Vec::new(),
             learner: Learner::default(),
             hands: Hands::default(),
             rev: 0,

@@ -162,6 +162,16 @@ impl Monitor {
         if !judged {
             return;
         }
+        if !test && self.is_copy(&source.feed) {
+            if doubted {
+                self.doubt_sender(source, report, sender_hash, &device_known, permit, quarantined, at);
+            }
+            match self.bed_of_copy(source, report, &device_known) {
+                Some(number) => self.compare(number, source, sequence, report, message, at),
+                None => self.feed(&source.feed).mark("copy_unplaced"),
+            }
+            return;
+        }
         let subject = &report.subject;
         let parts = [subject.point_of_care.as_str(), subject.room.as_str(), subject.bed.as_str()];
         let nowhere = parts.iter().all(|p| p.trim().is_empty());
@@ -217,6 +227,7 @@ impl Monitor {
         self.reading = self.clock(number, source, sender_hash, report, at);
         let late = self.bind(number, source, report, permit, quarantined, at);
         self.judge(number, source, sequence, report, sender_hash, &device_known, late, at);
+        self.compare(number, source, sequence, report, message, at);
         self.look_for_echo(number, at);
         self.look_for_swap(number, at);
         self.limits_widened(number, at);

@@ -2,7 +2,7 @@
 
 use crate::advisory::Advisories;
 use crate::check::Checks;
-use crate::config::{Beds, Config, Devices, Episodes, Profiles, Senders};
+use crate::config::{Beds, Compare, Config, Devices, Episodes, Profiles, Senders};
 use crate::models::Models;
 use crate::profile::Profile;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct Settings {
     pub zones: Vec<String>,
     pub beds: Beds,
     pub senders: Senders,
+    /// Feeds that are copies, and of which.
+    pub compare: Vec<Compare>,
     pub devices: Devices,
     /// What is published of devices: ours, or with the site's file ([`Settings::with_advisories`]).
     pub advisories: Arc<Advisories>,
@@ -49,6 +51,7 @@ impl Settings {
             zones: config.mllp.iter().filter_map(|mllp| mllp.zone.clone()).collect(),
             beds: config.beds.clone(),
             senders: config.senders.clone(),
+            compare: config.compare.clone(),
             devices: config.devices.clone(),
             advisories: Advisories::shipped(),
             episodes: config.episodes.clone(),

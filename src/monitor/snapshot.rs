@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Changes with the layout of the snapshot.
-const LAYOUT: u32 = 5;
+const LAYOUT: u32 = 6;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot<'a> {
@@ -89,6 +89,7 @@ fn key(model: &str, settings: &Settings) -> String {
     let decides =
         (&settings.site, &settings.zone, &settings.beds, &settings.senders, &settings.devices, settings.publish_comments);
     hash.update(format!("{decides:?}").as_bytes());
+    hash.update(format!("{:?}", settings.compare).as_bytes());
     hash.update(&settings.site_key);
     hex(&hash.finalize())
 }

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 mod charted;
 mod clocks;
 mod commands;
+mod copies;
 mod devices;
 mod echo;
 mod flood;

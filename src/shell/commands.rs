@@ -6,7 +6,7 @@
 
 use crate::command::{self, Command, Hop, Refusal, Refused, Response, Verb, Via};
 use crate::document::{self, Origin};
-use crate::shell::journal::{JournalHandle, NotStored, Record};
+use crate::shell::journal::{JournalHandle, Looked, NotStored, Record};
 use crate::shell::selftest::Probe;
 use crate::shell::stations::Stations;
 use crate::time::Timestamp;
@@ -131,6 +131,11 @@ impl Commands {
             self.answers.note_hops(&command, hops);
         }
         self.journal.submit(Record::Command(command)).await.map(|_| ())
+    }
+
+    /// Stores what the audit is told of.
+    pub(crate) async fn note(&self, looked: Looked) -> Result<(), NotStored> {
+        self.journal.submit(Record::Audit(looked)).await.map(|_| ())
     }
 
     /// A page that has no MQTT announces itself: `online` every 30 s, and once `false` when it goes.

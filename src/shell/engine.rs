@@ -13,7 +13,7 @@ use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
 use crate::shell::cases::{self, Cases, Outcome, Taken};
 use crate::shell::commands::{self, Answered, Answers};
 use crate::shell::journal::{
-    EncryptionKey, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot,
+    self, EncryptionKey, Feed, JournalHandle, Reader, Record, Stamped, latest_snapshots, read_snapshot, write_snapshot,
 };
 use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::listener::FeedStats;
@@ -114,6 +114,8 @@ pub struct Parts {
     /// The service is told to end: a store that fails is not waited for.
     pub stopping: Arc<AtomicBool>,
     pub snapshot_s: f64,
+    /// Older snapshots are kept so much, bytes.
+    pub past_bytes: u64,
     pub vitals: bool,
     pub flat: bool,
     /// `sha256:` and 16 digits over the effective configuration.
@@ -342,6 +344,11 @@ impl Engine {
         Ok(())
     }
 
+    /// SHA-256 over what decides, as alerts carry the beginning of it.
+    pub fn model(&self) -> &str {
+        self.monitor.model_hash()
+    }
+
     /// Until when the monitor's deadlines have fired: what a `Start` record says.
     pub fn applied_until(&self) -> Timestamp {
         self.pending.applied_until
@@ -468,11 +475,11 @@ impl Engine {
             self.pending.audit.push(Audit {
                 at,
                 user: looked.user.clone(),
-                via: "web".into(),
+                via: looked.via.clone(),
                 verb: looked.action.clone(),
                 alert: Some(looked.object.clone()),
                 request_id: looked.id.clone(),
-                result: "ok".into(),
+                result: looked.result.clone(),
             });
         }
         if let Record::Case(act) = &stamped.record {
@@ -1127,10 +1134,17 @@ impl Engine {
         self.snapshot_at = now;
         self.snapshot_sequence = self.pending.sequence;
         let (folder, sequence, state) = (self.parts.journal.folder().to_owned(), self.pending.sequence, self.monitor.snapshot());
+        let (at, past_bytes) = (self.monitor.at(), self.parts.past_bytes);
         let encryption = self.parts.journal.encryption().cloned();
         self.snapshot_thread = std::thread::Builder::new()
             .name("snapshot".into())
-            .spawn(move || save_snapshot(&folder, sequence, &state, encryption.as_ref()))
+            .spawn(move || {
+                save_snapshot(&folder, sequence, &state, encryption.as_ref());
+                let kept = journal::keep(&folder, at, sequence, &state, past_bytes, encryption.as_deref());
+                if let Err(error) = kept {
+                    tracing::warn!(%error, "a state of the past was not kept: explanations of this time take longer");
+                }
+            })
             .map_err(|error| tracing::warn!(%error, "no thread for a snapshot"))
             .ok();
     }

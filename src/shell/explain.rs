@@ -2,21 +2,28 @@
 //!
 //! Every event of the alert is shown with the findings of its bed at that moment: strength, age, weights, what each credits, the
 //! rule that follows and the confidence, so that a reader can redo it by hand. Where a store holds the events as they were
-//! published, both are compared. Of messages only OBX rows are shown, never who the patient is. The command line and HTTP call
-//! the same [`explain`].
+//! published, both are compared. The model files that judged then are used where they were kept. Messages are shown with
+//! the doubted fields marked and identities masked. The command line and HTTP call the same [`explain`].
+
+mod curve;
+mod page;
+mod sum;
 
 use crate::alert::{AlertEvent, EventKind};
-use crate::check::Assessment;
+use crate::check::{Assessment, CheckId};
 use crate::config::Config;
 use crate::fusion::{Account, Line};
-use crate::hl7::{Message, Scratch};
+use crate::monitor::{BedId, Monitor};
 use crate::shell::journal::{self, JournalError, Record};
+use crate::shell::marked::{Doubt, segments};
+use crate::shell::models;
 use crate::shell::replay::input::{Input, Progress, run_id};
 use crate::shell::replay::merge::Outcome;
 use crate::shell::replay::pace::{Machine, Pace};
 use crate::shell::replay::{Driver, Journal, Options, Range, ReplayError, Sink};
-use crate::shell::store::AlertReader;
+use crate::shell::store::{AlertReader, AlertRow};
 use crate::time::Timestamp;
+use curve::Curve;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -25,18 +32,21 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// Bytes of recorded messages that are kept so that the rows of an alert can be shown.
+/// A page shows at least so much before an alert was raised, where it is kept, seconds.
+const LEAD_S: f64 = 300.0;
+/// Messages that are shown at most.
+const SHOWN_MAX: usize = 64;
+/// Bytes of recorded messages that are kept so that those of an alert can be shown.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// Where the messages come from.
 pub enum From<'a> {
     /// A journal, whole.
     Journal(&'a Journal),
-    /// A journal, as little of it as is needed: from the newest snapshot before `raised` on, up to event `seq`.
+    /// A journal, as little of it as is needed: from the newest state some minutes before it was raised on, up to its last event.
     Part {
         journal: &'a Journal,
-        raised: Timestamp,
-        seq: u64,
+        alert: &'a AlertRow,
     },
     Recordings(&'a [Input]),
 }
@@ -53,6 +63,8 @@ pub struct Ask<'a> {
     pub feed: &'a str,
     /// Store that may hold what was published.
     pub store: &'a Path,
+    /// The values are wanted, too, for [`Explained::to_html`].
+    pub curves: bool,
     /// Given up then.
     pub until: Option<Instant>,
 }
@@ -80,12 +92,14 @@ impl std::convert::From<JournalError> for ExplainError {
 pub struct Explained {
     steps: Vec<Step>,
     published: Published,
-    rows: Vec<((String, u32), String)>,
+    shown: Vec<Shown>,
     /// Messages that were read, and alerts that were raised.
     pub messages: u64,
     pub alerts: u64,
     /// The model that judged other alerts, where this one did not come up.
     pub model: String,
+    models: Models,
+    curve: Option<Curve>,
     /// What was odd about recordings.
     pub outcomes: Vec<Outcome>,
 }
@@ -101,91 +115,171 @@ impl Explained {
     }
     /// One object.
     pub fn to_json(&self) -> Value {
-        let steps: Vec<Value> = self.steps.iter().map(|step| step_object(step, &|raw, id| self.row(raw, id))).collect();
+        let steps: Vec<Value> = self.steps.iter().map(|step| sum::step_object(step, &|line| self.segments(line))).collect();
         let alert = self.steps.first().map(|step| step.event.alert.id.clone());
-        json!({ "alert": alert, "published": self.published.word(), "events": steps })
+        json!({
+            "alert": alert, "published": self.published.word(), "models": self.models.word(),
+            "messages": self.messages, "events": steps,
+        })
     }
     /// For a person.
     pub fn tell(&self, out: &mut impl Write) -> std::io::Result<()> {
         if self.steps.is_empty() {
             return Ok(());
         }
-        tell(&self.steps, &self.published, &|raw, id| self.row(raw, id), out)
+        sum::tell(&self.steps, &self.published, &self.models.word(), &|line| self.segments(line), out)
     }
-    fn row(&self, raw: &str, set_id: Option<u32>) -> Option<String> {
-        let wanted = set_id?;
-        self.rows.iter().find(|((key, id), _)| key == raw && *id == wanted).map(|(_, row)| row.clone())
+    /// One page that stands alone: the sums, the messages, and the values with what was expected and when each check spoke.
+    pub fn to_html(&self) -> String {
+        page::html(self)
+    }
+    /// The segments of the message that showed a finding, identities masked.
+    fn segments(&self, line: &Line) -> &[Value] {
+        self.shown.iter().find(|shown| shown.is(line)).map_or(&[], |shown| &shown.segments)
+    }
+}
+
+/// Which model files decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Models {
+    /// The alert's own, as they are in force.
+    Same,
+    /// The alert's own, as they were kept.
+    Kept,
+    /// Others: the alert's, and what decided here.
+    Other(String, String),
+}
+
+impl Models {
+    fn word(&self) -> String {
+        match self {
+            Models::Same => "the alert's own, in force".into(),
+            Models::Kept => "the alert's own, as kept since".into(),
+            Models::Other(then, now) => format!("others: {then} judged then, {now} now"),
+        }
     }
 }
 
 /// Derives an alert again.
 pub fn explain(ask: &Ask<'_>) -> Result<Explained, ExplainError> {
+    let mut config = ask.config.clone();
+    let kept = published_model(ask).and_then(|model| models::kept(&ask.config.data, &model));
+    config.models = kept.clone().or(config.models);
+    let place = match ask.from {
+        From::Part { alert, .. } => Some((alert.ward.clone(), alert.bed.clone())),
+        _ => None,
+    };
+    let known = place.is_some();
+    let mut seen = derive(ask, &config, place.filter(|_| ask.curves))?;
+    if ask.curves
+        && !known
+        && let Some(first) = seen.steps.first().map(|step| &step.event.alert)
+    {
+        // Only now it is known whose values are wanted.
+        let place = (first.ward.clone(), first.bed.clone());
+        seen = derive(ask, &config, Some(place))?;
+    }
+    let steps = std::mem::take(&mut seen.steps);
+    let published = published(ask.store, &steps);
+    let models = match (published_model(ask), steps.first().map(|step| step.event.alert.model.clone())) {
+        (Some(then), Some(now)) if then != now => Models::Other(then, now),
+        _ if kept.is_some() && kept != ask.config.models => Models::Kept,
+        _ => Models::Same,
+    };
+    let mut shown: Vec<Shown> = Vec::new();
+    for line in steps.iter().filter_map(|step| step.account.as_ref()).flat_map(|account| &account.lines) {
+        let Some(raw) = &line.raw else { continue };
+        if shown.iter().all(|known| !known.is(line))
+            && shown.len() < SHOWN_MAX
+            && ask.until.is_none_or(|until| Instant::now() < until)
+            && let Some(payload) = payload_of(&ask.from, &seen, raw)
+        {
+            shown.push(Shown::of(line, &payload));
+        }
+    }
+    let Collected { messages, alerts, model, curve, outcomes, .. } = seen;
+    Ok(Explained { steps, published, shown, messages, alerts, model, models, curve, outcomes })
+}
+
+/// The model that the alert was raised under, where the store has it.
+fn published_model(ask: &Ask<'_>) -> Option<String> {
+    let object = match &ask.from {
+        From::Part { alert, .. } => alert.json.clone(),
+        _ => AlertReader::open(ask.store).ok()?.find(ask.alert).ok()??.json,
+    };
+    let object: Value = serde_json::from_slice(&object).ok()?;
+    Some(object["model"].as_str()?.to_owned())
+}
+
+/// One pass over what was recorded; `place`: whose values are wanted.
+fn derive(ask: &Ask<'_>, config: &Config, place: Option<(String, String)>) -> Result<Collected, ExplainError> {
     let seen = Rc::new(RefCell::new(Collected {
         wanted: ask.alert.to_owned(),
         keep: matches!(ask.from, From::Recordings(_)),
         until: ask.until,
         last_seq: match ask.from {
-            From::Part { seq, .. } => Some(seq),
+            From::Part { alert, .. } => Some(alert.seq),
             _ => None,
         },
+        curve: place.map(|(ward, bed)| Curve::new(ward, bed)),
         ..Collected::default()
     }));
-    let outcomes = match drive(ask, &seen) {
+    let outcomes = match drive(ask, config, &seen) {
         Ok(outcomes) => outcomes,
         Err(ExplainError::Replay(ReplayError::Enough)) if seen.borrow().late => return Err(ExplainError::TooLong),
         Err(ExplainError::Replay(ReplayError::Enough)) => Vec::new(),
         Err(error) => return Err(error),
     };
     let mut seen = std::mem::take(&mut *seen.borrow_mut());
-    let steps = std::mem::take(&mut seen.steps);
-    let published = published(ask.store, &steps);
-    let mut rows = Vec::new();
-    for line in steps.iter().filter_map(|step| step.account.as_ref()).flat_map(|account| &account.lines) {
-        let (Some(raw), Some(id)) = (&line.raw, line.set_id) else { continue };
-        let key = (raw.clone(), id);
-        if !rows.iter().any(|(known, _)| *known == key)
-            && ask.until.is_none_or(|until| Instant::now() < until)
-            && let Some(row) = row_of(&ask.from, &seen, raw, id)
-        {
-            rows.push((key, row));
-        }
-    }
-    let (messages, alerts, model) = (seen.messages, seen.alerts, seen.model);
-    Ok(Explained { steps, published, rows, messages, alerts, model, outcomes })
+    seen.outcomes = outcomes;
+    Ok(seen)
 }
 
-fn drive(ask: &Ask<'_>, seen: &Rc<RefCell<Collected>>) -> Result<Vec<Outcome>, ExplainError> {
+fn drive(ask: &Ask<'_>, config: &Config, seen: &Rc<RefCell<Collected>>) -> Result<Vec<Outcome>, ExplainError> {
     let run = match &ask.from {
         From::Journal(journal) | From::Part { journal, .. } => journal.run.clone(),
         From::Recordings(inputs) => run_id(inputs)?,
     };
-    let zone = jiff::tz::TimeZone::get(&ask.config.zone).map_err(ExplainError::Zone)?;
-    let bytes_max = ask.config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
+    let zone = jiff::tz::TimeZone::get(&config.zone).map_err(ExplainError::Zone)?;
+    let bytes_max = config.mllp.first().map_or(crate::mllp::FRAME_BYTES_MAX, |mllp| mllp.frame_bytes_max);
     let options = Options {
         run,
         feed: ask.feed.into(),
-        feed_each: false,
+        feeds: Vec::new(),
         shift_to: None,
         judge: true,
         site_key: Some(ask.site_key.clone()),
     };
-    let mut driver = Driver::new(ask.config, options, Pace::new(Machine::default(), None), vec![Box::new(Watch(seen.clone()))]);
+    let mut driver = Driver::new(config, options, Pace::new(Machine::default(), None), vec![Box::new(Watch(seen.clone()))]);
     let summary = match &ask.from {
         From::Journal(journal) => driver.run_journal(journal)?,
-        From::Part { journal, raised, .. } => {
-            let mut from = 0;
-            for (sequence, path) in journal::latest_snapshots(&journal.folder)? {
-                let Ok(state) = journal::read_snapshot(&path) else { continue };
-                if driver.resume(&state, *raised) {
-                    from = sequence + 1;
-                    break;
-                }
-            }
-            driver.run_range(&journal.folder, &Range { first: from, ..Range::default() })?
+        From::Part { journal, alert } => {
+            let first = resume(&mut driver, &journal.folder, alert.raised)?;
+            driver.run_range(&journal.folder, &Range { first, ..Range::default() })?
         }
         From::Recordings(inputs) => driver.run(inputs, zone, bytes_max, Progress::default())?,
     };
     Ok(summary.outcomes)
+}
+
+/// Goes on from a state that is some minutes older than `raised`, or else from one that is older at all; the first record that
+/// it does not hold.
+fn resume(driver: &mut Driver<'_, Machine>, folder: &Path, raised: Timestamp) -> Result<u64, ExplainError> {
+    for before in [raised.plus_s(-LEAD_S), raised] {
+        for past in journal::past(folder)?.iter().filter(|past| past.at < before) {
+            let Ok(state) = past.read() else { continue };
+            if driver.resume(&state, before) {
+                return Ok(past.sequence + 1);
+            }
+        }
+        for (sequence, path) in journal::latest_snapshots(folder)? {
+            let Ok(state) = journal::read_snapshot(&path) else { continue };
+            if driver.resume(&state, before) {
+                return Ok(sequence + 1);
+            }
+        }
+    }
+    Ok(0)
 }
 
 /// One event of the alert, derived again.
@@ -213,6 +307,8 @@ struct Collected {
     kept: VecDeque<(u64, Vec<u8>)>,
     kept_bytes: usize,
     keep: bool,
+    curve: Option<Curve>,
+    outcomes: Vec<Outcome>,
 }
 
 struct Watch(Rc<RefCell<Collected>>);
@@ -240,11 +336,22 @@ impl Sink for Watch {
     fn wants_account(&self) -> bool {
         true
     }
+    fn wants_beds(&self) -> bool {
+        self.0.borrow().curve.is_some()
+    }
+    fn bed(&mut self, monitor: &Monitor, bed: BedId) {
+        if let Some(curve) = &mut self.0.borrow_mut().curve {
+            curve.note(monitor, bed);
+        }
+    }
     fn account(&mut self, event: &AlertEvent, account: Option<&Account>) -> Result<(), ReplayError> {
         let mut seen = self.0.borrow_mut();
         seen.alerts += u64::from(event.event == EventKind::Raised);
         if event.alert.id == seen.wanted || event.alert.reference == seen.wanted {
             seen.steps.push(Step { event: event.clone(), account: account.cloned() });
+            if let Some(curve) = &mut seen.curve {
+                curve.hold();
+            }
             if seen.last_seq.is_some_and(|last| event.seq >= last) {
                 return Err(ReplayError::Enough);
             }
@@ -330,10 +437,30 @@ fn expected(step: &Step, account: &Account) -> Option<f64> {
     Some(line.confidence)
 }
 
-/// The row of a message that showed a finding: its OBX up to the unit.
-fn row_of(from: &From<'_>, seen: &Collected, raw: &str, set_id: u32) -> Option<String> {
+/// A message that showed a finding, as it may be seen.
+struct Shown {
+    raw: String,
+    check: CheckId,
+    set_id: Option<u32>,
+    segments: Vec<Value>,
+}
+
+impl Shown {
+    fn of(line: &Line, payload: &[u8]) -> Shown {
+        let (raw, check, set_id) = (line.raw.clone().unwrap_or_default(), line.check, line.set_id);
+        let evidence = vec![(check.meta().id.to_owned(), set_id, None)];
+        let doubt = Doubt { evidence, params: line.params.iter().collect(), ..Doubt::default() };
+        Shown { raw, check, set_id, segments: segments(payload, &doubt, false).0 }
+    }
+    fn is(&self, line: &Line) -> bool {
+        line.raw.as_ref() == Some(&self.raw) && line.check == self.check && line.set_id == self.set_id
+    }
+}
+
+/// A message as it was received.
+fn payload_of(from: &From<'_>, seen: &Collected, raw: &str) -> Option<Vec<u8>> {
     let number: u64 = raw.rsplit('.').next()?.parse().ok()?;
-    let payload = match from {
+    match from {
         From::Recordings(_) => seen.kept.iter().find(|(n, _)| *n == number).map(|(_, payload)| payload.clone()),
         From::Journal(journal) | From::Part { journal, .. } => {
             match journal::read_one(&journal.folder, number).ok()??.stamped.record {
@@ -341,151 +468,5 @@ fn row_of(from: &From<'_>, seen: &Collected, raw: &str, set_id: u32) -> Option<S
                 _ => None,
             }
         }
-    }?;
-    let mut scratch = Scratch::default();
-    let message = Message::read(&payload, &mut scratch).ok()?;
-    let wanted = set_id.to_string();
-    let row = message.segments().find(|s| s.is(b"OBX") && s.field(1).raw() == wanted.as_bytes())?;
-    let fields: Vec<String> = (1..=6).map(|n| String::from_utf8_lossy(row.field(n).raw()).into_owned()).collect();
-    Some(format!("OBX|{}", fields.join("|")))
-}
-
-fn round(value: f64) -> Value {
-    crate::hl7::show::number((value * 1e4).round() / 1e4)
-}
-
-fn line_object(line: &Line, row: Option<String>) -> Value {
-    let meta = line.check.meta();
-    json!({
-        "check": meta.condition(), "class": line.class().as_str(), "evidence": meta.evidence,
-        "params": line.params.iter().map(|p| p.key()).collect::<Vec<_>>(),
-        "alone": line.alone.map(Assessment::as_str), "holds": line.holds, "hard": line.hard,
-        "value": line.value.map(round), "limit": line.limit.map(round), "unit": line.unit, "window_s": round(line.window_s),
-        "first_at": line.first_at.to_string(), "last_at": line.last_at.to_string(), "age_s": round(line.age_s),
-        "log10_e": round(line.log10_e), "score": round(line.score),
-        "weights": { "artefact": meta.art, "physiology": meta.phy, "tamper": meta.tam },
-        "credit": { "artefact": round(line.credit[0]), "physiology": round(line.credit[1]), "tamper": round(line.credit[2]) },
-        "supported_by_another_source": line.supported, "speaks_of_tampering": line.speaks, "confidence_alone": round(line.confidence),
-        "raw": line.raw, "obx": line.set_id, "row": row,
-    })
-}
-
-fn step_object(step: &Step, rows: &dyn Fn(&str, Option<u32>) -> Option<String>) -> Value {
-    let alert = &step.event.alert;
-    let account = step.account.as_ref().map(|account| {
-        let row = |line: &Line| line.raw.as_deref().and_then(|raw| rows(raw, line.set_id));
-        json!({
-            "at": account.at.to_string(), "window_s": account.window_s,
-            "findings": account.lines.iter().map(|line| line_object(line, row(line))).collect::<Vec<_>>(),
-            "sums": { "artefact": round(account.sums[0]), "physiology": round(account.sums[1]), "tamper": round(account.sums[2]) },
-            "families": account.families, "rule": account.rule.map(|rule| rule.sentence()),
-            "evidence_sum": round(account.evidence), "confidence": expected(step, account).map(round),
-        })
-    });
-    json!({
-        "seq": step.event.seq, "event": step.event.event.as_str(), "ts": step.event.ts.to_string(), "bed": format!("{}/{}", alert.ward, alert.bed),
-        "condition": alert.condition, "assessment": alert.assessment.as_str(), "priority": alert.priority.as_str(),
-        "confidence": alert.confidence.0, "model": alert.model, "text": alert.text.en, "account": account, "agrees": agrees(step),
-    })
-}
-
-fn tell(
-    steps: &[Step],
-    published: &Published,
-    rows: &dyn Fn(&str, Option<u32>) -> Option<String>,
-    out: &mut impl Write,
-) -> std::io::Result<()> {
-    let first = &steps[0].event.alert;
-    writeln!(out, "{}  {}", first.id, first.condition)?;
-    writeln!(out, "bed {}/{}, onset {}, model {}", first.ward, first.bed, first.onset, first.model)?;
-    writeln!(out, "compared with what was published: {}", published.word())?;
-    for step in steps {
-        let alert = &step.event.alert;
-        writeln!(out)?;
-        writeln!(
-            out,
-            "{} {} (event {}): {} {}, confidence {}",
-            step.event.ts,
-            step.event.event.as_str(),
-            step.event.seq,
-            alert.assessment.as_str(),
-            alert.priority.as_str(),
-            alert.confidence.0
-        )?;
-        writeln!(out, "  {}", alert.text.en)?;
-        let Some(account) = &step.account else { continue };
-        let (half_life_s, most, least, weight) = Account::CONSTANTS;
-        writeln!(
-            out,
-            "  findings within {:.0} s; score = min(log10 e, {most:.0}) · 2^(−age / {half_life_s:.0} s):",
-            account.window_s
-        )?;
-        writeln!(
-            out,
-            "    {:<28} {:<12} {:>7} {:>6} {:>6}  {:>18}  {:<11} value (limit)",
-            "check", "class", "log10 e", "age s", "score", "art/phy/tam", "alone"
-        )?;
-        for line in &account.lines {
-            let [art, phy, tam] = line.credit;
-            let shown = line.value.map(|v| format!("{} {}", round(v), line.unit)).unwrap_or_default();
-            let limit = line.limit.map(|l| format!(" ({})", round(l))).unwrap_or_default();
-            let mut marks = String::new();
-            for (is, word) in [
-                (line.hard, "hard"),
-                (!line.holds, "over"),
-                (line.supported, "supported by another source"),
-                (line.speaks, "speaks of tampering"),
-            ] {
-                if is {
-                    marks.push_str(if marks.is_empty() { "; " } else { ", " });
-                    marks.push_str(word);
-                }
-            }
-            writeln!(
-                out,
-                "    {:<28} {:<12} {:>7.2} {:>6.0} {:>6.2}  {:>18}  {:<11} {shown}{limit}{marks}",
-                line.check.meta().condition(),
-                line.class().as_str(),
-                line.log10_e,
-                line.age_s,
-                line.score,
-                format!("{art:.2}/{phy:.2}/{tam:.2}"),
-                line.alone.map_or("label", Assessment::as_str),
-            )?;
-            if let Some(raw) = &line.raw {
-                let row = rows(raw, line.set_id).map(|row| format!(": {row}")).unwrap_or_default();
-                writeln!(out, "      message {raw}{row}")?;
-            }
-        }
-        let [art, phy, tam] = account.sums;
-        writeln!(
-            out,
-            "  sums: artefact {art:.2}, physiology {phy:.2}, tampering {tam:.2}; families that speak: {}",
-            account.families
-        )?;
-        match account.rule {
-            Some(rule) => {
-                let (low, more) = rule.scale();
-                writeln!(out, "  rule: {}", rule.sentence())?;
-                writeln!(
-                    out,
-                    "  {low} + {more} · (1 − 10^(−{:.2} / 4)) = {:.2}, where {:.2} is the sum over classes of the largest strength",
-                    account.evidence,
-                    account.confidence().unwrap_or_default(),
-                    account.evidence
-                )?;
-            }
-            None => writeln!(
-                out,
-                "  no tampering: it needs a hard violation, or lines of two families with log10 e of at least {least} and a weight of at \
-                 least {weight} % while its sum is the largest, or decisive liveness"
-            )?,
-        }
-        match agrees(step) {
-            Some(true) => writeln!(out, "  the event's confidence {} follows from this", alert.confidence.0)?,
-            Some(false) => writeln!(out, "  the event's confidence {} does NOT follow from this", alert.confidence.0)?,
-            None => {}
-        }
     }
-    Ok(())
 }

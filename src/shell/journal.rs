@@ -14,9 +14,9 @@
 //! second later at the earliest).
 //!
 //! **Files** (`segment.rs` has the format): `{first sequence}.vgj` is written, `{first sequence}.vgj.zst` is sealed,
-//! `snapshot-{sequence}.bin` holds the core's state, `hold-{name}` keeps segments from being deleted, `journal.lock` keeps a
-//! second process out, `torn-*` is what was cut from the end after a crash, `checkpoints` and `key-{id}.pem` are the vault's
-//! ([`crate::shell::vault`]).
+//! `snapshot-{sequence}.bin` holds the core's state, `past/` older ones (`past.rs`), `hold-{name}` keeps segments from being
+//! deleted, `journal.lock` keeps a second process out, `torn-*` is what was cut from the end after a crash, `checkpoints` and
+//! `key-{id}.pem` are the vault's ([`crate::shell::vault`]).
 //!
 //! Limits: records wait for the disk up to [`QUEUE_BYTES_MAX`]; a group holds up to [`GROUP_RECORDS_MAX`] records or
 //! [`GROUP_BYTES_MAX`] bytes (one record may be larger); the consumer's channel holds [`FEED_GROUPS_MAX`] groups.
@@ -24,6 +24,7 @@
 mod cipher;
 mod clock;
 mod hold;
+mod past;
 mod pick;
 pub(super) mod proof;
 mod queue;
@@ -38,6 +39,7 @@ mod writer;
 pub use cipher::{EncryptionKey, EncryptionKeyError, unlock};
 pub use clock::{Clock, Now, system_clock};
 pub use hold::{Hold, hold, holds, release};
+pub use past::{Past, keep, past};
 pub use pick::{number_of, read_named, read_one, segment_before};
 pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
 pub use recover::is_held;
@@ -96,10 +98,25 @@ pub struct Looked {
     /// Slug that tells one look from another.
     pub id: String,
     pub user: String,
-    /// `names`, `message`, `export`, `report`, `explain`, `replay`.
+    /// `names`, `message`, `export`, `report`, `explain`, `replay`, `audit`; `login`, `logout`, `session_end`; a command's verb that
+    /// was refused at the door; `configuration`, `models`, `certificates`.
     pub action: String,
-    /// What was looked at: a bed, a journal key, an alert, a query. Never who lies there.
+    /// What was looked at: a bed, a journal key, an alert, a query; where from; the hashes before and after. Never who lies there.
     pub object: String,
+    /// `web`, `mqtt`; `auto`: the service itself.
+    #[serde(default = "web")]
+    pub via: String,
+    /// `ok`, or why not.
+    #[serde(default = "ok")]
+    pub result: String,
+}
+
+/// What records from before there was anything else mean.
+fn web() -> String {
+    "web".to_owned()
+}
+fn ok() -> String {
+    "ok".to_owned()
 }
 
 impl Record {

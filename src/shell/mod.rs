@@ -21,6 +21,7 @@
 
 pub mod access;
 pub mod advisories;
+pub mod audit;
 #[cfg(feature = "broker")]
 pub mod broker;
 pub mod cases;
@@ -34,6 +35,7 @@ pub mod key;
 pub mod link;
 pub mod listener;
 pub mod live;
+mod marked;
 pub mod metrics;
 pub mod models;
 pub mod mqtt;

@@ -58,3 +58,47 @@ pub fn load(config: &Config) -> Result<Arc<Models>, LoadError> {
     let found = files(folder)?;
     Models::with_site(&found).map(Arc::new).map_err(|error| LoadError::Wrong { folder: folder.clone(), error })
 }
+
+/// Kinds that a folder in front of the program's own may hold.
+const KINDS: [&str; 3] = ["profiles/", "population/", "calibration/"];
+
+fn kept_folder(data: &Path, model: &str) -> PathBuf {
+    let word: String = model.trim_start_matches("sha256:").chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+    data.join("models").join(word)
+}
+
+/// Keeps what decides now under the hash that alerts carry, so that what was raised today is explained after the files have changed.
+pub fn keep(config: &Config, model: &str) -> Result<(), LoadError> {
+    let folder = kept_folder(&config.data, model);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let mut list: Vec<(String, String)> =
+        crate::models::shipped_files().into_iter().map(|(path, text)| (path, text.to_owned())).collect();
+    if let Some(site) = &config.models {
+        let own = files(site)?;
+        list.retain(|(path, _)| own.iter().all(|(other, _)| other != path));
+        list.extend(own);
+    }
+    list.retain(|(path, _)| KINDS.iter().any(|kind| path.starts_with(kind)));
+    let table = crate::models::manifest(list.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+    list.push((crate::models::MANIFEST.into(), table));
+    // Whole or not at all: written beside, then renamed.
+    let beside = folder.with_extension("tmp");
+    let write = || {
+        let _ = std::fs::remove_dir_all(&beside);
+        for (path, text) in &list {
+            let path = beside.join(path);
+            std::fs::create_dir_all(path.parent().unwrap_or(&beside))?;
+            std::fs::write(path, text)?;
+        }
+        std::fs::rename(&beside, &folder)
+    };
+    write().map_err(|source| LoadError::Io { path: folder.clone(), source })
+}
+
+/// The folder of what decided under that hash, where it was kept.
+pub fn kept(data: &Path, model: &str) -> Option<PathBuf> {
+    let folder = kept_folder(data, model);
+    folder.join(crate::models::MANIFEST).is_file().then_some(folder)
+}

@@ -15,6 +15,8 @@ use crate::command::Command;
 use crate::config::{Config, MqttTarget, SignedCommands, parse_mqtt_url};
 use crate::document::{Key, Mark, Origin, Pulse, Removed, Seal};
 use crate::monitor::SiteCondition;
+use crate::shell::audit::Flood;
+use crate::shell::journal::Looked;
 pub use crate::shell::link::{Link, Reply, Transient};
 use crate::shell::metrics;
 use crate::shell::mqtt::{self, Endpoint, Signal, Version, WireError};
@@ -145,6 +147,8 @@ pub const INTERNAL_USER: &str = "_vitalguard";
 pub enum Inbound {
     /// A command that passed the door: to the journal.
     Command(Command),
+    /// A command that did not pass it, for the audit: few of them are told.
+    Refused(Looked),
     /// A condition of the installation (S03 `publisher_conflict`).
     Condition(SiteCondition),
     /// A station announced itself, or went; `at`: our time, or its own where a broker had kept it.
@@ -182,6 +186,7 @@ impl Publisher {
             conditions: std::collections::VecDeque::new(),
             orphans: Vec::new(),
             foreign_at: None,
+            refusals: Flood::default(),
         };
         let tongue = match options.protocol {
             Protocol::V311 => Tongue::V311,

@@ -22,7 +22,7 @@ use crate::alert::{AlertEvent, Envelope, EventKind, ReplayRef};
 use crate::check::Priority;
 use crate::config::Config;
 use crate::fusion::Account;
-use crate::monitor::{FIXED_KEY, HostSeen, Monitor, Output, Settings};
+use crate::monitor::{BedId, FIXED_KEY, HostSeen, Monitor, Output, Settings};
 use crate::observation::Source;
 use crate::shell::journal::{self, Record, Stamped};
 use crate::shell::quarantine::Quarantine;
@@ -50,8 +50,8 @@ pub struct Options {
     pub run: String,
     /// Feed of every message.
     pub feed: String,
-    /// Each recording is a feed of its own: `{feed}-1`, `{feed}-2`, ….
-    pub feed_each: bool,
+    /// A feed for each recording, in their order; empty: all of them are `feed`.
+    pub feeds: Vec<String>,
     /// Move all times so that the first message is at this instant.
     pub shift_to: Option<Timestamp>,
     /// Judge the messages; off when they are only sent on.
@@ -85,7 +85,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal in a folder, or in the data folder that it is; `None` where neither holds one.
+    /// The journal in a folder, or in the data folder that it is; `None` where neither holds one. Reads and proves all of it.
     pub fn find(path: &Path) -> Result<Option<Journal>, journal::JournalError> {
         for folder in [path.to_owned(), path.join("journal")] {
             if !folder.is_dir() {
@@ -98,6 +98,11 @@ impl Journal {
             }
         }
         Ok(None)
+    }
+
+    /// The same without reading it, for a look at a part.
+    pub fn at(data: &Path) -> Journal {
+        Journal { folder: data.join("journal"), run: "explain".into() }
     }
 }
 
@@ -132,6 +137,12 @@ pub trait Sink {
     }
     /// Whether [`Sink::account`] is of use.
     fn wants_account(&self) -> bool {
+        false
+    }
+    /// Something of a bed has changed: a look at what the monitor holds of it.
+    fn bed(&mut self, _monitor: &Monitor, _bed: BedId) {}
+    /// Whether [`Sink::bed`] is of use.
+    fn wants_beds(&self) -> bool {
         false
     }
     /// A state document; the topic is relative to `{P}/replay/{run}/v1/{site}/`.
@@ -261,12 +272,8 @@ impl<'a, W: Wall> Driver<'a, W> {
         // Recorded logs of one gateway are often several files (rotation): one peer, unless each is said to be a feed.
         self.sources = (0..inputs.len())
             .map(|at| Source {
-                feed: if self.options.feed_each {
-                    format!("{}-{}", self.options.feed, at + 1)
-                } else {
-                    self.options.feed.clone()
-                },
-                peer: if self.options.feed_each { format!("recording-{}", at + 1) } else { "recording".into() },
+                feed: self.options.feeds.get(at).unwrap_or(&self.options.feed).clone(),
+                peer: if self.options.feeds.is_empty() { "recording".into() } else { format!("recording-{}", at + 1) },
                 connection: at as u64 + 1,
                 ward: self.ward.clone(),
                 dialect: None,
@@ -484,6 +491,11 @@ impl<'a, W: Wall> Driver<'a, W> {
     fn drain(&mut self, at: Timestamp) -> Result<(), ReplayError> {
         let wants_state = self.sinks.iter().any(|sink| sink.wants_state());
         while let Some(output) = self.monitor.poll_output() {
+            if let Output::BedChanged(id) = output {
+                for sink in self.sinks.iter_mut().filter(|sink| sink.wants_beds()) {
+                    sink.bed(&self.monitor, id);
+                }
+            }
             match output {
                 Output::Alert(event) => {
                     let document = event.to_json(&self.envelope);

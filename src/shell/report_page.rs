@@ -1,6 +1,7 @@
 //! The incident report as a page: plain HTML that prints, no script, in English or Italian.
 
 use crate::html::{self, escape};
+use crate::shell::marked::pieces;
 use crate::shell::store::Comment;
 use crate::text::{Language, NOT_FOR_PRIMARY};
 use serde_json::Value;
@@ -277,27 +278,10 @@ fn comments(w: &mut Writer<'_>) {
     w.put(format_args!("</table>\n"));
 }
 
-/// A segment with its marks; places are UTF-16 units.
-fn marked(segment: &Value) -> String {
-    let units: Vec<u16> = segment["text"].as_str().unwrap_or_default().encode_utf16().collect();
-    let mut ranges: Vec<(usize, usize)> = segment["marks"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|mark| Some((mark["start"].as_u64()? as usize, mark["end"].as_u64()? as usize)))
-        .filter(|(start, end)| start < end && *end <= units.len())
-        .collect();
-    ranges.sort_unstable();
-    let (mut out, mut at) = (String::new(), 0);
-    let piece = |from: usize, to: usize| escape(&String::from_utf16_lossy(&units[from..to]));
-    for (start, end) in ranges.into_iter().filter(|(start, _)| *start >= at).collect::<Vec<_>>() {
-        if start < at {
-            continue;
-        }
-        let _ = write!(out, "{}<mark>{}</mark>", piece(at, start), piece(start, end));
-        at = end;
-    }
-    out + &piece(at, units.len())
+/// A segment with its marks.
+pub(crate) fn marked(segment: &Value) -> String {
+    let pieces = pieces(segment).into_iter();
+    pieces.map(|(piece, is)| if is { format!("<mark>{}</mark>", escape(&piece)) } else { escape(&piece) }).collect()
 }
 
 fn journal(w: &mut Writer<'_>) {

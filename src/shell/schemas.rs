@@ -18,6 +18,7 @@ macro_rules! schemas {
 schemas!(
     "alert-event-1",
     "bed-state-1",
+    "case-status-1",
     "command-ack-1",
     "command-bed-off-1",
     "command-comment-1",

@@ -11,7 +11,7 @@ use crate::monitor::Settings;
 use crate::shell::commands::{self, Answers, Commands};
 use crate::shell::data::{Data, Rates};
 use crate::shell::engine::{Engine, EngineError, Parts};
-use crate::shell::journal::{Journal, JournalError, Options as JournalOptions, Record};
+use crate::shell::journal::{Journal, JournalError, Looked, Options as JournalOptions, Record};
 use crate::shell::key::{self, KeyError};
 use crate::shell::link::Link;
 use crate::shell::listener::{self, ListenError};
@@ -21,7 +21,7 @@ use crate::shell::replays::Replays;
 use crate::shell::retained::Retained;
 use crate::shell::station::{Station, StationError, StationState};
 use crate::shell::station_tunnel::Tunnel;
-use crate::shell::store::{Store, StoreError};
+use crate::shell::store::{AlertReader, Store, StoreError};
 use crate::shell::tap::Packets;
 use crate::shell::tee::{self, StartError as TeeStartError};
 use crate::shell::tls::{Reloader, ServerTls, TlsError};
@@ -257,6 +257,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         writable: Arc::clone(&writable),
         stopping: Arc::clone(&stopping),
         snapshot_s: config.journal.snapshot_s,
+        past_bytes: config.journal.past_bytes,
         vitals: publishing.vitals,
         flat: publishing.flat,
         config_hash: config_hash(&config),
@@ -268,12 +269,19 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         .await
         .map_err(|_| ServeError::EngineEnded)??;
     let applied_until = engine.applied_until();
+    let model = format!("sha256:{}", engine.model());
+    if let Err(error) = crate::shell::models::keep(&shared_config, engine.model()) {
+        tracing::warn!(%error, "the model files are not kept: once they have changed, alerts of today are explained with others");
+    }
     let engine = std::thread::Builder::new()
         .name("judge".into())
         .spawn(move || engine.run(&feed))
         .map_err(|source| ServeError::Thread { what: "judging", source })?;
     // On a disk that is full from the start there is no such record; the service runs and says so.
     let _ = journal.handle().submit(Record::Start { boot, applied_until }).await;
+    for (action, hash) in [("configuration", config_hash(&config)), ("models", model)] {
+        note_change(&journal, &store_path, action, &hash).await?;
+    }
 
     let (inbound, from_broker) = mpsc::channel(COMMANDS_MAX);
     let beat = Arc::clone(&pulse);
@@ -397,6 +405,8 @@ impl Running {
                 () = hangup.next() => {
                     tracing::info!("reading certificates again");
                     parts.reloader.now();
+                    let looked = Looked::new("vitalguard", "auto", "certificates", "read again");
+                    let _ = parts.journal.handle().submit(Record::Audit(looked)).await;
                 }
             }
         }
@@ -468,6 +478,9 @@ async fn take_inbound(mut inbound: mpsc::Receiver<Inbound>, way: Way) {
                 tokio::spawn(async move { way.command(command).await });
             }
             Inbound::Command(command) => way.command(command).await,
+            Inbound::Refused(looked) => {
+                let _ = way.commands.note(looked).await;
+            }
             Inbound::Condition(condition) => {
                 let _ = way.conditions.send(condition);
             }
@@ -479,6 +492,18 @@ async fn take_inbound(mut inbound: mpsc::Receiver<Inbound>, way: Way) {
     }
 }
 
+/// Writes that another configuration, or other models, decide from now on: the hash before and the hash now.
+async fn note_change(journal: &Journal, store: &std::path::Path, action: &str, hash: &str) -> Result<(), ServeError> {
+    let before = AlertReader::open(store)?.last_object(action)?;
+    let last = before.as_deref().and_then(|object| object.rsplit(' ').next());
+    if last != Some(hash) {
+        let object = last.map_or_else(|| hash.to_owned(), |last| format!("{last} to {hash}"));
+        // On a full disk the next start finds it again.
+        let _ = journal.handle().submit(Record::Audit(Looked::new("vitalguard", "auto", action, &object))).await;
+    }
+    Ok(())
+}
+
 fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -487,10 +512,16 @@ fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
-/// `sha256:` and 16 hex digits over the effective configuration.
-/// `sha256:` and 16 digits over the effective configuration.
+/// `sha256:` and 16 hex digits over the effective configuration, hashes of passwords and tokens left out.
 pub fn config_hash(config: &Config) -> String {
-    let text = toml::to_string(config).unwrap_or_default();
+    let mut config = config.clone();
+    for user in &mut config.mqtt.users {
+        user.password_sha256 = user.password_sha256.as_ref().map(|_| String::new());
+    }
+    for token in &mut config.http.tokens {
+        token.token_sha256.clear();
+    }
+    let text = toml::to_string(&config).unwrap_or_default();
     format!("sha256:{}", &hex(&Sha256::digest(text.as_bytes()))[..16])
 }
 

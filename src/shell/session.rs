@@ -6,6 +6,7 @@
 
 use crate::document::{self, Origin, Pulse, Seal};
 use crate::monitor::SiteCondition;
+use crate::shell::audit::Flood;
 use crate::shell::link::{Link, Transient};
 use crate::shell::metrics;
 use crate::shell::mqtt::{Ack, Message, Sender, Signal, Version, WireError};
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) orphans: Vec<String>,
     /// When another publisher was heard last.
     pub(crate) foreign_at: Option<Instant>,
+    /// Refused commands, on their way to the audit.
+    pub(crate) refusals: Flood,
 }
 
 /// What a publish under way was.

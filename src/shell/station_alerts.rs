@@ -220,7 +220,7 @@ fn as_csv(store: &AlertReader, filter: &AlertFilter, limit: usize, words: bool) 
     Ok((attachment("text/csv; charset=utf-8; header=present", "alerts.csv"), body).into_response())
 }
 
-fn attachment(kind: &'static str, name: &str) -> [(header::HeaderName, String); 2] {
+pub(crate) fn attachment(kind: &'static str, name: &str) -> [(header::HeaderName, String); 2] {
     [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))]
 }
 

@@ -28,6 +28,11 @@ pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }
 
+/// A page that stands alone.
+pub(crate) fn page(html: String) -> Response {
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+}
+
 /// The names of the schemas and where they are.
 pub(crate) async fn schemas() -> Response {
     let list: Vec<_> = super::schemas::SCHEMAS

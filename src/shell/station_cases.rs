@@ -207,8 +207,8 @@ pub(crate) async fn submit(shared: &Shared, data: &Data, acts: Vec<Act>) -> Resu
         };
         match (outcome, &done) {
             (Ok(case), _) => done = Some(case),
-            // What came with it was there already.
-            (Err(Refused::Known(_)), Some(_)) => {}
+            // What came with it was there already, or somebody was in between: the person's own step was taken.
+            (Err(_), Some(_)) => {}
             (Err(refused), _) => return Err(refusal(&refused)),
         }
     }

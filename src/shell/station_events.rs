@@ -8,12 +8,14 @@
 use crate::document::{self, Origin};
 use crate::shell::access::{Access, Who, matches};
 use crate::shell::commands::Commands;
+use crate::shell::journal::Looked;
 use crate::shell::link::Link;
 use crate::shell::live::{Batch, Changes, Record, standing};
 use crate::shell::publisher::now;
 use crate::shell::retained::Retained;
 use crate::shell::station::{Shared, StationState};
 use crate::shell::station_api::problem;
+use crate::shell::station_audit as audit;
 use crate::shell::station_session::{Proof, Session};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -48,7 +50,9 @@ pub(crate) async fn tell(shared: Shared) {
         live.put(changes.take(&shared.state.retained));
         count = count.wrapping_add(1);
         if count.is_multiple_of(HEARTBEAT_EVERY) {
-            shared.sessions.sweep();
+            for user in shared.sessions.sweep() {
+                audit::event(&shared, Looked::new(&user, "web", "session_end", "")).await;
+            }
             if live.watched() {
                 live.put(vec![heartbeat(&shared.state, &shared.link)]);
             }

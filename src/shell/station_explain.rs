@@ -8,13 +8,14 @@ use crate::shell::data::Data;
 use crate::shell::explain::{Ask, ExplainError, From, explain};
 use crate::shell::replay::Journal;
 use crate::shell::station::Shared;
-use crate::shell::station_api::{json, problem, read_store};
+use crate::shell::station_api::{self, json, problem, read_store};
 use crate::shell::station_session::Session;
 use crate::shell::store::AlertRow;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -30,7 +31,14 @@ const FAILED_FOR: Duration = Duration::from_secs(10);
 
 /// What an alert and how far its events go: a newer event makes the answer old.
 type Key = (String, u64);
-type Answer = (StatusCode, Arc<str>, Instant);
+type Answer = (StatusCode, Arc<Said>, Instant);
+
+/// What was derived, in both forms; of what could not be, the reason.
+#[derive(Debug)]
+struct Said {
+    text: String,
+    page: String,
+}
 
 #[derive(Debug, Default)]
 struct Board {
@@ -59,7 +67,23 @@ pub(crate) async fn seen(shared: &Shared, session: &Session, id: &str) -> Result
     }
 }
 
-pub(crate) async fn get(State(shared): State<Shared>, session: Session, Path(id): Path<String>) -> Response {
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wish {
+    format: Option<String>,
+}
+
+pub(crate) async fn get(
+    State(shared): State<Shared>,
+    session: Session,
+    Path(id): Path<String>,
+    wish: Result<Query<Wish>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let page = match wish.as_ref().map(|Query(wish)| wish.format.as_deref()) {
+        Ok(None | Some("json")) => false,
+        Ok(Some("html")) => true,
+        _ => return problem(StatusCode::BAD_REQUEST, "format: json or html"),
+    };
     let (data, row) = match seen(&shared, &session, &id).await {
         Ok(found) => found,
         Err(no) => return *no,
@@ -76,8 +100,9 @@ pub(crate) async fn get(State(shared): State<Shared>, session: Session, Path(id)
             state.kept.retain(|(_, (status, _, at))| *status == StatusCode::OK || at.elapsed() < FAILED_FOR);
             if let Some((_, (status, body, _))) = state.kept.iter().find(|(known, _)| *known == key) {
                 return match *status {
-                    StatusCode::OK => json(StatusCode::OK, body.to_string()),
-                    status => problem(status, body),
+                    StatusCode::OK if page => station_api::page(body.page.clone()),
+                    StatusCode::OK => json(StatusCode::OK, body.text.clone()),
+                    status => problem(status, &body.text),
                 };
             }
             if state.running.is_none() {
@@ -101,9 +126,9 @@ fn begin(data: &Arc<Data>, row: &AlertRow) {
         // Unwind safe: nothing of what panicked is used again.
         let derived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| derive(&data, &row)));
         let answer = match derived {
-            Ok(Ok(body)) => (StatusCode::OK, body.into(), Instant::now()),
-            Ok(Err((status, detail))) => (status, detail.into(), Instant::now()),
-            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "it cannot be derived".into(), Instant::now()),
+            Ok(Ok(said)) => (StatusCode::OK, said.into(), Instant::now()),
+            Ok(Err((status, detail))) => (status, no(detail), Instant::now()),
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, no("it cannot be derived"), Instant::now()),
         };
         let mut state = data.explains.state.lock();
         state.running = None;
@@ -116,19 +141,24 @@ fn begin(data: &Arc<Data>, row: &AlertRow) {
     });
 }
 
-fn derive(data: &Data, row: &AlertRow) -> Result<String, (StatusCode, &'static str)> {
+fn no(detail: &str) -> Arc<Said> {
+    Arc::new(Said { text: detail.to_owned(), page: String::new() })
+}
+
+fn derive(data: &Data, row: &AlertRow) -> Result<Said, (StatusCode, &'static str)> {
     let journal = Journal { folder: data.journal.folder().to_owned(), run: "explain".into() };
     let ask = Ask {
         config: &data.config,
         site_key: data.site_key.clone(),
         alert: &row.id,
-        from: From::Part { journal: &journal, raised: row.raised, seq: row.seq },
+        from: From::Part { journal: &journal, alert: row },
         feed: "replay",
         store: &data.store,
+        curves: true,
         until: Some(Instant::now() + EXPLAIN_FOR),
     };
     match explain(&ask) {
-        Ok(explained) if explained.found() => Ok(explained.to_json().to_string()),
+        Ok(explained) if explained.found() => Ok(Said { text: explained.to_json().to_string(), page: explained.to_html() }),
         Ok(_) => Err((
             StatusCode::NOT_FOUND,
             "it does not follow from the journal: the journal no longer reaches back so far, or another model or configuration decided",

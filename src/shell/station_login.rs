@@ -1,9 +1,11 @@
 //! `/api/v1/session`: who am I, log in, log out.
 
 use crate::config::{LANGUAGES, Role, VERBS};
+use crate::shell::journal::Looked;
 use crate::shell::retained::Kind;
 use crate::shell::station::{Peer, Shared};
 use crate::shell::station_api::{json, problem};
+use crate::shell::station_audit as audit;
 use crate::shell::station_session::{COOKIE, NoLogin, Proof, Session, unknown};
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -115,10 +117,22 @@ pub(crate) async fn post(
     if !shared.sessions.has_users() {
         return problem(StatusCode::UNAUTHORIZED, "no users are configured");
     }
-    match shared.sessions.login(peer.ip(), &login.user, &login.password) {
+    let from = peer.ip().to_canonical().to_string();
+    let logged_in = shared.sessions.login(peer.ip(), &login.user, &login.password);
+    if let Err(no) = &logged_in {
+        let user = if shared.sessions.knows_user(&login.user) { login.user.as_str() } else { "unknown" };
+        let result = if matches!(no, NoLogin::Wait(_)) { "wait" } else { "refused" };
+        if let Some(looked) = shared.sessions.refusals.admit(Looked::new(user, "web", "login", &from).refused(result)) {
+            audit::event(&shared, looked).await;
+        }
+    }
+    match logged_in {
         Ok((session, id)) => {
             // An id that somebody had before is never the id of somebody else.
-            shared.sessions.logout(&headers);
+            if let Some(user) = shared.sessions.logout(&headers) {
+                audit::event(&shared, Looked::new(&user, "web", "logout", &from)).await;
+            }
+            audit::event(&shared, Looked::new(session.user(), "web", "login", &from)).await;
             let body = described(&shared, &session);
             with_cookie(&shared, json(StatusCode::OK, body), &id, None)
         }
@@ -132,8 +146,16 @@ pub(crate) async fn post(
     }
 }
 
-pub(crate) async fn delete(State(shared): State<Shared>, _session: Session, headers: HeaderMap) -> Response {
-    shared.sessions.logout(&headers);
+pub(crate) async fn delete(
+    State(shared): State<Shared>,
+    _session: Session,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(user) = shared.sessions.logout(&headers) {
+        let from = peer.ip().to_canonical().to_string();
+        audit::event(&shared, Looked::new(&user, "web", "logout", &from)).await;
+    }
     with_cookie(&shared, StatusCode::NO_CONTENT.into_response(), "", Some(0))
 }
 

@@ -3,17 +3,17 @@
 use crate::config::Role;
 use crate::shell::data::Data;
 use crate::shell::journal::{Entry, Record, read_named};
+use crate::shell::marked::{Doubt, segments};
 use crate::shell::report_page::{Course, Link, Page, write};
 use crate::shell::station::Shared;
-use crate::shell::station_api::{bad_query, blocking, problem};
+use crate::shell::station_api::{self, bad_query, blocking, problem};
 use crate::shell::station_audit as audit;
 use crate::shell::station_explain::seen;
-use crate::shell::station_messages::{Doubt, segments};
 use crate::shell::station_session::Session;
 use crate::shell::store::{AlertReader, AlertRow, StoreError};
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub(crate) async fn get(
         page(&data, &row, italian, comments, Page { version, site, user, ..Page::default() }).map(|page| write(&page))
     });
     match written.await {
-        Some(Ok(html)) => ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
+        Some(Ok(html)) => station_api::page(html),
         Some(Err(error)) => {
             tracing::warn!(%error, "http: a report cannot be written");
             problem(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read now")

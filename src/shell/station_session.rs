@@ -6,6 +6,7 @@
 
 use crate::alert::hex;
 use crate::config::{Config, Role, User};
+use crate::shell::audit::Flood;
 use crate::shell::key;
 use crate::shell::station_api::problem;
 use axum::extract::FromRequestParts;
@@ -179,6 +180,10 @@ pub(crate) struct Sessions {
     kept: Mutex<HashMap<[u8; 32], Arc<Kept>>>,
     failures: Mutex<HashMap<(IpAddr, String), Failures>>,
     logins: DefaultDirectRateLimiter,
+    /// Refused logins, on their way to the audit.
+    pub(crate) refusals: Flood,
+    /// Users whose sessions ended by themselves, until the sweep tells of them.
+    over: Mutex<Vec<String>>,
     idle: Duration,
     whole: Duration,
 }
@@ -218,6 +223,8 @@ impl Sessions {
             kept: Mutex::default(),
             failures: Mutex::default(),
             logins: limiter(LOGINS_PER_S, LOGINS_BURST),
+            refusals: Flood::default(),
+            over: Mutex::default(),
             idle: Duration::try_from_secs_f64(config.http.session_idle_s).unwrap_or(Duration::MAX),
             whole: Duration::try_from_secs_f64(config.http.session_s).unwrap_or(Duration::MAX),
         })
@@ -253,6 +260,7 @@ impl Sessions {
         let kept = Arc::clone(self.kept.lock().get(&key)?);
         if self.is_over(&kept) {
             self.end(&key);
+            self.note_over(&kept);
             return None;
         }
         Some(Session { kept })
@@ -262,29 +270,42 @@ impl Sessions {
         kept.born.elapsed() >= self.whole || kept.seen.lock().elapsed() >= self.idle
     }
 
-    fn end(&self, key: &[u8; 32]) {
-        if let Some(kept) = self.kept.lock().remove(key) {
-            kept.ended.cancel();
+    /// The user whose session it was.
+    fn end(&self, key: &[u8; 32]) -> Option<String> {
+        let kept = self.kept.lock().remove(key)?;
+        kept.ended.cancel();
+        Some(kept.account.name.clone())
+    }
+
+    fn note_over(&self, kept: &Kept) {
+        let mut over = self.over.lock();
+        if over.len() < SESSIONS_MAX {
+            over.push(kept.account.name.clone());
         }
     }
 
-    /// Logs out whoever the cookie names.
-    pub(crate) fn logout(&self, headers: &HeaderMap) {
-        if let Some(key) = cookie(headers) {
-            self.end(&key);
-        }
+    /// Logs out whoever the cookie names; the user, if somebody was logged in.
+    pub(crate) fn logout(&self, headers: &HeaderMap) -> Option<String> {
+        self.end(&cookie(headers)?)
     }
 
-    /// Ends what is over; called now and then.
-    pub(crate) fn sweep(&self) {
+    /// Whether a user of that name is configured: other names are not written down, somebody may have typed a password.
+    pub(crate) fn knows_user(&self, name: &str) -> bool {
+        self.users.iter().any(|user| user.name == name)
+    }
+
+    /// Ends what is over, and says whose sessions ended by themselves since the last time; called now and then.
+    pub(crate) fn sweep(&self) -> Vec<String> {
         self.kept.lock().retain(|_, kept| {
             let over = self.is_over(kept);
             if over {
                 kept.ended.cancel();
+                self.note_over(kept);
             }
             !over
         });
         self.failures.lock().retain(|_, failures| failures.since.elapsed() < FAILURES_FOR);
+        std::mem::take(&mut *self.over.lock())
     }
 
     /// When the session ends at the latest; never for `local` and tokens.
@@ -331,6 +352,7 @@ impl Sessions {
             let oldest = kept.iter().filter(|(_, k)| !own || of_user(k)).min_by_key(|(_, k)| *k.seen.lock()).map(|(key, _)| *key);
             let Some(gone) = oldest.and_then(|key| kept.remove(&key)) else { break };
             gone.ended.cancel();
+            self.note_over(&gone);
         }
         kept.insert(key, new);
     }

@@ -30,7 +30,7 @@ pub use signer::{KeyFileError, Signer};
 pub use verifier::{KeyProblem, KeyRingError, TrustedKey, Verifier};
 
 /// Where the signing key is: as configured, else in the data folder.
-pub fn signing_key(config: &Config) -> PathBuf {
+pub fn signer_path(config: &Config) -> PathBuf {
     config.journal.signing_key.clone().unwrap_or_else(|| config.data.join("evidence.pem"))
 }
 
@@ -38,7 +38,7 @@ pub fn signing_key(config: &Config) -> PathBuf {
 pub fn signer(config: &Config) -> Result<Signer, KeyFileError> {
     match &config.journal.signing_key {
         Some(path) => Signer::open(path),
-        None => Signer::open_or_create(&signing_key(config)),
+        None => Signer::open_or_create(&signer_path(config)),
     }
 }
 

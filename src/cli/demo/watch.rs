@@ -12,6 +12,8 @@ const QUEUE: usize = 256;
 /// What of an alert event is told.
 #[derive(Debug, Clone)]
 pub struct Caught {
+    /// Id of the alert.
+    pub id: String,
     pub bed: String,
     pub condition: String,
     /// Ids of the condition and of everything in evidence.
@@ -35,6 +37,7 @@ impl Caught {
         let evidence = alert.get("evidence").and_then(|v| v.as_array());
         checks.extend(evidence.into_iter().flatten().filter_map(|row| text(row, "check")));
         Some(Caught {
+            id: text(alert, "id")?,
             bed: text(alert, "bed")?,
             checks,
             text: alert.get("text").and_then(|t| text(t, "en")).unwrap_or_default(),

@@ -5,7 +5,8 @@ use super::{AttackLine, CleanLine, Outcome, Rate, Report};
 use crate::html::escape;
 use std::fmt::Write as _;
 
-const STYLE: &str = include_str!("page.css");
+/// The style of all our pages for engineers.
+pub const STYLE: &str = include_str!("page.css");
 
 /// One self-contained page.
 pub fn html(report: &Report) -> String {

@@ -4,12 +4,13 @@ use super::bundle::{Export, ExportError, Seen, without_words};
 use super::sealed::Sealed;
 use crate::case::{Action, Case, Item};
 use crate::command::Command;
+use crate::dossier::{Form, Language};
 use crate::monitor::Monitor;
 use crate::shell::engine::touched;
 use crate::shell::explain::{Ask, ExplainError, From, explain};
 use crate::shell::journal::{Record, Stamped};
+use crate::shell::marked::{Doubt, segments};
 use crate::shell::replay::Journal;
-use crate::shell::station_messages::{Doubt, segments};
 use crate::shell::store::{AlertReader, StepRow};
 use crate::shell::vault::Link;
 use serde_json::{Value, json};
@@ -193,8 +194,9 @@ pub(super) fn write<W: Read + Write + Seek>(
     sealed.add("case.json", pretty(&case(export)).as_bytes())?;
     sealed.add("config.toml", configuration(export).as_bytes())?;
     captures(export, sealed, missing)?;
+    drafts(export, seen, sealed)?;
     if !identified {
-        let withheld = "identities in messages, comments, notes and reasons: this bundle is masked, ask for an identified one";
+        let withheld = "identities in messages, comments, notes and reasons: this bundle is masked (fields of the forms are as they were set)";
         missing.push(withheld.into());
     }
     Ok(())
@@ -281,10 +283,11 @@ fn alerts<W: Read + Write + Seek>(
             config: export.place.config,
             site_key: export.place.site_key.to_vec(),
             alert: id,
-            from: From::Part { journal: &journal, raised: row.raised, seq: row.seq },
+            from: From::Part { journal: &journal, alert: &row },
             feed: "replay",
             store: export.place.store,
             until: Some(Instant::now() + EXPLAIN_FOR),
+            curves: true,
         };
         match explain(&ask) {
             Ok(explained) if explained.found() => {
@@ -292,6 +295,7 @@ fn alerts<W: Read + Write + Seek>(
                 let mut text = Vec::new();
                 explained.tell(&mut text).map_err(ExportError::Io)?;
                 sealed.add(&format!("explain/{id}.txt"), &text)?;
+                sealed.add(&format!("explain/{id}.html"), explained.to_html().as_bytes())?;
             }
             Ok(_) => missing.push(format!(
                 "the explanation of alert {id}: it does not follow from the journal as it is kept, or another model decided"
@@ -359,6 +363,20 @@ fn hide(value: &mut Value) {
     }
 }
 
+/// Every form, filled from what is known, as drafts: those of Italy in Italian.
+fn drafts<W: Read + Write + Seek>(export: &Export<'_>, seen: &Seen, sealed: &mut Sealed<W>) -> Result<(), ExportError> {
+    for form in Form::ALL {
+        let language = if form == Form::Cfr803 { Language::En } else { Language::It };
+        let (by, at) = (&export.wish.made_by, export.wish.made_at);
+        let draft = super::drafts::draft(export.place, export.case, &seen.found, form, language, by, at);
+        let name = form.as_str();
+        sealed.add(&format!("drafts/{name}.html"), draft.html().as_bytes())?;
+        sealed.add(&format!("drafts/{name}.json"), pretty(&draft.json()).as_bytes())?;
+        sealed.add(&format!("drafts/{name}.csv"), draft.csv().as_bytes())?;
+    }
+    Ok(())
+}
+
 /// Captures hold what was on the wire, names among it: in identified bundles only. Elsewhere their digests.
 fn captures<W: Read + Write + Seek>(
     export: &Export<'_>,
@@ -412,6 +430,7 @@ pub(super) fn readme(export: &Export<'_>, missing: &[String]) -> String {
          \x20 alerts.json, explain/   the alerts with their events, and how each follows from the journal\n\
          \x20 devices.json            the inventory with the advisories that name a device (declared words prove nothing)\n\
          \x20 actions.json, case.json what people did, and the steps of the case\n\
+         \x20 drafts/                 forms for those who report, filled from what is known: drafts, not sent, not verified
          \x20 config.toml             the configuration in force, secrets left out\n\n\
          How to check it with standard tools (unzip, sha256sum, openssl, python3)\n\
          \x20 unzip -q BUNDLE.zip -d bundle && cd bundle\n\

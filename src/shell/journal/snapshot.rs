@@ -37,16 +37,8 @@ pub(super) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()
 }
 
-/// Writes the snapshot that holds everything up to and including `sequence`, and deletes all but the newest two.
-///
-/// With a key it is sealed.
-pub fn write_snapshot(
-    folder: &Path,
-    sequence: u64,
-    state: &[u8],
-    encryption: Option<&EncryptionKey>,
-) -> Result<PathBuf, JournalError> {
-    let path = folder.join(format!("snapshot-{sequence:020}.bin"));
+/// A state as a file holds it: with a checksum, and sealed where there is a key.
+pub(super) fn pack(state: &[u8], encryption: Option<&EncryptionKey>) -> Result<Vec<u8>, JournalError> {
     let mut rest = Vec::with_capacity(120 + state.len());
     match encryption {
         None => rest.extend_from_slice(state),
@@ -61,7 +53,20 @@ pub fn write_snapshot(
     bytes.extend_from_slice(if encryption.is_some() { MAGIC_SEALED } else { MAGIC });
     bytes.extend_from_slice(&Sha256::digest(&rest));
     bytes.append(&mut rest);
-    write_atomic(&path, &bytes)?;
+    Ok(bytes)
+}
+
+/// Writes the snapshot that holds everything up to and including `sequence`, and deletes all but the newest two.
+///
+/// With a key it is sealed.
+pub fn write_snapshot(
+    folder: &Path,
+    sequence: u64,
+    state: &[u8],
+    encryption: Option<&EncryptionKey>,
+) -> Result<PathBuf, JournalError> {
+    let path = folder.join(format!("snapshot-{sequence:020}.bin"));
+    write_atomic(&path, &pack(state, encryption)?)?;
     for (_, old) in latest_snapshots(folder)?.into_iter().skip(KEPT) {
         std::fs::remove_file(&old).map_err(JournalError::io(&old))?;
     }

@@ -45,7 +45,7 @@ impl Recording {
         let options = Options {
             run: self.name.clone(),
             feed: "replay".into(),
-            feed_each: false,
+            feeds: Vec::new(),
             shift_to: None,
             judge: true,
             site_key: Some(self.site_key.clone()),

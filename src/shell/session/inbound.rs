@@ -8,6 +8,7 @@ use super::{Session, Shared};
 use crate::command::{self, Refusal, Refused, Response, VERBS, Via};
 use crate::document::{self, Mark, Proof};
 use crate::shell::commands;
+use crate::shell::journal::Looked;
 use crate::shell::link::Reply;
 use crate::shell::metrics;
 use crate::shell::mqtt::{Incoming, Message};
@@ -101,11 +102,13 @@ impl Session {
             }
             Ok(command) => {
                 metrics::command(label, "refused");
+                refused(shared, user, label, Refusal::Forbidden);
                 (Response { refusal: Some(Refusal::Forbidden), ..Response::new(&command, now()) }, None)
             }
-            Err(refused) => {
+            Err(no) => {
                 metrics::command(label, "refused");
-                (Response::refused(&refused, verb, user, now()), asked.filter(|_| allowed).map(str::to_owned))
+                refused(shared, user, label, no.refusal);
+                (Response::refused(&no, verb, user, now()), asked.filter(|_| allowed).map(str::to_owned))
             }
         };
         let topic = match asked {
@@ -146,5 +149,15 @@ impl Session {
         } else {
             metrics::command("other", "answer_dropped");
         }
+    }
+}
+
+/// Tells the audit of a command that was refused at the door. The name is the one that the topic proves, if it is one.
+fn refused(shared: &Shared, user: &str, verb: &str, refusal: Refusal) {
+    let user = if command::is_slug(user, 32) { user } else { "unknown" };
+    let looked = Looked::new(user, "mqtt", verb, "").refused(refusal.code());
+    if let Some(looked) = shared.refusals.admit(looked) {
+        // What the journal has no room for now is counted in the metrics all the same.
+        let _ = shared.inbound.try_send(Inbound::Refused(looked));
     }
 }

@@ -83,6 +83,12 @@ impl AlertReader {
         Ok(self.connection.prepare_cached(&sql)?.query_row([id], alert_row).optional()?)
     }
 
+    /// One alert by its id or its short reference; the newest where two have the same.
+    pub fn find(&self, word: &str) -> Result<Option<AlertRow>, StoreError> {
+        let sql = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE id = ?1 OR reference = ?1 ORDER BY number DESC LIMIT 1");
+        Ok(self.connection.prepare_cached(&sql)?.query_row([word], alert_row).optional()?)
+    }
+
     /// The events of an alert in order, each a complete `alert-event/1` document.
     pub fn events(&self, id: &str) -> Result<Vec<Vec<u8>>, StoreError> {
         Ok(self.numbered_events(id)?.into_iter().map(|(_, json)| json).collect())

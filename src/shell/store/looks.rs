@@ -5,7 +5,7 @@ use crate::time::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 /// A line of the audit as it is read.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AuditRow {
     pub number: i64,
     pub at: String,
@@ -56,6 +56,12 @@ impl AlertReader {
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What the newest line of an action says of its object.
+    pub fn last_object(&self, action: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT alert FROM audit WHERE verb = ?1 ORDER BY number DESC LIMIT 1";
+        Ok(self.connection.query_row(sql, [action], |row| row.get::<_, Option<String>>(0)).optional()?.flatten())
     }
 
     /// Alerts of the last `days` days up to `now`.

@@ -436,8 +436,9 @@ fn beside(report: &mut Report, folder: &Path, held: bool, last: u64) -> Result<(
     for (name, what) in damaged_notes(folder).map_err(io)? {
         report.wrong(&name, 0, None, what);
     }
-    for (sequence, path) in journal::latest_snapshots(folder)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let past = journal::past(folder)?.into_iter().map(|past| (past.sequence, past.path));
+    for (sequence, path) in journal::latest_snapshots(folder)?.into_iter().chain(past) {
+        let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
         match journal::check_snapshot(&path) {
             Ok(None) => {}
             Ok(Some(key)) => *report.locked.entry(key).or_default() += 1,
@@ -455,7 +456,7 @@ fn beside(report: &mut Report, folder: &Path, held: bool, last: u64) -> Result<(
         let ours =
             [".vgj", ".vgj.zst", ".vgj.gone"].iter().any(|e| name.strip_suffix(e).is_some_and(|n| n.parse::<u64>().is_ok()))
                 || ["snapshot-", "hold-", "torn-", "key-"].iter().any(|p| name.starts_with(p))
-                || [CHECKPOINTS, "quarantine", "journal.lock"].contains(&name.as_str())
+                || [CHECKPOINTS, "quarantine", "journal.lock", "past"].contains(&name.as_str())
                 || (held && name.ends_with(".tmp"));
         if !ours {
             report.strangers.push(name);
