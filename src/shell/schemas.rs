@@ -30,6 +30,7 @@ schemas!(
     "command-unack-1",
     "command-unshelve-1",
     "device-event-1",
+    "draft-1",
     "feed-status-1",
     "flat",
     "heartbeat-1",

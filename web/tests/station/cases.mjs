@@ -6,6 +6,7 @@ import { Gateway, named } from './feed.mjs';
 import { made, Service, until } from './house.mjs';
 import { button, close, go, open, spoken, violations } from './pages.mjs';
 import { house, scenario } from './report.mjs';
+import { unfit } from './wire.mjs';
 
 const FIRST = { user: 'engineer1', password: 'invented-engineer' };
 const SECOND = { user: 'engineer2', password: 'invented-other' };
@@ -107,6 +108,18 @@ export default () => house(['cases'], 'cases', async () => {
       drafts.push(form);
     }
 
+    let [documents, values] = [0, 0];
+    for (const { id: form } of (await api('GET', '/api/v1/cases/forms')).json.forms) for (const lang of ['it', 'en']) {
+      const { json } = await api('GET', `/api/v1/cases/${id}/drafts/${form}?lang=${lang}&format=json`);
+      assert.equal(unfit('draft/1', json), '', `${form} ${lang}`);
+      for (const field of json.sections.flatMap((section) => section.fields)) {
+        assert.ok(field.known ? field.values.every((one) => one.source) : field.value === (lang === 'it' ? 'da completare' : 'to be completed'), field.key);
+        values += field.known ? field.values.length : 0;
+      }
+      documents += 1;
+    }
+    assert.ok(documents === 14 && values > 14, `${documents} documents, ${values} values`);
+
     const [download] = await Promise.all([page.waitForEvent('download'), page.locator('[data-bundle]').click()]);
     const bundle = readFileSync(await download.path());
     assert.equal(bundle.subarray(0, 2).toString(), 'PK');
@@ -154,7 +167,7 @@ export default () => house(['cases'], 'cases', async () => {
     const steps = (await api('GET', `/api/v1/cases/${id}`)).json.steps.map((one) => one.step.step);
     for (const step of ['open', 'add', 'confirm', 'set', 'export', 'close']) assert.ok(steps.includes(step), `${step} in ${steps}`);
     assert.equal(steps.filter((step) => step === 'close').length, 1);
-    say(`opened, confirmed, closed by the keyboard; term 10 d from the stated time, in the header; drafts ${drafts.join(', ')} with hostile text as text; bundle ${bundle.length} bytes; second closing refused with name and time; nurse reads, wall does not; axe clean on list, case and dialog, it and en, dark and light`);
+    say(`opened, confirmed, closed by the keyboard; term 10 d from the stated time, in the header; drafts ${drafts.join(', ')} with hostile text as text, ${documents} as JSON that fit draft/1 (${values} values, each with its source); bundle ${bundle.length} bytes; second closing refused with name and time; nurse reads, wall does not; axe clean on list, case and dialog, it and en, dark and light`);
   });
 
   if (process.env.VG_SCREENSHOTS_CASES) await scenario('cases', 'pictures of the cases', async (say) => {
