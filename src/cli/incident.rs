@@ -140,7 +140,8 @@ enum What {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false, id = "what", args = ["alert", "message", "bed", "device", "record", "capture"])]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["alert", "message", "bed", "device", "record", "capture"]))]
 struct Add {
     case: String,
     /// An alert (id or short reference) with what belongs to it.

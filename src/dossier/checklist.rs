@@ -17,7 +17,7 @@ pub(super) const SHEET: &str = include_str!("../../models/dossier/checklist.toml
 const LABELS_MAX: usize = 6;
 const LABEL_CHARS_MAX: usize = 40;
 
-const STYLE: &str = "@page{size:A4;margin:11mm 13mm}body{font:9.6pt/1.32 sans-serif;max-width:184mm;margin:1em auto}\
+const STYLE: &str = "@page{size:A4;margin:11mm 13mm}body{font:10pt/1.34 sans-serif;max-width:184mm;margin:1em auto}\
 h1{font-size:15pt;margin:0}h2{font-size:11pt;margin:.7em 0 .2em;border-bottom:1px solid #000}p{margin:.3em 0}\
 ul{margin:.2em 0;padding-left:0;list-style:none}li{margin:.18em 0;padding-left:1.7em;position:relative}\
 li::before{content:\"\";position:absolute;left:.2em;top:.18em;width:.85em;height:.85em;border:1.2px solid #000}\
@@ -221,7 +221,7 @@ mod tests {
         let mut own = shipped.find("ICSMA-25-030-01").unwrap().clone();
         own.aliases = vec!["<b>CMS8000</b>".into(), "Contec".into(), format!("CMS8000 {}", "x".repeat(100))];
         own.revised = "2026-10-01".into();
-        let text = toml::to_string(&serde_json::json!({ "schema": "advisories/1", "advisories": [own] })).unwrap();
+        let text = toml::to_string(&serde_json::json!({ "schema": "advisories/1", "advisory": [own] })).unwrap();
         let data = shipped.extended(&text, "site.toml").unwrap();
         let page = checklist(Language::En, &data);
         assert!(page.contains("&lt;b&gt;CMS8000&lt;/b&gt;, CMS8000 xxx") && !page.contains("<b>CMS8000"), "{page}");

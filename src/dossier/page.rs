@@ -66,7 +66,11 @@ impl Draft {
             w.put(format_args!("</table>\n"));
         }
         footer(&mut w);
-        html::page(self.language.as_str(), &format!("{notice}: {}", self.pick(&def.title)), STYLE, &w.out)
+        // On every sheet of paper; the words are ours and hold no quotes.
+        let style = format!(
+            "{STYLE}@page{{@top-center{{content:\"{notice}\";font:8pt sans-serif}}@bottom-right{{content:counter(page) \" / \" counter(pages);font:8pt sans-serif}}}}"
+        );
+        html::page(self.language.as_str(), &format!("{notice}: {}", self.pick(&def.title)), &style, &w.out)
     }
 }
 

@@ -18,7 +18,7 @@ pub const FILED_BY: Words = words(
 );
 pub const YES: Words = words("yes", "sì");
 pub const NO: Words = words("no", "no");
-pub const FEED: Words = words("feed, message", "flusso, messaggio");
+pub const FEED: Words = words("feed", "flusso");
 pub const JOURNAL: Words = words("journal,", "giornale,");
 pub const OPERATOR: Words = words("operator", "operatore");
 pub const ADVISORY: Words = words("advisory", "avviso di sicurezza");

@@ -18,6 +18,7 @@ macro_rules! schemas {
 schemas!(
     "alert-event-1",
     "bed-state-1",
+    "case-status-1",
     "command-ack-1",
     "command-bed-off-1",
     "command-comment-1",
@@ -29,6 +30,7 @@ schemas!(
     "command-unack-1",
     "command-unshelve-1",
     "device-event-1",
+    "draft-1",
     "feed-status-1",
     "flat",
     "heartbeat-1",

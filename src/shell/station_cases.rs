@@ -15,7 +15,7 @@ use crate::shell::station::Shared;
 use crate::shell::station_api::{bad_query, blocking, json, problem, read_store};
 use crate::shell::station_session::Session;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,7 +36,19 @@ fn refusal(refused: &Refused) -> Response {
         Refused::Malformed { .. } => StatusCode::BAD_REQUEST,
         _ => StatusCode::CONFLICT,
     };
-    problem(status, &refused.to_string())
+    // The page says it in its own language: who, and when.
+    let (by, at) = match refused {
+        Refused::Closed(by) | Refused::Confirmed { by, .. } => (Some(by.user.as_str()), Some(by.at)),
+        Refused::Stale { at, .. } => (None, Some(*at)),
+        _ => (None, None),
+    };
+    let body = json!({
+        "type": "about:blank", "title": status.canonical_reason().unwrap_or("Error"), "status": status.as_u16(),
+        "detail": refused.to_string(), "code": refused.code(), "by": by, "at": at.map(|at| at.to_string()),
+    });
+    let mut response = json(status, body.to_string());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
 }
 
 pub(crate) fn no(no: &No) -> Response {
@@ -195,8 +207,8 @@ pub(crate) async fn submit(shared: &Shared, data: &Data, acts: Vec<Act>) -> Resu
         };
         match (outcome, &done) {
             (Ok(case), _) => done = Some(case),
-            // What came with it was there already.
-            (Err(Refused::Known(_)), Some(_)) => {}
+            // What came with it was there already, or somebody was in between: the person's own step was taken.
+            (Err(_), Some(_)) => {}
             (Err(refused), _) => return Err(refusal(&refused)),
         }
     }

@@ -7,7 +7,7 @@ import { serve } from './fixture.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const only = process.argv[2] ?? '';
-const PAGES = { ward: '#/ward', bed: '#/bed/icu/A03', alerts: '#/alerts', all: '#/alerts?list=all', engineering: '#/alerts?list=engineering', devices: '#/devices', feeds: '#/feeds', replay: '#/replay', about: '#/about' };
+const PAGES = { ward: '#/ward', bed: '#/bed/icu/A03', alerts: '#/alerts', all: '#/alerts?list=all', engineering: '#/alerts?list=engineering', cases: '#/cases', devices: '#/devices', feeds: '#/feeds', replay: '#/replay', about: '#/about' };
 const browser = await launch();
 let failed = 0;
 const faults = [];

@@ -192,6 +192,7 @@ export async function serve(options = {}) {
     if (part[0] === 'replay' && method === 'DELETE') return (runs = []), [204];
     if (part[0] === 'replay' && method === 'PATCH') return (runs = runs.map((run) => ({ ...run, ...body, position_ms: body.seek_ms ?? run.position_ms }))), [200, runs[0]];
     if (part[0] === 'replay') return [200, { runs, files: ['icu-night.hl7', 'transport.hl7'] }];
+    if (part[0] === 'cases') return [200, part[1] === 'forms' ? { fields: [], kinds: [], forms: [] } : { cases: [] }];
     if (part[0] === 'about') return [200, { version: '1.0.0', build: '3f9c1d2', config: 'sha256:b7d0c1a2e4f59680', model: 'sha256:9f2c41d07ab3e816c0de5a1177b2904f6d83e1a05c4b7f29e6d10a8834cc57b1', checks: 'sha256:51aa0e7d3c9b2f48', checks_count: 63, licences: [{ name: 'serde', version: '1.0.0', license: 'MIT OR Apache-2.0' }], time: { zone: 'Europe/Rome', ntp: true }, storage: { journal_bytes: 1.2e9, journal_records: 184_213, store_bytes: 4e6, free_bytes: 9e10 }, uptime_s: 93_784 }];
     return [404, { title: 'Not Found', status: 404 }];
   }

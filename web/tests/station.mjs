@@ -1,5 +1,5 @@
 // The acceptance scenarios of the station page against the real program: node tests/station.mjs [scenario …]
-// VITALGUARD: the binary. VG_WALL_S: length of scenario 8, s. VG_STRICT=1: every budget is held. VG_SCREENSHOTS=FOLDER: pictures of the demo.
+// VITALGUARD: the binary. VG_WALL_S: length of scenario 8, s. VG_STRICT=1: every budget is held. VG_SCREENSHOTS=FOLDER: pictures of the demo. VG_SCREENSHOTS_CASES=FOLDER: of scenario cases.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { BINARY, cleanUp } from './station/house.mjs';
@@ -7,6 +7,7 @@ import { closeAll, faults } from './station/pages.mjs';
 import { scenario, summary } from './station/report.mjs';
 import { seen } from './station/wire.mjs';
 import * as speed from './station/speed.mjs';
+import cases from './station/cases.mjs';
 import people from './station/people.mjs';
 import signs from './station/signs.mjs';
 import brokers from './station/brokers.mjs';
@@ -28,7 +29,7 @@ if (process.env.VG_SCREENSHOTS) {
 }
 await speed.first();
 // What measures times of a busy wall runs alone; what mostly waits runs side by side.
-await Promise.all([signs(), (async () => { await people(); await brokers(); await hostile(); })()]);
+await Promise.all([signs(), (async () => { await people(); await cases(); await brokers(); await hostile(); })()]);
 await speed.many();
 
 await scenario('schemas', 'every MQTT message fits its schema', async (say) => {

@@ -87,7 +87,15 @@ impl Folder {
         let from = held.store.applied()?.map_or(0, |applied| applied.sequence + 1);
         let mut acts = Vec::new();
         for entry in Reader::open(&folder, from)? {
-            let stamped = entry?.stamped;
+            // What stands behind a hole is not applied; what is there is kept.
+            let stamped = match entry {
+                Ok(entry) => entry.stamped,
+                Err(journal::JournalError::Damaged(fault)) => {
+                    tracing::warn!("{fault}");
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if let Record::Case(act) = stamped.record {
                 acts.push((*act, stamped.sequence, stamped.at));
             }

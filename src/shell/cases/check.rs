@@ -128,7 +128,9 @@ impl Unpacked {
         }
         let (mut entries, mut by_name, mut left) = (Vec::new(), BTreeMap::new(), UNPACKED_BYTES_MAX);
         for place in 0..archive.len() {
-            let mut file = archive.by_index(place).map_err(|error| directory(format!("entry {place}: {error}")))?;
+            let listed = archive.name_for_index(place).and_then(Result::ok).map_or_else(String::new, |name| name.into_owned());
+            let mut file =
+                archive.by_index(place).map_err(|error| misfit(&listed, format!("its place in the zip was changed: {error}")))?;
             let name = file.name().map_err(|error| directory(format!("entry {place}: {error}")))?.into_owned();
             let start = file.header_start();
             let end = file.data_start().unwrap_or(start) + file.compressed_size();

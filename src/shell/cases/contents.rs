@@ -4,6 +4,7 @@ use super::bundle::{Export, ExportError, Seen, without_words};
 use super::sealed::Sealed;
 use crate::case::{Action, Case, Item};
 use crate::command::Command;
+use crate::dossier::{Form, Language};
 use crate::monitor::Monitor;
 use crate::shell::engine::touched;
 use crate::shell::explain::{Ask, ExplainError, From, explain};
@@ -193,8 +194,9 @@ pub(super) fn write<W: Read + Write + Seek>(
     sealed.add("case.json", pretty(&case(export)).as_bytes())?;
     sealed.add("config.toml", configuration(export).as_bytes())?;
     captures(export, sealed, missing)?;
+    drafts(export, seen, sealed)?;
     if !identified {
-        let withheld = "identities in messages, comments, notes and reasons: this bundle is masked, ask for an identified one";
+        let withheld = "identities in messages, comments, notes and reasons: this bundle is masked (fields of the forms are as they were set)";
         missing.push(withheld.into());
     }
     Ok(())
@@ -286,6 +288,7 @@ fn alerts<W: Read + Write + Seek>(
             store: export.place.store,
             curves: true,
             until: Some(Instant::now() + EXPLAIN_FOR),
+            curves: true,
         };
         match explain(&ask) {
             Ok(explained) if explained.found() => {
@@ -361,6 +364,20 @@ fn hide(value: &mut Value) {
     }
 }
 
+/// Every form, filled from what is known, as drafts: those of Italy in Italian.
+fn drafts<W: Read + Write + Seek>(export: &Export<'_>, seen: &Seen, sealed: &mut Sealed<W>) -> Result<(), ExportError> {
+    for form in Form::ALL {
+        let language = if form == Form::Cfr803 { Language::En } else { Language::It };
+        let (by, at) = (&export.wish.made_by, export.wish.made_at);
+        let draft = super::drafts::draft(export.place, export.case, &seen.found, form, language, by, at);
+        let name = form.as_str();
+        sealed.add(&format!("drafts/{name}.html"), draft.html().as_bytes())?;
+        sealed.add(&format!("drafts/{name}.json"), pretty(&draft.json()).as_bytes())?;
+        sealed.add(&format!("drafts/{name}.csv"), draft.csv().as_bytes())?;
+    }
+    Ok(())
+}
+
 /// Captures hold what was on the wire, names among it: in identified bundles only. Elsewhere their digests.
 fn captures<W: Read + Write + Seek>(
     export: &Export<'_>,
@@ -414,6 +431,7 @@ pub(super) fn readme(export: &Export<'_>, missing: &[String]) -> String {
          \x20 alerts.json, explain/   the alerts with their events, and how each follows from the journal\n\
          \x20 devices.json            the inventory with the advisories that name a device (declared words prove nothing)\n\
          \x20 actions.json, case.json what people did, and the steps of the case\n\
+         \x20 drafts/                 forms for those who report, filled from what is known: drafts, not sent, not verified
          \x20 config.toml             the configuration in force, secrets left out\n\n\
          How to check it with standard tools (unzip, sha256sum, openssl, python3)\n\
          \x20 unzip -q BUNDLE.zip -d bundle && cd bundle\n\

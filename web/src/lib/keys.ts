@@ -2,7 +2,7 @@
 
 import { hashOf, ui, type Page } from './ui.svelte';
 
-const PAGES: Page[] = ['ward', 'alerts', 'devices', 'feeds', 'replay', 'about'];
+const PAGES: Page[] = ['ward', 'alerts', 'cases', 'devices', 'feeds', 'replay', 'about'];
 
 function inField(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName));
@@ -17,7 +17,7 @@ export function onKey(event: KeyboardEvent): void {
     const field = document.querySelector<HTMLElement>('[data-filter]');
     if (!field) return;
     field.focus();
-  } else if (/^[1-6]$/.test(event.key) && !ui.kiosk) {
+  } else if (/^[1-7]$/.test(event.key) && !ui.kiosk) {
     const page = PAGES[Number(event.key) - 1];
     if (page) ui.go(hashOf(page));
   } else return;

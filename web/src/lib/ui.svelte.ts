@@ -5,8 +5,8 @@ import { it } from '../lang/it';
 import type { Lang, Text } from './documents';
 
 export type Theme = 'auto' | 'dark' | 'light';
-export type Page = 'ward' | 'bed' | 'alerts' | 'devices' | 'feeds' | 'replay' | 'about';
-const PAGES: readonly string[] = ['ward', 'bed', 'alerts', 'devices', 'feeds', 'replay', 'about'];
+export type Page = 'ward' | 'bed' | 'alerts' | 'cases' | 'devices' | 'feeds' | 'replay' | 'about';
+const PAGES: readonly string[] = ['ward', 'bed', 'alerts', 'cases', 'devices', 'feeds', 'replay', 'about'];
 
 export interface Route {
   page: Page;

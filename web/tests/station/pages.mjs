@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { launch } from '../browser.mjs';
 
 export const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-export const PAGES = ['ward', 'alerts', 'alerts?list=all', 'alerts?list=engineering', 'devices', 'feeds', 'replay', 'about'];
+export const PAGES = ['ward', 'alerts', 'alerts?list=all', 'alerts?list=engineering', 'cases', 'devices', 'feeds', 'replay', 'about'];
 /** Errors that a page has told, over all pages. */
 export const faults = [];
 /** Every address that a page has asked for. */

@@ -15,6 +15,9 @@ for (const file of readdirSync(SCHEMAS)) {
   checks.set(name, ajv.compile(JSON.parse(readFileSync(join(SCHEMAS, file), 'utf8'))));
 }
 
+/** What is wrong with a document by the schema of that name; empty: nothing. */
+export const unfit = (name, document) => { const check = checks.get(name); return check(document) ? '' : ajv.errorsText(check.errors); };
+
 /** Over all subscribers of this run. */
 export const seen = { messages: 0, kinds: new Map(), wrong: [] };
 
