@@ -12,6 +12,7 @@ use crate::time::Timestamp;
 use crate::vital::Parameter;
 use serde::{Deserialize, Serialize};
 
+pub mod acm;
 mod seal;
 
 pub use seal::{Key, Proof, Seal, sign};
