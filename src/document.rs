@@ -13,6 +13,7 @@ use crate::vital::Parameter;
 use serde::{Deserialize, Serialize};
 
 pub mod acm;
+pub mod fhir;
 mod seal;
 
 pub use seal::{Key, Proof, Seal, sign};
