@@ -231,9 +231,7 @@ fn what_happens_while_the_receiver_is_away_is_told_in_order_after_a_restart_and_
     site.start();
     site.raise("A02");
     let receiver = Receiver::start(at, |_| Do::Answer("CA"));
-    let starts = |receiver: &Receiver| -> Vec<String> {
-        receiver.told().into_iter().filter(|t| t.ends_with("start")).collect()
-    };
+    let starts = |receiver: &Receiver| -> Vec<String> { receiver.told().into_iter().filter(|t| t.ends_with("start")).collect() };
     wait_for("both", || (starts(&receiver) == ["ICU^^A01 start", "ICU^^A02 start"]).then_some(()));
     // Killed and started again: nothing is told twice.
     wait_for("counters", || (site.counted("accepted") >= 2).then_some(()));
@@ -266,8 +264,12 @@ mod peers {
 
     fn python(arguments: &[&str], input: &[u8]) -> String {
         let python = std::env::var("VG_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-        let mut child =
-            Command::new(python).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("./test installs it");
+        let mut child = Command::new(python)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("./test installs it");
         child.stdin.take().unwrap().write_all(input).unwrap();
         let out = child.wait_with_output().unwrap();
         assert!(out.status.success());

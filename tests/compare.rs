@@ -48,9 +48,7 @@ fn two_clients_at_two_listeners_are_one_feed_and_a_rewritten_value_is_named() {
     wait_for("copies", || counted(&served, "copy_agrees").then_some(()));
     assert_eq!(alerts(&served), Vec::<serde_json::Value>::new(), "a copy is no second sender");
     pair(20, "97", "81");
-    let found = wait_for("P10", || {
-        alerts(&served).into_iter().find(|a| a["condition"] == "P10 feed_disagreement")
-    });
+    let found = wait_for("P10", || alerts(&served).into_iter().find(|a| a["condition"] == "P10 feed_disagreement"));
     assert_eq!((&found["assessment"], &found["bed"]), (&"tamper".into(), &"A01".into()));
     assert_eq!(found["text"]["en"], "Two copies of the feed of bed A01 differ: 97 and 81. Verify by hand.");
     let told = found["evidence"][0]["text"]["en"].as_str().unwrap();
@@ -71,7 +69,11 @@ fn two_clients_at_two_listeners_are_one_feed_and_a_rewritten_value_is_named() {
         .output()
         .unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
-    assert!(text.contains(told) && text.contains(found["id"].as_str().unwrap()), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        text.contains(told) && text.contains(found["id"].as_str().unwrap()),
+        "{text}{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
 }
 
 #[test]
@@ -84,10 +86,9 @@ fn two_logs_are_compared_and_the_altered_value_is_named_with_both_messages_and_t
         let message = |application: &str, id: u32, value: &str| {
             pcd01(application, "ICU", "A01", &id.to_string(), &at, &[(HR, "72", BPM), (SPO2, value, PERCENT)])
         };
-        for (log, text) in [
-            (&mut gateway, message("GW", n, "97")),
-            (&mut receiver, message("ENGINE", n, if n == 70 { "81" } else { "97" })),
-        ] {
+        for (log, text) in
+            [(&mut gateway, message("GW", n, "97")), (&mut receiver, message("ENGINE", n, if n == 70 { "81" } else { "97" }))]
+        {
             log.extend_from_slice(&text);
             log.push(b'\n');
         }

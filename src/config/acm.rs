@@ -64,7 +64,8 @@ impl Acm {
     pub fn host_and_port(&self) -> Option<(&str, u16)> {
         let (host, port) = self.address.as_deref()?.rsplit_once(':')?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let good = !host.is_empty() && host.len() <= 253 && !host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
+        let good =
+            !host.is_empty() && host.len() <= 253 && !host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
         port.parse().ok().filter(|port| good && *port != 0).map(|port| (host, port))
     }
 
@@ -98,9 +99,11 @@ impl Acm {
         if !LANGUAGES.contains(&self.language.as_str()) {
             found.add("acm.language", format!("{:?}: known are {}", self.language, LANGUAGES.join(", ")));
         }
-        for (key, seconds) in
-            [("acm.answer_timeout_s", self.answer_timeout_s), ("acm.retry_max_s", self.retry_max_s), ("acm.expire_s", self.expire_s)]
-        {
+        for (key, seconds) in [
+            ("acm.answer_timeout_s", self.answer_timeout_s),
+            ("acm.retry_max_s", self.retry_max_s),
+            ("acm.expire_s", self.expire_s),
+        ] {
             if !(1.0..=86_400.0).contains(&seconds) {
                 found.add(key, "from 1 to 86400 seconds");
             }
@@ -132,6 +135,9 @@ mod tests {
         for wrong in ["alerts", ":2576", "a b:1", "h:0", "h:70000", "http://h:1"] {
             assert_eq!(said(at(wrong)), ["acm.address"], "{wrong}");
         }
-        assert_eq!(said(Acm { ca: Some("x".into()), tries: 0, expire_s: f64::NAN, ..at("[::1]:1") }), ["acm.ca", "acm.expire_s", "acm.tries"]);
+        assert_eq!(
+            said(Acm { ca: Some("x".into()), tries: 0, expire_s: f64::NAN, ..at("[::1]:1") }),
+            ["acm.ca", "acm.expire_s", "acm.tries"]
+        );
     }
 }

@@ -67,11 +67,9 @@ pub const fn priority(priority: Priority) -> &'static str {
 pub const fn kind(assessment: Assessment) -> &'static str {
     match assessment {
         Assessment::Artefact | Assessment::Unit | Assessment::Silence => "ST",
-        Assessment::Tamper
-        | Assessment::Identity
-        | Assessment::Physiology
-        | Assessment::Advisory
-        | Assessment::Unverified => "SA",
+        Assessment::Tamper | Assessment::Identity | Assessment::Physiology | Assessment::Advisory | Assessment::Unverified => {
+            "SA"
+        }
     }
 }
 
@@ -94,7 +92,11 @@ pub fn report(alert: &Alert, head: &Head<'_>) -> Vec<u8> {
     let parent = if head.phase == Phase::Start { String::new() } else { format!("^{id}&VITALGUARD") };
     out.push_str(&format!(
         "OBR|1||{filler}^VITALGUARD|196616^MDC_EVT_ALARM^MDC|||{onset}|{}{}{parent}\r",
-        if head.phase == Phase::End { alert.ended.or(alert.cleared).map_or_else(String::new, Timestamp::hl7) } else { String::new() },
+        if head.phase == Phase::End {
+            alert.ended.or(alert.cleared).map_or_else(String::new, Timestamp::hl7)
+        } else {
+            String::new()
+        },
         "|".repeat(21)
     ));
     let (check, name) = alert.condition.split_once(' ').unwrap_or((&alert.condition, ""));

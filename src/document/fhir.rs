@@ -272,7 +272,10 @@ mod tests {
             assert_eq!(one["meta"]["security"][0]["code"], "UNRELIABLE");
         }
         let compared = observations.iter().find(|o| o["dataAbsentReason"].is_null()).unwrap();
-        assert_eq!((&compared["valueQuantity"]["value"], &compared["component"][0]["valueQuantity"]["value"]), (&81.0.into(), &97.0.into()));
+        assert_eq!(
+            (&compared["valueQuantity"]["value"], &compared["component"][0]["valueQuantity"]["value"]),
+            (&81.0.into(), &97.0.into())
+        );
         assert_eq!(resources(&made, "Device").len(), 2);
         // Every reference to an entry leads to one.
         let urls: Vec<&str> = made["entry"].as_array().unwrap().iter().map(|e| e["fullUrl"].as_str().unwrap()).collect();

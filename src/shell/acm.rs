@@ -9,21 +9,24 @@ use crate::alert::{AlertEvent, AlertState, EventKind};
 use crate::config::Acm as Config;
 use crate::document::acm::{Head, Phase, report};
 use crate::hl7::dialect::hash32;
-use crate::mllp::{Decoder, Event, encode};
+use crate::mllp::{Event, encode};
 use crate::shell::journal::write_atomic;
 use crate::shell::metrics;
 use crate::shell::store::{AlertReader, StoreError};
-use crate::shell::tls::{TlsError, client_config};
+use crate::shell::tls::TlsError;
 use crate::text::Language;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use target::Connection;
+
+mod target;
+
+pub use target::Target;
 
 /// File of the position in the data folder.
 pub const POSITION: &str = "acm.json";
@@ -31,14 +34,10 @@ pub const POSITION: &str = "acm.json";
 const BATCH: usize = 64;
 /// New events are looked for so often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// A connection is made within.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between looks at the wish to stop, and at a silent socket.
 const SLICE: Duration = Duration::from_millis(100);
 /// First wait after a failure; it doubles up to `retry_max_s`.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Largest answer that is read.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Told alerts that are remembered; when there are more, the first goes and would be told anew.
 const TOLD_MAX: usize = 10_000;
 /// What waits is counted so often.
@@ -124,56 +123,6 @@ impl Acm {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-/// Where to, and how.
-pub struct Target {
-    address: String,
-    tls: Option<(Arc<rustls::ClientConfig>, rustls::pki_types::ServerName<'static>)>,
-}
-
-trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
-
-/// An open connection and what has come by it.
-pub struct Connection {
-    stream: Box<dyn Stream>,
-    decoder: Decoder,
-}
-
-impl Target {
-    pub fn new(config: &Config, address: String) -> Result<Target, AcmError> {
-        let (host, _) = config.host_and_port().ok_or_else(|| AcmError::Address(address.clone()))?;
-        let tls = match config.encrypted {
-            false => None,
-            true => {
-                let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|_| AcmError::Address(address.clone()))?;
-                Some((Arc::new(client_config(config.ca.as_deref(), config.client.as_ref())?), name))
-            }
-        };
-        Ok(Target { address, tls })
-    }
-
-    /// A connection, with TLS where that is configured.
-    pub fn connect(&self, patience: Duration) -> std::io::Result<Connection> {
-        let first = self.address.to_socket_addrs()?.next().ok_or_else(|| std::io::Error::other("the name has no address"))?;
-        let stream = TcpStream::connect_timeout(&first, CONNECT_TIMEOUT)?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(patience))?;
-        let Some((config, name)) = &self.tls else {
-            stream.set_read_timeout(Some(SLICE))?;
-            return Ok(Connection { stream: Box::new(stream), decoder: Decoder::new(ANSWER_BYTES_MAX) });
-        };
-        stream.set_read_timeout(Some(patience))?;
-        let mut connection = rustls::ClientConnection::new(Arc::clone(config), name.clone()).map_err(std::io::Error::other)?;
-        let mut stream = stream;
-        while connection.is_handshaking() {
-            connection.complete_io(&mut stream)?;
-        }
-        stream.set_read_timeout(Some(SLICE))?;
-        let stream = rustls::StreamOwned::new(connection, stream);
-        Ok(Connection { stream: Box::new(stream), decoder: Decoder::new(ANSWER_BYTES_MAX) })
     }
 }
 

@@ -580,9 +580,10 @@ impl Store {
     pub fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let ids: Vec<String> = {
-            let mut select = transaction
-                .prepare_cached("SELECT id FROM alerts WHERE open = 0 AND updated_ms < ?1
-                 AND id IS NOT (SELECT alert FROM events ORDER BY number DESC LIMIT 1) ORDER BY number LIMIT ?2")?;
+            let mut select = transaction.prepare_cached(
+                "SELECT id FROM alerts WHERE open = 0 AND updated_ms < ?1
+                 AND id IS NOT (SELECT alert FROM events ORDER BY number DESC LIMIT 1) ORDER BY number LIMIT ?2",
+            )?;
             let rows = select.query_map(params![before.ms(), limit as i64], |row| row.get(0))?;
             rows.collect::<Result<_, _>>()?
         };

@@ -26,9 +26,15 @@ pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
             Ok(last) if last > position.number => found.say(
                 Level::Warn,
                 "acm",
-                format_args!("{} events were not told yet, {} alerts are open there", last - position.number, position.told.len()),
+                format_args!(
+                    "{} events were not told yet, {} alerts are open there",
+                    last - position.number,
+                    position.told.len()
+                ),
             )?,
-            Ok(_) => found.say(Level::Ok, "acm", format_args!("told everything, {} alerts are open there", position.told.len()))?,
+            Ok(_) => {
+                found.say(Level::Ok, "acm", format_args!("told everything, {} alerts are open there", position.told.len()))?
+            }
             Err(error) => found.say(Level::Warn, "acm", error)?,
         }
     }

@@ -66,11 +66,17 @@ fn one_alert_is_seven_facets_and_names_nobody() {
     let names: Vec<&str> = all.iter().map(|line| &line[..3]).collect();
     assert_eq!(names, ["MSH", "PID", "PV1", "OBR", "OBX", "NTE", "OBX", "OBX", "OBX", "OBX", "OBX", "OBX"]);
     let msh = &all[0];
-    assert_eq!((field(msh, 8), field(msh, 9), field(msh, 11), field(msh, 20)), ("ORU^R40^ORU_R40", "VG00000000-7", "2.6", PROFILE));
+    assert_eq!(
+        (field(msh, 8), field(msh, 9), field(msh, 11), field(msh, 20)),
+        ("ORU^R40^ORU_R40", "VG00000000-7", "2.6", PROFILE)
+    );
     assert_eq!((field(msh, 14), field(msh, 15), field(msh, 17)), ("AL", "NE", "UNICODE UTF-8"));
     assert_eq!(all[1], "PID|||\"\"||^^^^^^U");
     assert_eq!(field(&all[2], 3), "icu^^A03");
-    assert_eq!((field(&all[3], 3), field(&all[3], 4)), ("A-0123456789ab-20261130T100000000Z^VITALGUARD", "196616^MDC_EVT_ALARM^MDC"));
+    assert_eq!(
+        (field(&all[3], 3), field(&all[3], 4)),
+        ("A-0123456789ab-20261130T100000000Z^VITALGUARD", "196616^MDC_EVT_ALARM^MDC")
+    );
     assert_eq!((field(&all[4], 3), field(&all[4], 8)), ("P10^feed_disagreement^99VITALGUARD", "PM~SA"));
     let facets: Vec<(&str, &str)> = all[6..].iter().map(|l| (field(l, 3).split('^').nth(1).unwrap(), field(l, 5))).collect();
     assert_eq!(
@@ -110,8 +116,12 @@ fn phases_states_and_what_a_person_did() {
         told(&a, Phase::Escalate),
         ("A-0123456789ab-20261130T100000000Z.3^VITALGUARD".into(), parent.into(), "escalate active enabled".into())
     );
-    a.acked =
-        Some(crate::alert::Acked { user: "n".into(), at: a.updated, via: crate::command::Via::Web, comment: Some("Rossi".into()) });
+    a.acked = Some(crate::alert::Acked {
+        user: "n".into(),
+        at: a.updated,
+        via: crate::command::Via::Web,
+        comment: Some("Rossi".into()),
+    });
     assert_eq!(told(&a, Phase::Update).2, "update active alert-acknowledged");
     assert!(!String::from_utf8(report(&a, &head(Phase::Update))).unwrap().contains("Rossi"), "what people write stays here");
     a.acked = None;
@@ -141,7 +151,9 @@ fn ours_is_never_physiological() {
 #[test]
 fn our_own_decoder_reads_it_as_an_alarm_report() {
     let mut decoder = Decoder::new("UTC", Tables::embedded()).unwrap();
-    for (phase, expected) in [(Phase::Start, AlarmPhase::Start), (Phase::Update, AlarmPhase::Continue), (Phase::End, AlarmPhase::End)] {
+    for (phase, expected) in
+        [(Phase::Start, AlarmPhase::Start), (Phase::Update, AlarmPhase::Continue), (Phase::End, AlarmPhase::End)]
+    {
         let bytes = report(&alert(), &head(phase));
         let mut scratch = Scratch::default();
         let message = Message::read(&bytes, &mut scratch).unwrap();

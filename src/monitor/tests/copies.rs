@@ -9,7 +9,7 @@ const DEVICE: &str = "GW^0012210000000001^EUI-64";
 fn compared(change: impl FnOnce(&mut Compare)) -> Ward {
     let mut compare = Compare::of("gw1", "emr");
     change(&mut compare);
-    Ward::with(Settings { site: "hsp1".into(), compare: vec![compare], ..Settings::default() })
+    Ward::with(Settings { site: "hsp1".into(), compare: [compare].into(), ..Settings::default() })
 }
 
 impl Ward {
@@ -34,7 +34,11 @@ impl Ward {
         self.by("gw1", &up);
         self.now = self.now.plus_ms(120);
         let text = String::from_utf8(up).unwrap();
-        let text = text.replacen("GW^0012210000000001^EUI-64|HOSP", "ENGINE|EMR", 1).replacen(&format!("|{}|P", 1000 + n), &format!("|E{n}|P"), 1);
+        let text = text.replacen("GW^0012210000000001^EUI-64|HOSP", "ENGINE|EMR", 1).replacen(
+            &format!("|{}|P", 1000 + n),
+            &format!("|E{n}|P"),
+            1,
+        );
         if let Some(down) = engine(text) {
             self.by("emr", down.as_bytes());
         }
@@ -114,9 +118,7 @@ fn of_one_message_id_the_first_difference_counts_and_names_value_messages_and_si
         w.second(n, |text| Some(text.replacen(&format!("|E{n}|P"), &format!("|{}|P", 1000 + n), 1)));
     }
     assert_eq!(w.p10(), None);
-    w.second(100, |text| {
-        Some(with_value(&text, SPO2_CODE, |_| "82".into()).replacen("|E100|P", "|1100|P", 1))
-    });
+    w.second(100, |text| Some(with_value(&text, SPO2_CODE, |_| "82".into()).replacen("|E100|P", "|1100|P", 1)));
     w.wait(30.0);
     let alert = w.p10().expect("told");
     assert_eq!((alert.assessment, alert.bed.as_str()), (Assessment::Tamper, "A01"));
@@ -296,7 +298,7 @@ fn a_closed_list_holds_for_copies_too() {
         closed: true,
         sender: vec![crate::config::SenderRule { feed: Some("gw1".into()), ..Default::default() }],
     };
-    let compare = vec![Compare::of("gw1", "emr")];
+    let compare = [Compare::of("gw1", "emr")].into();
     let mut w = Ward::with(Settings { site: "hsp1".into(), compare, senders, ..Settings::default() });
     for n in 0..60 {
         w.second(n, Some);
