@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+mod acm;
 mod compare;
 mod devices;
 mod histories;
 mod placement;
 mod senders;
 
+pub use acm::Acm;
 pub use compare::{Compare, CompareBy, ComparePair, Renamed, Rounded};
 pub use devices::{DeviceEntry, DeviceState, Devices};
 pub use histories::{Replay, Trends};
@@ -35,6 +37,8 @@ pub struct Config {
     pub mllp: Vec<Mllp>,
     pub mqtt: Mqtt,
     pub http: Http,
+    /// Alerts to an alert manager (IHE ACM).
+    pub acm: Acm,
     pub beds: Beds,
     /// Who may speak, and how to read whom.
     pub senders: Senders,
@@ -65,6 +69,7 @@ impl Default for Config {
             mllp: vec![Mllp::default()],
             mqtt: Mqtt::default(),
             http: Http::default(),
+            acm: Acm::default(),
             beds: Beds::default(),
             senders: Senders::default(),
             compare: Vec::new(),
@@ -637,6 +642,11 @@ impl Config {
             role: Role::Viewer,
             wards: vec!["icu".into()],
         }];
+        config.acm.address = Some("alerts.example:2576".into());
+        config.acm.encrypted = true;
+        config.acm.ca = Some("ca.pem".into());
+        config.acm.client = Some(ClientIdentity { certificate: "client.pem".into(), key: "client.key".into() });
+        config.acm.plaintext = Some(Plaintext::Allowed);
         config.http.phone = Some("+39 02 0000 4711".into());
         config.beds.bed = vec![BedEntry { ward: "icu".into(), bed: "A03".into(), from: vec!["ICU^3^A".into()] }];
         config.beds.beds_max = Some(1000);
@@ -680,6 +690,7 @@ impl Config {
         found.zone("zone", Some(&self.zone));
         self.listener_problems(&mut found);
         self.mqtt_problems(&mut found);
+        self.acm.problems(&mut found);
         self.bed_problems(&mut found);
         self.senders.problems(&mut found);
         self.devices.problems(&mut found);

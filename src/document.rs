@@ -12,6 +12,8 @@ use crate::time::Timestamp;
 use crate::vital::Parameter;
 use serde::{Deserialize, Serialize};
 
+pub mod acm;
+pub mod fhir;
 mod case;
 mod seal;
 

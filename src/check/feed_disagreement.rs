@@ -31,9 +31,9 @@ declare_check! {
         differences: f64 = 3.0;
         /// Values on one side alone, count. Lower: a lost message accuses. Higher: few added values pass.
         alone: f64 = 3.0;
-        /// Differences and lone values count within, s.
+        /// Differences and lone values count within, s. Lower: a slow rewrite passes. Higher: slips of a day add up. Table value.
         window_s: f64 = 600.0;
-        /// Both feeds go on and no value meets its other for, s; never less than twice the pair's delay. Design choice.
+        /// Both feeds go on and no value meets its other for, s; never less than twice the pair's delay. Lower: a slow start is reported. Higher: a pair that compares nothing goes unseen. Design choice.
         apart_s: f64 = 120.0;
         /// Over after so long without one, s. Lower: a rewrite of every second minute begins anew each time. Design choice.
         over_s: f64 = 60.0;

@@ -5,6 +5,7 @@
 //! MSH-11 = T, never a patient) through the whole path of the running one: MLLP, its acknowledgement, the broker's heartbeat,
 //! the HTTP interface.
 
+mod acm;
 mod machine;
 pub mod path;
 mod placement;
@@ -87,6 +88,7 @@ pub fn run(_global: &Global, args: Args) -> anyhow::Result<ExitCode> {
     advisories(&config, &mut found)?;
     broker(&config, serves, &mut found)?;
     placement::check(&config, &mut found)?;
+    acm::check(&config, &mut found)?;
     if args.no_message {
         found.say(Level::Ok, "self-test", "left out (--no-message)")?;
     } else if serves {

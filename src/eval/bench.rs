@@ -286,7 +286,7 @@ impl Shelves {
     pub fn settings(&self, setup: Setup, fold: u32) -> Settings {
         let fitted = || self.by_fold.get(fold as usize).cloned().unwrap_or_default();
         // A second tap of the beds' own feed stands behind it; no message comes by it but in the attack on it.
-        let compare = vec![Compare::of(&feed::name(feed::OWN), &feed::name(feed::TAP))];
+        let compare = [Compare::of(&feed::name(feed::OWN), &feed::name(feed::TAP))].into();
         let base = Settings { models: self.models(fold), compare, ..Settings::default() };
         match setup {
             Setup::Reviewed => Settings { shelf: fitted(), ..base },

@@ -4,12 +4,13 @@
 //! judged, and P10.
 
 use super::*;
-use crate::check::feed_disagreement::{Kind, Told};
+use crate::check::feed_disagreement::{Check, Kind, Told};
 use crate::check::{Often, id};
 use crate::config::{Compare, CompareBy, ComparePair};
 use crate::hl7::dialect::hash32;
 use crate::observation::{Observation, TimeSource};
 use crate::vital::Parameter;
+use smallvec::SmallVec;
 use track::{Coming, Key, Pair, Seen, Side, Track};
 
 pub(super) mod track;
@@ -37,6 +38,110 @@ struct Fault {
     down: Option<Seen>,
     own: Timestamp,
     onset: Timestamp,
+}
+
+impl Copies {
+    /// The values of a message, held against their others: the worst difference that counts.
+    fn meet(
+        &mut self,
+        check: &Check,
+        compare: &Compare,
+        side: Side,
+        rows: &[Coming],
+        marks: &mut Marks,
+        at: Timestamp,
+    ) -> Option<Fault> {
+        let mut worst: Option<(f64, Fault)> = None;
+        for row in rows {
+            let Some(found) = self.track.value(side, row, at) else { continue };
+            let (up, down) = (found.up.value, found.down.value);
+            let step = compare.step(found.key.parameter).max(f64::from(found.up.step.max(found.down.step)));
+            let Some(kind) = check.compare(up, down, step) else {
+                marks.agrees = true;
+                continue;
+            };
+            marks.differs = true;
+            self.fault_at = at;
+            self.differed.push(at);
+            let onset = match found.up.id != 0 && found.up.id == found.down.id {
+                true => Some(at),
+                false => self.differed.within(check.differences, check.window_s, at),
+            };
+            let Some(onset) = onset else { continue };
+            let steps = if up.is_finite() && down.is_finite() { (up - down).abs() / step } else { f64::MAX };
+            let params = worst.as_ref().map_or(ParamSet::EMPTY, |(_, f)| f.params).with(found.key.parameter);
+            match &mut worst {
+                Some((most, old)) if steps <= *most => old.params = params,
+                _ => worst = Some((steps, of_pair(kind, &found, params, onset))),
+            }
+        }
+        worst.map(|(_, fault)| fault)
+    }
+
+    /// Values whose time to meet their others is over. `brought`: whether the bed knows a parameter of its upstream feed.
+    fn look_for_alone(
+        &mut self,
+        check: &Check,
+        compare: &Compare,
+        brought: impl Fn(Parameter) -> bool,
+        marks: &mut Marks,
+        at: Timestamp,
+    ) -> Option<Fault> {
+        let mut told: Option<Fault> = None;
+        while let Some(one) = self.track.alone(compare.delay_s, at) {
+            let (kind, slot) = match one.side {
+                Side::Up => (Kind::Missing, 2),
+                Side::Down if brought(one.parameter) => (Kind::Added, 0),
+                Side::Down => (Kind::Foreign, 1),
+            };
+            marks.lacks |= one.side == Side::Up;
+            marks.adds |= one.side == Side::Down;
+            if !kind.reported() {
+                self.fault_at = at;
+            }
+            // A message counts once, whatever it holds.
+            if self.counted[slot] != Some(one.seen.sequence) {
+                self.counted[slot] = Some(one.seen.sequence);
+                self.alone[slot].push(at);
+            }
+            let onset = match one.same_id && kind == Kind::Added {
+                true => Some(at),
+                false => self.alone[slot].within(check.alone, check.window_s, at),
+            };
+            // What accuses stands before what is reported.
+            if let Some(onset) = onset
+                && told.as_ref().is_none_or(|old| old.kind.reported() && !kind.reported())
+            {
+                let (up, down) = if one.side == Side::Up { (Some(one.seen), None) } else { (None, Some(one.seen)) };
+                let params = ParamSet::EMPTY.with(one.parameter);
+                told = Some(Fault { kind, parameter: one.parameter, params, up, down, own: one.own, onset });
+            }
+        }
+        told
+    }
+
+    /// Both feeds go on, and nothing of them meets.
+    fn apart(&self, check: &Check, compare: &Compare, row: Option<&Coming>, at: Timestamp) -> Option<Fault> {
+        let row = row?;
+        let onset = self.track.apart(check.apart_s.max(2.0 * compare.delay_s), at)?;
+        let (parameter, params) = (row.key.parameter, ParamSet::EMPTY);
+        Some(Fault { kind: Kind::Apart, parameter, params, up: None, down: Some(row.seen), own: row.own, onset })
+    }
+}
+
+/// What is counted of a message.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    agrees: bool,
+    differs: bool,
+    lacks: bool,
+    adds: bool,
+}
+
+impl Marks {
+    fn names(self) -> [(&'static str, bool); 4] {
+        [("copy_agrees", self.agrees), ("copy_differs", self.differs), ("copy_lacks", self.lacks), ("copy_adds", self.adds)]
+    }
 }
 
 impl Monitor {
@@ -69,20 +174,28 @@ impl Monitor {
         if report.kind != MessageKind::Vitals {
             return;
         }
-        for pair in 0..self.house.settings.compare.len() {
-            let compare = &self.house.settings.compare[pair];
+        let pairs = Arc::clone(&self.house.settings.compare);
+        for (pair, compare) in pairs.iter().enumerate() {
             let side = match () {
                 () if compare.upstream == source.feed => Side::Up,
                 () if compare.downstream == source.feed => Side::Down,
                 () => continue,
             };
-            self.compare_pair(number, pair, side, sequence, report, message.text(), at);
+            self.compare_pair(number, (pair, compare), side, sequence, report, message.text(), at);
         }
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn compare_pair(&mut self, number: u32, pair: usize, side: Side, sequence: u64, report: &Report, text: &[u8], at: Timestamp) {
-        let compare = &self.house.settings.compare[pair];
+    fn compare_pair(
+        &mut self,
+        number: u32,
+        (pair, compare): (usize, &Compare),
+        side: Side,
+        sequence: u64,
+        report: &Report,
+        text: &[u8],
+        at: Timestamp,
+    ) {
         let check = &self.house.settings.checks.feed_disagreement;
         let cell = &mut self.cells[number as usize];
         let known = cell.copies.iter().position(|c| usize::from(c.pair) == pair).unwrap_or_else(|| {
@@ -90,113 +203,35 @@ impl Monitor {
             cell.copies.len() - 1
         });
         let copies = &mut cell.copies[known];
-        let id = if report.control_id_is_id && !report.control_id.is_empty() {
-            hash32(&[report.control_id.as_bytes()]).max(1)
-        } else {
-            0
+        let id = match report.control_id_is_id && !report.control_id.is_empty() {
+            true => hash32(&[report.control_id.as_bytes()]),
+            false => 0,
         };
-        let mut seen_rows: smallvec::SmallVec<[(Parameter, u8); 24]> = smallvec::SmallVec::new();
-        let mut coming: smallvec::SmallVec<[Coming; 24]> = smallvec::SmallVec::new();
+        let mut rows: SmallVec<[Coming; 24]> = SmallVec::new();
+        let mut seen = SmallVec::new();
         for o in &report.observations {
-            if let Some(row) = one(compare, side, id, sequence, o, text, &mut seen_rows) {
-                coming.push(row);
-            }
+            rows.extend(one(compare, side, id, sequence, o, text, &mut seen));
         }
-        let Some(newest) = coming.iter().map(|c| c.own).max() else { return };
+        let Some(newest) = rows.iter().map(|row| row.own).max() else { return };
         copies.track.message(side, newest, id, compare.delay_s, at);
-        let mut fault: Option<Fault> = None;
-        let (mut agreed, mut differs) = (false, false);
-        for row in &coming {
-            let Some(found) = copies.track.value(side, row, at) else { continue };
-            let step = compare.step(found.key.parameter).max(f64::from(found.up.step.max(found.down.step)));
-            let Some(kind) = check.compare(found.up.value, found.down.value, step) else {
-                agreed = true;
-                continue;
-            };
-            differs = true;
-            copies.fault_at = at;
-            copies.differed.push(at);
-            let onset = match found.up.id != 0 && found.up.id == found.down.id {
-                true => Some(at),
-                false => copies.differed.within(check.differences, check.window_s, at),
-            };
-            let Some(onset) = onset else { continue };
-            let worse = |old: &Fault| {
-                let gap =
-                    |up: f64, down: f64| if up.is_finite() && down.is_finite() { (up - down).abs() / step } else { f64::MAX };
-                let (up, down) = (old.up.map_or(f64::NAN, |s| s.value), old.down.map_or(f64::NAN, |s| s.value));
-                gap(found.up.value, found.down.value) > gap(up, down)
-            };
-            let params = fault.as_ref().map_or(ParamSet::EMPTY, |f| f.params).with(found.key.parameter);
-            match &mut fault {
-                Some(old) if !worse(old) => old.params = params,
-                _ => fault = Some(of_pair(kind, &found, params, onset)),
-            }
-        }
-        let mut alone = None;
-        let (mut missing, mut extra) = (false, false);
-        while let Some(one) = copies.track.alone(compare.delay_s, at) {
-            let brought = cell.bed.stream(one.parameter).is_some_and(|s| s.latest.is_some());
-            let kind = match one.side {
-                Side::Up => Kind::Missing,
-                Side::Down if brought => Kind::Added,
-                Side::Down => Kind::Foreign,
-            };
-            (missing, extra) = (missing | (one.side == Side::Up), extra | (one.side == Side::Down));
-            let slot = match kind {
-                Kind::Added => 0,
-                Kind::Foreign => 1,
-                _ => 2,
-            };
-            if !kind.reported() {
-                copies.fault_at = at;
-            }
-            // A message counts once, whatever it holds.
-            if copies.counted[slot] != Some(one.seen.sequence) {
-                copies.counted[slot] = Some(one.seen.sequence);
-                copies.alone[slot].push(at);
-            }
-            let onset = match one.same_id && kind == Kind::Added {
-                true => Some(at),
-                false => copies.alone[slot].within(check.alone, check.window_s, at),
-            };
-            let Some(onset) = onset else { continue };
-            let (up, down) = if one.side == Side::Up { (Some(one.seen), None) } else { (None, Some(one.seen)) };
-            let found = Fault {
-                kind,
-                parameter: one.parameter,
-                params: ParamSet::EMPTY.with(one.parameter),
-                up,
-                down,
-                own: one.own,
-                onset,
-            };
-            // What accuses stands before what is reported.
-            if alone.as_ref().is_none_or(|old: &Fault| old.kind.reported() && !kind.reported()) {
-                alone = Some(found);
-            }
-        }
-        let (up_feed, down_feed) = (compare.upstream.clone(), compare.downstream.clone());
-        let apart = copies.track.apart(check.apart_s.max(2.0 * compare.delay_s), at).map(|onset| {
-            let (up, down) = (None, coming.last().map(|c| c.seen));
-            let parameter = coming.last().map_or(Parameter::Hr, |c| c.key.parameter);
-            Fault { kind: Kind::Apart, parameter, params: ParamSet::EMPTY, up, down, own: newest, onset }
-        });
-        let fault = fault.or(alone).or(apart.filter(|_| side == Side::Down));
+        let bed = &cell.bed;
+        let mut marks = Marks::default();
+        let met = copies.meet(check, compare, side, &rows, &mut marks, at);
+        let alone = copies.look_for_alone(check, compare, |p| bed.stream(p).is_some_and(|s| s.latest.is_some()), &mut marks, at);
+        let apart = copies.apart(check, compare, rows.last().filter(|_| side == Side::Down), at);
         let row = cell.findings.row(id::feed_disagreement);
         // What is only reported does not speak over what was found.
-        let fault = fault.filter(|f| !f.kind.reported() || row.is_none_or(|row| !row.hard && !row.holds()));
+        let fault = met.or(alone).or(apart).filter(|f| !f.kind.reported() || row.is_none_or(|row| !row.hard && !row.holds()));
         let quiet_s = at.since_s(copies.fault_at);
-        let over = fault.is_none()
-            && row.is_some_and(|row| row.holds() && at.since_s(row.last_at) >= check.over_s)
-            && (agreed && quiet_s >= check.over_s || quiet_s >= check.window_s);
-        if let Some(fault) = &fault {
-            self.tell_disagreement(number, fault, (&up_feed, &down_feed), at);
-        } else if over {
-            self.inject_pass(number, id::feed_disagreement, at);
+        let over = row.is_some_and(|row| row.holds() && at.since_s(row.last_at) >= check.over_s)
+            && (marks.agrees && quiet_s >= check.over_s || quiet_s >= check.window_s);
+        match fault {
+            Some(fault) => self.tell_disagreement(number, &fault, (&compare.upstream, &compare.downstream), at),
+            None if over => self.inject_pass(number, id::feed_disagreement, at),
+            None => {}
         }
-        let feed = self.feed(&down_feed);
-        for (name, set) in [("copy_agrees", agreed), ("copy_differs", differs), ("copy_lacks", missing), ("copy_adds", extra)] {
+        let feed = self.feed(&compare.downstream);
+        for (name, set) in marks.names() {
             if set {
                 feed.mark(name);
             }
@@ -243,7 +278,7 @@ fn one(
     sequence: u64,
     o: &Observation,
     text: &[u8],
-    rows: &mut smallvec::SmallVec<[(Parameter, u8); 24]>,
+    rows: &mut SmallVec<[(Parameter, u8); 24]>,
 ) -> Option<Coming> {
     let (parameter, ignored, own) = match side {
         Side::Up => (o.parameter, &compare.dropped, o.effective_at),
@@ -286,9 +321,9 @@ fn written_step(text: &[u8], value: f64, parameter: Parameter) -> f64 {
     let last = 10f64.powi(-(decimals as i32));
     // Structured numbers (`^72`) are read from their first digit on.
     let from = text.find(|c: char| digits(c) || c == '-').unwrap_or(text.len());
-    let body: String =
-        text[from..].chars().take_while(|c| digits(*c) || matches!(c, '-' | '.' | ',')).collect::<String>().replace(',', ".");
-    let raw: f64 = body.parse().unwrap_or(0.0);
+    let to = text[from..].find(|c: char| !digits(c) && !matches!(c, '-' | '.' | ',')).map_or(text.len(), |n| from + n);
+    let number = &text[from..to];
+    let raw: f64 = number.parse().or_else(|_| number.replace(',', ".").parse()).unwrap_or(0.0);
     let temperature = matches!(parameter.unit(), crate::vital::Unit::Cel | crate::vital::Unit::Kelvin);
     let factor = match () {
         () if !value.is_finite() || raw == 0.0 => 1.0,

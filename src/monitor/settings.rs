@@ -24,7 +24,7 @@ pub struct Settings {
     pub beds: Beds,
     pub senders: Senders,
     /// Feeds that are copies, and of which.
-    pub compare: Vec<Compare>,
+    pub compare: Arc<[Compare]>,
     pub devices: Devices,
     /// What is published of devices: ours, or with the site's file ([`Settings::with_advisories`]).
     pub advisories: Arc<Advisories>,
@@ -51,7 +51,7 @@ impl Settings {
             zones: config.mllp.iter().filter_map(|mllp| mllp.zone.clone()).collect(),
             beds: config.beds.clone(),
             senders: config.senders.clone(),
-            compare: config.compare.clone(),
+            compare: config.compare.clone().into(),
             devices: config.devices.clone(),
             advisories: Advisories::shipped(),
             episodes: config.episodes.clone(),

@@ -93,6 +93,13 @@ pub const RELAY_UP: &str = "vitalguard_relay_up";
 /// From bytes read by the relay to the same bytes handed on, seconds, by feed and quantile.
 pub const RELAY_SECONDS: &str = "vitalguard_relay_hold_seconds";
 
+/// ACM reports, by result: accepted, refused (AR), failed (AE, given up), error (AE, tried again), unanswered (tried again),
+/// outdated (never told and over), unreadable.
+pub const ACM_MESSAGES: &str = "vitalguard_acm_messages_total";
+/// Events that the alert manager was not told yet, and 1 while it is connected.
+pub const ACM_WAITING: &str = "vitalguard_acm_waiting_events";
+pub const ACM_CONNECTED: &str = "vitalguard_acm_connected";
+
 /// Bounds of the histograms, seconds: a memory write up to a broken minute.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
@@ -164,6 +171,9 @@ fn describe() {
         Unit::Seconds,
         "From bytes read by the relay to the same bytes handed on, by feed and quantile"
     );
+    describe_counter!(ACM_MESSAGES, "Reports to the alert manager, by result");
+    describe_gauge!(ACM_WAITING, "Alert events that the alert manager was not told yet");
+    describe_gauge!(ACM_CONNECTED, "1 while the alert manager is connected");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by route and status class");
     describe_counter!(HTTP_STREAMS_CUT, "Event streams over HTTP that were cut because their reader was too slow");
 }

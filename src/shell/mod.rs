@@ -20,6 +20,7 @@
 //! 7. The clinical path is never delayed, filtered or altered: we judge a copy.
 
 pub mod access;
+pub mod acm;
 pub mod advisories;
 pub mod audit;
 #[cfg(feature = "broker")]

@@ -8,6 +8,7 @@ use crate::alert::hex;
 use crate::config::{Config, Placement};
 use crate::document::{Origin, Pulse};
 use crate::monitor::Settings;
+use crate::shell::acm::{Acm, AcmError};
 use crate::shell::commands::{self, Answers, Commands};
 use crate::shell::data::{Data, Rates};
 use crate::shell::engine::{Engine, EngineError, Parts};
@@ -82,6 +83,8 @@ pub enum ServeError {
     #[error("this program was built without the embedded broker: give mqtt.url")]
     NoBroker,
     #[error(transparent)]
+    Acm(#[from] AcmError),
+    #[error(transparent)]
     Publisher(#[from] PublisherError),
     #[error(transparent)]
     Station(#[from] StationError),
@@ -125,6 +128,7 @@ struct RunningParts {
     reloader: Reloader,
     data: Arc<Data>,
     keeper: Keeper,
+    acm: Option<Acm>,
 }
 
 /// Ends the service from elsewhere.
@@ -203,6 +207,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
     let mut store = Store::open(&store_path, config.mqtt.outbox_max)?;
     store.set_boot(&boot)?;
     let outbox = store.outbox_reader()?;
+    let acm_reader = store.alert_reader()?;
     let mut journal_options = JournalOptions::new(&config.journal, &boot);
     journal_options.key = Some(site_key.clone().into());
     let signer = Arc::new(vault::signer(&config)?);
@@ -283,6 +288,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         note_change(&journal, &store_path, action, &hash).await?;
     }
 
+    let acm = Acm::start(&config.acm, &config.site, acm_reader, &folder)?;
     let (inbound, from_broker) = mpsc::channel(COMMANDS_MAX);
     let beat = Arc::clone(&pulse);
     let publisher =
@@ -373,6 +379,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
             reloader,
             data,
             keeper,
+            acm,
         }),
     })
 }
@@ -427,12 +434,15 @@ impl RunningParts {
         self.drain.cancel();
         while self.listeners.join_next().await.is_some() {}
         self.data.replays.stop();
-        let (journal, engine, publisher, keeper) = (self.journal, self.engine, self.publisher, self.keeper);
+        let (journal, engine, publisher, keeper, acm) = (self.journal, self.engine, self.publisher, self.keeper, self.acm);
         let judged = tokio::task::spawn_blocking(move || {
             journal.close();
             let judged = engine.join().is_ok();
             // The judging thread has handed over its last buckets.
             keeper.join();
+            if let Some(acm) = acm {
+                acm.stop();
+            }
             publisher.stop(PUBLISH_LAST);
             judged
         })

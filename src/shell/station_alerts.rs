@@ -1,4 +1,5 @@
-//! `/api/v1/alerts`: which alerts there were, as JSON, as the events themselves (JSON Lines), or for a spreadsheet (CSV).
+//! `/api/v1/alerts`: which alerts there were, as JSON, as the events themselves (JSON Lines), for a spreadsheet (CSV),
+//! or as FHIR R4.
 
 use crate::config::Role;
 use crate::document::{is_alert_id, is_slug};
@@ -103,7 +104,7 @@ pub(crate) async fn list(
     };
     // What people write may hold a name: it is for those who may ask for names.
     let words = session.role() >= Role::Nurse;
-    if matches!(format.as_str(), "csv" | "jsonl")
+    if matches!(format.as_str(), "csv" | "jsonl" | "fhir")
         && let Err(no) = audit::note(&shared, &session, "export", uri.query().unwrap_or("all")).await
     {
         return *no;
@@ -112,7 +113,12 @@ pub(crate) async fn list(
         "json" => with_store(&shared, move |store| as_json(store, &filter, limit, words)).await,
         "csv" => with_store(&shared, move |store| as_csv(store, &filter, limit, words)).await,
         "jsonl" => with_store(&shared, move |store| as_lines(store, &filter, limit)).await,
-        _ => problem(StatusCode::BAD_REQUEST, "format: json, jsonl or csv"),
+        "fhir" => {
+            let more = uri.query().unwrap_or_default().split('&').filter(|part| !part.starts_with("cursor="));
+            let path = format!("{}?{}", uri.path(), more.collect::<Vec<_>>().join("&"));
+            with_store(&shared, move |store| as_fhir(store, &filter, limit, &path)).await
+        }
+        _ => problem(StatusCode::BAD_REQUEST, "format: json, jsonl, csv or fhir"),
     }
 }
 
@@ -163,6 +169,21 @@ fn as_lines(store: &AlertReader, filter: &AlertFilter, limit: usize) -> Result<R
         body.push(b'\n');
     }
     Ok((attachment("application/jsonl", "alerts.jsonl"), body).into_response())
+}
+
+/// As FHIR R4; `path`: this request without its cursor. An alert of another version of the program that cannot be read is left
+/// out.
+fn as_fhir(store: &AlertReader, filter: &AlertFilter, limit: usize, path: &str) -> Result<Response, StoreError> {
+    let rows = store.list(filter, limit)?;
+    let next = next(&rows, limit).map(|cursor| format!("{path}&cursor={cursor}"));
+    Ok(fhir_of(&rows, next.as_deref()))
+}
+
+fn fhir_of(rows: &[AlertRow], next: Option<&str>) -> Response {
+    let alerts: Vec<_> = rows.iter().filter_map(|row| serde_json::from_slice(&row.json).ok()).collect();
+    let now = Timestamp::from_ms(jiff::Timestamp::now().as_millisecond());
+    let body = crate::document::fhir::bundle(&alerts, now, next).to_string();
+    ([(header::CONTENT_TYPE, "application/fhir+json; fhirVersion=4.0")], body).into_response()
 }
 
 const COLUMNS: [&str; 17] = [
@@ -235,13 +256,35 @@ fn harmless(cell: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-pub(crate) async fn one(State(shared): State<Shared>, session: Session, Path(id): Path<String>) -> Response {
+/// Query of one alert.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OneQuery {
+    format: Option<String>,
+}
+
+pub(crate) async fn one(
+    State(shared): State<Shared>,
+    session: Session,
+    Path(id): Path<String>,
+    query: Result<Query<OneQuery>, QueryRejection>,
+) -> Response {
+    let Ok(Query(query)) = query else { return bad_query() };
     if !is_alert_id(&id) {
         return problem(StatusCode::BAD_REQUEST, "not an alert id");
+    }
+    let fhir = match query.format.as_deref() {
+        None | Some("json") => false,
+        Some("fhir") => true,
+        Some(_) => return problem(StatusCode::BAD_REQUEST, "format: json or fhir"),
+    };
+    if fhir && let Err(no) = audit::note(&shared, &session, "export", &id).await {
+        return *no;
     }
     let words = session.role() >= Role::Nurse;
     with_store(&shared, move |store| {
         Ok(match store.alert(&id)?.filter(|row| session.sees(&row.ward)) {
+            Some(row) if fhir => fhir_of(&[row], None),
             Some(row) => json(StatusCode::OK, with_people(store, &row, words)?.to_string()),
             None => problem(StatusCode::NOT_FOUND, "no such alert"),
         })

@@ -606,13 +606,13 @@ impl Store {
     }
 
     /// Forgets closed alerts with their events and comments, and audit lines, older than `before`; never an alert that a case
-    /// needs. At most `limit` alerts.
+    /// needs. At most `limit` alerts. The alert of the newest event stays, too: numbers of events are never used again.
     pub fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let ids: Vec<String> = {
             let mut select = transaction.prepare_cached(
                 "SELECT id FROM alerts WHERE open = 0 AND updated_ms < ?1 AND id NOT IN (SELECT alert FROM case_alerts)
-                 ORDER BY number LIMIT ?2",
+                 AND id IS NOT (SELECT alert FROM events ORDER BY number DESC LIMIT 1) ORDER BY number LIMIT ?2",
             )?;
             let rows = select.query_map(params![before.ms(), limit as i64], |row| row.get(0))?;
             rows.collect::<Result<_, _>>()?

@@ -9,7 +9,7 @@ const DEVICE: &str = "GW^0012210000000001^EUI-64";
 fn compared(change: impl FnOnce(&mut Compare)) -> Ward {
     let mut compare = Compare::of("gw1", "emr");
     change(&mut compare);
-    Ward::with(Settings { site: "hsp1".into(), compare: vec![compare], ..Settings::default() })
+    Ward::with(Settings { site: "hsp1".into(), compare: [compare].into(), ..Settings::default() })
 }
 
 impl Ward {
@@ -298,7 +298,7 @@ fn a_closed_list_holds_for_copies_too() {
         closed: true,
         sender: vec![crate::config::SenderRule { feed: Some("gw1".into()), ..Default::default() }],
     };
-    let compare = vec![Compare::of("gw1", "emr")];
+    let compare = [Compare::of("gw1", "emr")].into();
     let mut w = Ward::with(Settings { site: "hsp1".into(), compare, senders, ..Settings::default() });
     for n in 0..60 {
         w.second(n, Some);

@@ -101,6 +101,20 @@ impl AlertReader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Number of the newest event of all alerts; 0 where there is none. It never goes back.
+    pub fn last_event(&self) -> Result<i64, StoreError> {
+        let sql = "SELECT COALESCE(max(number), 0) FROM events";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Events of all alerts after a number, in the order in which they were written, each a complete `alert-event/1` document.
+    pub fn events_after(&self, number: i64, limit: usize) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let sql = "SELECT number, json FROM events WHERE number > ?1 ORDER BY number LIMIT ?2";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let rows = select.query_map([number, limit.min(LIST_MAX) as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Alerts that match, newest raise first, at most `limit` (and at most [`LIST_MAX`]).
     pub fn list(&self, filter: &AlertFilter, limit: usize) -> Result<Vec<AlertRow>, StoreError> {
         use rusqlite::types::Value;
