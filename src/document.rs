@@ -13,8 +13,8 @@ use crate::vital::Parameter;
 use serde::{Deserialize, Serialize};
 
 pub mod acm;
-pub mod fhir;
 mod case;
+pub mod fhir;
 mod seal;
 
 pub use case::{ClockLine, case_status};
