@@ -319,6 +319,12 @@ fn what_cannot_be_done_says_why_and_changes_nothing() {
     assert_eq!(house.ask("engineer", "POST", &format!("/api/v1/cases/{case}/steps"), &huge).0, 400, "the body's bound");
     assert_eq!(version(&case), before);
 
+    // An alert that is there already brings nothing with it, and nothing is done by halves.
+    let again = json!({ "step": "add", "item": { "item": "alert", "id": alert["ref"] } });
+    let (status, answer) = house.step("engineer", &case, None, again);
+    assert!(status == 409 && answer["detail"].as_str().unwrap().contains("stands in the case already"), "{answer}");
+    assert_eq!(version(&case), before);
+
     // Two people close: the second is told who was first, and when. Who has seen an older version is told so.
     let close = |token, expect| house.step(token, &case, expect, json!({ "step": "close", "reason": "nothing found" }));
     assert_eq!(house.step("engineer", &case, Some(before - 1), json!({ "step": "note", "text": "x" })).0, 409);

@@ -58,7 +58,8 @@ pub(super) fn load(file: &SegmentFile) -> std::io::Result<(Vec<u8>, bool)> {
 /// The same into buffers that are there already.
 pub(super) fn load_into(file: &SegmentFile, packed: &mut Vec<u8>, bytes: &mut Vec<u8>) -> std::io::Result<bool> {
     let opened = std::fs::File::open(&file.path)?;
-    (packed.clear(), bytes.clear());
+    packed.clear();
+    bytes.clear();
     let target = if file.sealed { &mut *packed } else { &mut *bytes };
     target.reserve(usize::try_from(opened.metadata()?.len().min(SEGMENT_BYTES_MAX)).unwrap_or(0));
     opened.take(SEGMENT_BYTES_MAX).read_to_end(target)?;

@@ -340,7 +340,7 @@ fn covered(report: &mut Report, proven: &[Proven]) {
     let last = proven.iter().rev().find_map(|segment| segment.last_at);
     let first = proven.iter().find_map(|segment| segment.unsigned);
     report.unsigned_records = report.range.map_or(0, |(first, last)| last.saturating_sub(until.max(first - 1)));
-    let closed = proven.iter().filter(|s| s.footer.is_some() && !s.gone && s.records > 0 && s.next > until + 1).next_back();
+    let closed = proven.iter().rfind(|s| s.footer.is_some() && !s.gone && s.records > 0 && s.next > until + 1);
     if let Some(segment) = closed.filter(|_| until > 0) {
         let what = format!(
             "a closed segment is signed before it is closed; the last checkpoint covers record {until}: later ones were removed"
