@@ -319,6 +319,12 @@ fn what_cannot_be_done_says_why_and_changes_nothing() {
     assert_eq!(house.ask("engineer", "POST", &format!("/api/v1/cases/{case}/steps"), &huge).0, 400, "the body's bound");
     assert_eq!(version(&case), before);
 
+    // An alert that is there already brings nothing with it, and nothing is done by halves.
+    let again = json!({ "step": "add", "item": { "item": "alert", "id": alert["ref"] } });
+    let (status, answer) = house.step("engineer", &case, None, again);
+    assert!(status == 409 && answer["detail"].as_str().unwrap().contains("stands in the case already"), "{answer}");
+    assert_eq!(version(&case), before);
+
     // Two people close: the second is told who was first, and when. Who has seen an older version is told so.
     let close = |token, expect| house.step(token, &case, expect, json!({ "step": "close", "reason": "nothing found" }));
     assert_eq!(house.step("engineer", &case, Some(before - 1), json!({ "step": "note", "text": "x" })).0, 409);
@@ -393,15 +399,23 @@ fn a_folder_at_rest_is_worked_on_without_the_service_which_then_goes_on_with_it(
     std::fs::create_dir(&out).unwrap();
     let target = out.join("full.zip");
     let shown = |case: &str| -> Value { serde_json::from_str(&run(&["show", case, "--json"])).unwrap() };
+    // A small segment, so that the bundle is what does not fit.
+    let small = house.folder.path().join("small.toml");
+    std::fs::write(&small, std::fs::read_to_string(&house.config).unwrap() + "[journal]\nsegment_bytes = 1048576\n").unwrap();
+    let large = house.folder.path().join("large.pcap");
+    let noise: Vec<u8> = (0..100_000_u32).flat_map(|n| <[u8; 32]>::from(Sha256::digest(n.to_le_bytes()))).collect();
+    std::fs::write(&large, &noise).unwrap();
+    run(&["add", &case, "--capture", large.to_str().unwrap()]);
     let before = shown(&case)["case"]["version"].clone();
     let script = format!(
-        "trap '' XFSZ; ulimit -f 8; exec {} incident export {case} --config {config} --data {data_arg} -o {}",
+        "trap '' XFSZ; ulimit -f 4096; exec {} incident export {case} --identified --config {} --data {data_arg} -o {}",
         env!("CARGO_BIN_EXE_vitalguard"),
+        small.display(),
         target.display()
     );
-    // The journal of this exercise has its segment already: only the bundle grows beyond the limit.
     let full = Command::new("sh").args(["-c", &script]).output().unwrap();
     assert!(!full.status.success());
+    assert!(text(&full.stderr).contains("the disk is full, or a limit of file sizes was reached"), "{}", text(&full.stderr));
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0, "{}", text(&full.stderr));
     assert_eq!(shown(&case)["case"]["version"], before, "{}", text(&full.stderr));
 

@@ -206,6 +206,11 @@ pub fn hold_name(case: &str) -> String {
     format!("case-{case}")
 }
 
+/// The case of a hold; `None`: it is of something else.
+pub fn case_of_hold(name: &str) -> Option<&str> {
+    name.strip_prefix("case-").filter(|id| crate::case::is_case_id(id))
+}
+
 /// Holds what a case needs of the journal, or lets it go; whatever was held before. Gives whether it is held.
 pub fn keep(folder: &Path, case: &Case, now: Timestamp) -> Result<bool, journal::JournalError> {
     match case.records() {

@@ -525,7 +525,7 @@ impl Engine {
     }
 
     /// Holds what a case needs, or lets it go.
-    fn keep_case(&mut self, case: &crate::case::Case, now: Timestamp) {
+    fn keep_case(&self, case: &crate::case::Case, now: Timestamp) {
         match cases::keep(self.parts.journal.folder(), case, now) {
             Ok(true) => {}
             Ok(false) if case.keeps(now) => {}
@@ -1031,7 +1031,7 @@ impl Engine {
             for case in self.cases.iter().cloned().collect::<Vec<_>>() {
                 self.keep_case(&case, now);
             }
-            self.cases.forget(now);
+            self.keep_older_cases(now);
         }
         for case in self.cases.iter() {
             let topic = format!("case/{}/status", case.id);
@@ -1046,6 +1046,27 @@ impl Engine {
                 let clocks = cases::clock_lines(case, &self.parts.zone);
                 let payload = document::case_status(&self.parts.origin, now, self.rev, case, &clocks);
                 self.parts.retained.put(&topic, Kind::Case, payload.into());
+            }
+        }
+        if all {
+            self.cases.forget(now);
+        }
+    }
+
+    /// Cases closed so long ago that nobody is told of them may still hold something: until their time is over.
+    fn keep_older_cases(&self, now: Timestamp) {
+        let holds = match crate::shell::journal::holds(self.parts.journal.folder()) {
+            Ok(holds) => holds,
+            Err(error) => {
+                tracing::warn!(%error, "holds cannot be listed");
+                return;
+            }
+        };
+        let ids = holds.iter().filter_map(|hold| cases::case_of_hold(&hold.name));
+        for id in ids.filter(|id| !self.cases.iter().any(|case| case.id == **id)) {
+            // A hold whose case is not known stays: it may be about to be opened.
+            if let Ok(Some(case)) = self.parts.store.case(id) {
+                self.keep_case(&case, now);
             }
         }
     }

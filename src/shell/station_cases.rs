@@ -3,7 +3,7 @@
 //!
 //! One contract: what is answered as done is in the journal's chain and in the store. A step that is refused says who was first.
 
-use crate::case::{Act, Case, Refused, is_case_id};
+use crate::case::{Act, Case, Item, Refused, Step, is_case_id};
 use crate::config::Role;
 use crate::shell::cases::acts::{self, No, OpenWish, Who};
 use crate::shell::cases::{self, Outcome, Place};
@@ -184,30 +184,30 @@ impl Looking {
 
 /// Stores acts in one piece and waits until the first and the last of them are applied. The last one's case; the first refusal.
 pub(crate) async fn submit(shared: &Shared, data: &Data, acts: Vec<Act>) -> Result<Case, Response> {
-    let unavailable = |why| Err(problem(StatusCode::SERVICE_UNAVAILABLE, why));
-    let Some(journal) = &shared.state.journal else { return unavailable("nothing can be written here") };
-    let (Some(first), Some(last)) = (acts.first(), acts.last()) else { return unavailable("nothing is to be done") };
+    let unavailable = |why| problem(StatusCode::SERVICE_UNAVAILABLE, why);
+    let Some(journal) = &shared.state.journal else { return Err(unavailable("nothing can be written here")) };
+    let (Some(first), Some(last)) = (acts.first(), acts.last()) else { return Err(unavailable("nothing is to be done")) };
     let mut waits = Vec::new();
     for id in [&first.id, &last.id] {
         if waits.len() == 1 && first.id == last.id {
             continue;
         }
-        let Some(wait) = data.case_answers.expect(id) else { return unavailable("too many steps of cases wait") };
+        let Some(wait) = data.case_answers.expect(id) else { return Err(unavailable("too many steps of cases wait")) };
         waits.push(wait);
     }
     let records = acts.into_iter().map(|act| Record::Case(Box::new(act))).collect();
     if journal.submit_many(records).await.is_err() {
-        return unavailable("the journal cannot be written: nothing was done");
+        return Err(unavailable("the journal cannot be written: nothing was done"));
     }
     let mut done: Option<Case> = None;
     for wait in waits {
         let outcome: Outcome = match tokio::time::timeout(PATIENCE, wait).await {
             Ok(Ok(outcome)) => outcome,
-            _ => return unavailable("it is in the journal, and the judging thread does not answer: look again"),
+            _ => return Err(unavailable("it is in the journal, and the judging thread does not answer: look again")),
         };
         match (outcome, &done) {
             (Ok(case), _) => done = Some(case),
-            // What came with it was there already, or somebody was in between: the person's own step was taken.
+            // What came with it was there already: the person's own step was taken.
             (Err(_), Some(_)) => {}
             (Err(refused), _) => return Err(refusal(&refused)),
         }
@@ -269,6 +269,17 @@ pub(crate) async fn open(
     }
 }
 
+/// Whether a user who is bound to wards may add this: what names its ward, and with an alert what belongs to it.
+fn may_add(session: &Session, step: &Step) -> bool {
+    match step {
+        Step::Add { item: Item::Range { ward, .. } } => session.sees(ward),
+        Step::Add { item: Item::Messages { .. } | Item::SpotCheck { .. } | Item::Action { .. } | Item::Device { .. } } => {
+            session.wards().is_empty()
+        }
+        _ => true,
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepBody {
@@ -294,12 +305,15 @@ pub(crate) async fn step(
     };
     let looking = Looking::begin(&shared, Arc::clone(&data)).await;
     let (who, expect, wish) = (who(&session), body.expect, body.step);
-    let made = blocking(&shared, move || acts::step(&looking.place(), &who, &case.id, expect, &wish, now())).await;
+    let made = blocking(&shared, move || acts::step(&looking.place(), &who, &case, expect, &wish, now())).await;
     let (list, missing) = match made {
         Some(Ok(made)) => made,
         Some(Err(why)) => return no(&why),
         None => return problem(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be gathered"),
     };
+    if list.iter().any(|act| !may_add(&session, &act.step)) {
+        return problem(StatusCode::NOT_FOUND, "nothing of that name in the wards that you see");
+    }
     match submit(&shared, &data, list).await {
         Ok(case) => answer(StatusCode::OK, &case, &missing, &data.config.zone),
         Err(refused) => refused,

@@ -213,9 +213,9 @@ impl Office for Folder {
     fn step(&mut self, case: &str, expect: Option<u32>, step: &Value) -> anyhow::Result<Value> {
         let (folder, store) = (self.journal(), self.store());
         let mut held = self.hold(step["step"] == "add")?;
-        self.case(case)?;
+        let known = self.case(case)?;
         let place = held.place(&self.config, &folder, &store);
-        let (list, missing) = acts::step(&place, &Folder::who(), case, expect, step, now())?;
+        let (list, missing) = acts::step(&place, &Folder::who(), &known, expect, step, now())?;
         held.submit(list)?;
         Ok(self.answer(&self.case(case)?, &missing))
     }

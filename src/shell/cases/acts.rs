@@ -111,15 +111,16 @@ fn check(acts: &[Act], now: Timestamp) -> Result<(), No> {
     Ok(())
 }
 
-/// The acts of one step on a case that exists: an `add` names what is to be gathered, everything else is the step itself.
+/// The acts of one step on a case as it is known: an `add` names what is to be gathered, everything else is the step itself.
 pub fn step(
     place: &Place<'_>,
     who: &Who,
-    case: &str,
+    known: &Case,
     expect: Option<u32>,
     wish: &Value,
     now: Timestamp,
 ) -> Result<(Vec<Act>, Vec<String>), No> {
+    let case = known.id.as_str();
     let bad = |error: serde_json::Error| No::Bad(format!("step: {error}"));
     if wish["step"] != "add" {
         let step: Step = serde_json::from_value(wish.clone()).map_err(bad)?;
@@ -172,6 +173,12 @@ pub fn step(
     acts.extend(added(case, items.collect()));
     acts.extend(said_missing(case, &missing));
     check(&acts, now)?;
+    // All of them or none: where the first is refused, or somebody comes between, the others find another version.
+    if acts.len() > 1 {
+        for (place, act) in (0..).zip(&mut acts) {
+            act.expect = Some(expect.unwrap_or(known.version).saturating_add(place));
+        }
+    }
     Ok((acts, missing))
 }
 

@@ -223,8 +223,8 @@ fn messages<W: Read + Write + Seek>(
             sealed.add_record(&name, &message.payload, message.sequence)?;
             continue;
         }
-        let doubt = export.case.alerts().filter_map(|alert| Doubt::of(store, alert, &message.raw));
-        let doubt = doubt.filter(|doubt| !doubt.evidence.is_empty()).next().unwrap_or_default();
+        let mut doubts = export.case.alerts().filter_map(|alert| Doubt::of(store, alert, &message.raw));
+        let doubt = doubts.find(|doubt| !doubt.evidence.is_empty()).unwrap_or_default();
         let (list, truncated, _) = segments(&message.payload, &doubt, false);
         cut += usize::from(truncated);
         if list.is_empty() {
@@ -430,7 +430,7 @@ pub(super) fn readme(export: &Export<'_>, missing: &[String]) -> String {
          \x20 alerts.json, explain/   the alerts with their events, and how each follows from the journal\n\
          \x20 devices.json            the inventory with the advisories that name a device (declared words prove nothing)\n\
          \x20 actions.json, case.json what people did, and the steps of the case\n\
-         \x20 drafts/                 forms for those who report, filled from what is known: drafts, not sent, not verified
+         \x20 drafts/                 forms for those who report, filled from what is known: drafts, not sent, not verified\n\
          \x20 config.toml             the configuration in force, secrets left out\n\n\
          How to check it with standard tools (unzip, sha256sum, openssl, python3)\n\
          \x20 unzip -q BUNDLE.zip -d bundle && cd bundle\n\

@@ -70,7 +70,7 @@ impl super::Store {
         Ok(transaction.commit()?)
     }
     /// The alerts of a case need not stay any longer.
-    pub fn let_go(&mut self, case: &str) -> Result<(), StoreError> {
+    pub fn let_go(&self, case: &str) -> Result<(), StoreError> {
         self.connection.execute("DELETE FROM case_alerts WHERE case_id = ?1", [case])?;
         Ok(())
     }
