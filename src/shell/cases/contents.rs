@@ -288,7 +288,6 @@ fn alerts<W: Read + Write + Seek>(
             store: export.place.store,
             curves: true,
             until: Some(Instant::now() + EXPLAIN_FOR),
-            curves: true,
         };
         match explain(&ask) {
             Ok(explained) if explained.found() => {
