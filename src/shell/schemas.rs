@@ -106,6 +106,9 @@ mod tests {
     use super::*;
     use crate::command::VERBS;
 
+    /// Documents that no topic carries: they are asked for, and not signed.
+    const OVER_HTTP: [&str; 1] = ["draft-1"];
+
     #[test]
     fn every_schema_is_closed_and_named_in_the_asyncapi_document() {
         let topics: Value = serde_json::from_str(TOPICS).unwrap();
@@ -116,6 +119,9 @@ mod tests {
             assert_eq!(title.replace('/', "-"), *name);
             if !name.starts_with("command-") && *name != "flat" {
                 assert_eq!(schema["properties"]["schema"]["const"], title);
+            }
+            if OVER_HTTP.contains(name) {
+                continue;
             }
             assert_eq!(schema["properties"].as_object().unwrap().keys().next_back().unwrap(), "sig", "{name}: the last member");
             let there = &topics["components"]["messages"][name]["payload"]["schema"]["$ref"];
