@@ -98,7 +98,12 @@ impl Acm {
         let position = match Position::read(folder) {
             Some(position) => position,
             // What is over and done is not told to a receiver that is new.
-            None => Position { number: reader.last_event()?, told: BTreeSet::new() },
+            None => {
+                if folder.join(POSITION).exists() {
+                    tracing::warn!("acm: the position cannot be read: what the store holds counts as told");
+                }
+                Position { number: reader.last_event()?, told: BTreeSet::new() }
+            }
         };
         let stop = Arc::new(AtomicBool::new(false));
         let sender = Sender {
