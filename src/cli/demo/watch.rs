@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_event_is_told_with_the_checks_that_agree() {
-        let event = br#"{"schema":"alert-event/1","event":"raised","alert":{"bed":"B07","condition":"P02 second_sender","priority":"high",
+        let event = br#"{"schema":"alert-event/1","event":"raised","alert":{"id":"A-1","bed":"B07","condition":"P02 second_sender","priority":"high",
             "text":{"en":"Two senders","it":"Due"},"evidence":[{"check":"P07"}]}}"#;
         let caught = Caught::read(event).unwrap();
         assert_eq!(
@@ -130,7 +130,7 @@ mod tests {
     fn a_low_alert_is_for_nurses_unless_it_is_an_advisory() {
         let of = |priority: &str, assessment: &str| {
             let event = format!(
-                r#"{{"event":"raised","alert":{{"bed":"B07","condition":"x","assessment":"{assessment}","priority":"{priority}"}}}}"#
+                r#"{{"event":"raised","alert":{{"id":"A-1","bed":"B07","condition":"x","assessment":"{assessment}","priority":"{priority}"}}}}"#
             );
             Caught::read(event.as_bytes()).unwrap().for_nurses
         };
