@@ -1,5 +1,7 @@
 //! The journal as evidence: what was signed is found again, and whatever was changed since is named.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -600,4 +602,24 @@ fn openssl_makes_our_keys_and_verifies_our_signatures() {
         std::fs::write(path("body"), last.body().replace("why stop", "why stoq")).unwrap();
         assert!(!check().0);
     }
+}
+
+#[test]
+fn clean_ends_and_kills_of_a_service_leave_a_journal_that_is_proven() {
+    let folder = tempfile::tempdir().unwrap();
+    for life in 0..4 {
+        let mut served = common::Served::start(folder.path(), &[]);
+        let mut client = common::Client::connect(served.mllp);
+        for n in 0..5 {
+            let id = format!("L{life}N{n}");
+            client.ask(&common::pcd01("GW", "icu", "B01", &id, &common::now_hl7(), &[(common::HR, "72", common::BPM)])).unwrap();
+        }
+        if life % 2 == 0 {
+            assert!(served.terminate().success());
+        } else {
+            served.kill();
+        }
+    }
+    let (code, told) = vitalguard(&["verify", folder.path().to_str().unwrap()]);
+    assert_eq!(code, 0, "{told}");
 }

@@ -348,7 +348,8 @@ impl Book {
             origin,
             size: head.records,
             head: head.hash,
-            at: head.at,
+            // The last one may carry a tick's time, later than the record that a new start begins with.
+            at: self.last.as_ref().map_or(head.at, |last| head.at.max(last.at)),
             boot,
             number: self.last.as_ref().map_or(1, |last| last.number.saturating_add(1)),
             oldest: head.oldest,
