@@ -255,7 +255,7 @@ fn an_alert_is_reported_explained_and_exported() {
         .collect();
     assert_eq!(marked, ["250"], "{shown}");
 
-    for (lang, sentence) in [("en", "Incident report"), ("it", "Rapporto sull'evento")] {
+    for (lang, sentence) in [("en", "Incident report"), ("it", "Rapporto sull&#39;evento")] {
         let (status, head, page) = house.ask("viewer", "GET", &format!("/api/v1/alerts/{id}/report?lang={lang}"), "");
         assert!(status == 200 && head.contains("text/html") && head.contains("default-src 'none'"), "{head}");
         assert!(page.contains(sentence) && page.contains("<mark>250</mark>") && page.contains(&raw), "{page}");

@@ -93,6 +93,13 @@ pub struct Outgoing {
     pub inbound: mpsc::Receiver<Inbound>,
 }
 
+impl Outgoing {
+    /// Whether a command has come through; what was refused is heard of by the audit alone.
+    pub fn ran(&mut self) -> bool {
+        std::iter::from_fn(|| self.inbound.try_recv().ok()).any(|inbound| matches!(inbound, Inbound::Command(_)))
+    }
+}
+
 pub fn publish(options: Options, store: Option<&Store>) -> Outgoing {
     let retained = Arc::new(Retained::default());
     publish_with(options, store, retained)
