@@ -5,7 +5,7 @@
 //! extract needs to prove itself: `h(n) = SHA-256(h(n-1) ‖ header(n) ‖ SHA-256(payload(n)))`.
 //!
 //! What it cannot do: a folder that is set back as a whole, checkpoints and all, fits itself. The head in `sys/info`, a checkpoint
-//! that was handed out, or a copy tells ([`verify::Options::head`]).
+//! that was handed out, or a copy tells ([`verify::Options::kept`]).
 //!
 //! Files in the journal's folder: `checkpoints` (signed notes, appended), `key-{id}.pem` (public keys that signed them).
 
