@@ -16,7 +16,7 @@ use vitalguard::observation::Source;
 use vitalguard::shell::cases::bundle::{Export, Wish};
 use vitalguard::shell::cases::check::{Misfit, verify_bytes};
 use vitalguard::shell::cases::{Cases, Place, Taken, bundle::VERIFIER, gather};
-use vitalguard::shell::journal::{self, Journal, Now, Options, Reader, Record};
+use vitalguard::shell::journal::{self, Journal, Looked, Now, Options, Reader, Record};
 use vitalguard::shell::store::{AlertReader, Store};
 use vitalguard::shell::vault::{Signer, Verifier};
 use vitalguard::time::Timestamp;
@@ -470,6 +470,9 @@ impl Bench {
             let at = jiff::Timestamp::from_millisecond(*wall).unwrap().strftime("%Y%m%d%H%M%S").to_string();
             let payload = message(&format!("B{n}"), &at, "97");
             handle.submit_blocking(Record::Frame { source: source.clone(), payload }).unwrap();
+            if n == 20 {
+                handle.checkpoint().unwrap();
+            }
             if n == steps.len() / 2 {
                 for act in &acts {
                     let sequence = handle.submit_blocking(Record::Case(Box::new(act.clone()))).unwrap();
@@ -482,6 +485,15 @@ impl Bench {
                         other => panic!("{other:?}"),
                     }
                 }
+                let looked = Looked {
+                    id: "look".into(),
+                    user: "nurse".into(),
+                    action: "report".into(),
+                    object: id.into(),
+                    via: "mqtt".into(),
+                    result: "not allowed".into(),
+                };
+                handle.submit_blocking(Record::Audit(looked)).unwrap();
             }
         }
         handle.checkpoint().unwrap();
@@ -490,6 +502,34 @@ impl Bench {
     }
     fn journal(&self) -> PathBuf {
         self.folder.path().join("journal")
+    }
+    /// First records of the segments that are kept, and of those of which a stub is left.
+    fn segments(&self) -> (Vec<u64>, Vec<u64>) {
+        let mut files = (Vec::new(), Vec::new());
+        for entry in std::fs::read_dir(self.journal()).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            match name.split_once('.') {
+                Some((first, "vgj" | "vgj.zst")) => files.0.push(first.parse().unwrap()),
+                Some((first, "vgj.gone")) => files.1.push(first.parse().unwrap()),
+                _ => {}
+            }
+        }
+        files.0.sort();
+        files.1.sort();
+        files
+    }
+    /// A second run in which everything is too much: what is held stays, and the newest record.
+    fn retain(&self, held: &[(u64, u64)]) {
+        for (n, (first, last)) in held.iter().enumerate() {
+            journal::hold(&self.journal(), &format!("case-{n}"), *first, *last).unwrap();
+        }
+        let mut options = Options::new(&self.config.journal, "boot-2");
+        (options.segment_bytes, options.retain_bytes) = (64 << 10, 0);
+        options.signer = Some(std::sync::Arc::new(Signer::open(&self.folder.path().join("evidence.pem")).unwrap()));
+        let (journal, feed) = Journal::open(&self.journal(), options).unwrap();
+        std::thread::spawn(move || for _ in feed {});
+        journal.handle().submit_blocking(Record::Close { connection: 1 }).unwrap();
+        journal.close();
     }
     fn export(&self) -> Vec<u8> {
         self.export_as(&self.case, self.config.site.as_str(), &self.signer)
@@ -545,6 +585,9 @@ fn the_same_case_gives_the_same_bytes_and_every_flipped_byte_is_found_by_both() 
     assert_eq!(bundle, bench.export(), "nothing in it is by chance");
     let files = unpacked(&bundle);
     assert_eq!(files.keys().filter(|name| name.starts_with("messages/")).count(), 6, "{:?}", files.keys());
+    let actions: Value = serde_json::from_slice(&files["actions.json"]).unwrap();
+    let done = &actions["actions"][0];
+    assert_eq!((&done["via"], &done["result"]), (&"mqtt".into(), &"not allowed".into()), "{actions}");
     let (fits, said) = python(bench.folder.path(), &bundle, None);
     assert!(fits, "{said}");
     // Natively everywhere in strides, and at both ends byte by byte; Python at some of them.
@@ -661,6 +704,58 @@ fn keys_that_are_missing_expired_or_not_of_the_site_are_told_apart() {
     assert!(code == Some(1) && said.contains("not among the keys"), "{said}");
     let none = program(&["verify", bundle.to_str().unwrap(), "--key", "/nowhere.pem"]);
     assert_eq!(none.status.code(), Some(2));
+}
+
+#[test]
+fn a_case_whose_surroundings_went_leaves_with_a_chain_up_to_the_gap() {
+    // Records 1 to 151 are messages, then comes the case, then messages again; a segment holds about 100.
+    let later = Item::Messages { raw: vec!["mllp.250".into()] };
+    for (items, held, reached) in [
+        (vec![range(2, 9)], vec![(2, 9)], true),
+        (vec![range(30, 39)], vec![(30, 39)], false),
+        (vec![range(2, 9), later], vec![(2, 9), (250, 250)], false),
+    ] {
+        let bench = Bench::new(&minutes(300), &items);
+        let end = bench.segments().0[1] - 1;
+        bench.retain(&held);
+        let (kept, gone) = bench.segments();
+        assert!(kept.len() == held.len() + 1 && gone.contains(&(end + 1)), "{kept:?} {gone:?}");
+        // What was signed of the first segment behind the evidence, a run leaves by chance.
+        let notes = vitalguard::shell::vault::checkpoints(&bench.journal()).unwrap();
+        let notes: Vec<String> = notes.iter().filter(|c| c.size <= 21 || c.size > end).map(|c| c.note()).collect();
+        std::fs::write(bench.journal().join("checkpoints"), notes.join("\n")).unwrap();
+        let bundle = bench.export();
+        let verified = verify_bytes(&bundle, None).unwrap_or_else(|misfit| panic!("{items:?}: {misfit}"));
+        let (fits, said) = python(bench.folder.path(), &bundle, None);
+        assert!(fits, "{items:?}: {said}");
+        let chain = verified.manifest.chain.unwrap();
+        assert_eq!((chain.first, chain.complete), (held[0].0, reached), "{items:?}");
+        assert_eq!(chain.last, if reached { 21 } else { end }, "{items:?}");
+        let marked: Vec<u64> = verified.manifest.files.iter().filter_map(|file| file.record).collect();
+        assert_eq!(marked, (held[0].0..=held[0].1).collect::<Vec<_>>(), "{items:?}");
+        let files = unpacked(&bundle);
+        assert_eq!(files.contains_key("messages/mllp.250.hl7"), items.len() == 2, "it is there, if not proven");
+        let missing = verified.manifest.missing.join("\n");
+        assert!(missing.contains("the proof of steps of the case"), "{missing}");
+        assert_eq!(missing.contains(&format!("behind record {end} of the journal: retention")), !reached, "{missing}");
+        assert_eq!(missing.contains("behind the end of the chain: 1"), items.len() == 2, "{missing}");
+    }
+}
+
+#[test]
+fn a_case_that_begins_with_the_first_record_that_is_kept_is_proven_from_there() {
+    let mut bench = Bench::new(&minutes(300), &[range(2, 9)]);
+    let first = bench.segments().0[1];
+    bench.case.items[0].item = range(first, first + 5);
+    bench.retain(&[(first, first + 5)]);
+    assert_eq!(bench.segments().0[0], first, "what was before is gone");
+    let bundle = bench.export();
+    let verified = verify_bytes(&bundle, None).expect("it fits");
+    assert_eq!(verified.manifest.chain.unwrap().first, first);
+    let marked: Vec<u64> = verified.manifest.files.iter().filter_map(|file| file.record).collect();
+    assert_eq!(marked, (first..=first + 5).collect::<Vec<_>>());
+    let (fits, said) = python(bench.folder.path(), &bundle, None);
+    assert!(fits, "{said}");
 }
 
 #[test]

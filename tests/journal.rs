@@ -375,6 +375,58 @@ fn time_never_runs_backwards_also_over_a_restart() {
 }
 
 #[test]
+fn where_a_time_begins_is_found_also_behind_a_clock_that_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wall, mono) = (Arc::new(AtomicI64::new(1_000_000)), Arc::new(AtomicI64::new(0)));
+    let (of_wall, of_mono) = (wall.clone(), mono.clone());
+    let clock: Clock = Arc::new(move || Now {
+        wall_ms: of_wall.load(Ordering::SeqCst),
+        mono_ns: of_mono.load(Ordering::SeqCst).unsigned_abs() * 1_000_000,
+    });
+    let (journal, feeds) = open(folder.path(), Options { clock, ..options("run-1", 4 << 10) });
+    for n in 0..120 {
+        if n == 50 {
+            wall.fetch_sub(30_000, Ordering::SeqCst);
+        }
+        journal.handle().submit_blocking(frame(n, 300)).unwrap();
+        wall.fetch_add(1_000, Ordering::SeqCst);
+        mono.fetch_add(1_000, Ordering::SeqCst);
+    }
+    journal.close();
+    feeds.join().unwrap();
+    let records = records(folder.path());
+    for record in &records {
+        let wanted = records.iter().find(|r| r.at >= record.at).unwrap().sequence;
+        let found = segment_before(folder.path(), record.at).unwrap();
+        assert!(found <= wanted, "from {} on: {found} is behind record {wanted}", record.at);
+        // At most a segment too early, but where segments were begun in one and the same moment.
+        assert!(wanted - found < 40, "from {} on: {found} is far before record {wanted}", record.at);
+    }
+}
+
+#[test]
+fn an_unbroken_part_ends_at_the_first_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, feeds) = open(folder.path(), options("run-1", 4 << 10));
+    for n in 0..60 {
+        journal.handle().submit_blocking(frame(n, 300)).unwrap();
+    }
+    journal.close();
+    feeds.join().unwrap();
+    assert_eq!(unbroken(folder.path(), 7).unwrap(), Some((7, u64::MAX)));
+    let firsts: Vec<u64> =
+        files(folder.path(), "").iter().filter_map(|p| p.file_name()?.to_str()?.split_once(".vgj")?.0.parse().ok()).collect();
+    hold(folder.path(), "case-1", firsts[2], firsts[2]).unwrap();
+    let (journal, feeds) = open(folder.path(), Options { retain_bytes: 0, ..options("run-2", 4 << 10) });
+    journal.handle().submit_blocking(frame(60, 300)).unwrap();
+    journal.close();
+    feeds.join().unwrap();
+    assert_eq!(unbroken(folder.path(), 1).unwrap(), Some((firsts[2], firsts[3] - 1)));
+    assert_eq!(unbroken(folder.path(), firsts[2] + 1).unwrap(), Some((firsts[2] + 1, firsts[3] - 1)));
+    assert_eq!(unbroken(folder.path(), firsts[3]).unwrap(), Some((61, u64::MAX)));
+}
+
+#[test]
 fn a_second_process_is_kept_out() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, _feeds) = open(folder.path(), options("run-1", 8 << 10));

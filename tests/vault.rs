@@ -460,6 +460,56 @@ fn retention_keeps_what_is_held_and_stays_proven() {
 }
 
 #[test]
+fn numbers_and_files_as_large_as_they_get_are_faults_and_nothing_worse() {
+    let site = Site::new();
+    site.run(site.options("run-1"), 12);
+    let whole = Site { folder: tempfile::tempdir().unwrap(), signer: Arc::clone(&site.signer) };
+    copy(&site.journal(), &whole.journal());
+    let max = u64::MAX.to_string();
+    let last = checkpoints(&site.journal()).unwrap().pop().unwrap();
+    let note = last.note();
+    for (from, to) in [
+        (format!("\n{}\n", last.size), format!("\n{max}\n")),
+        (format!("\noldest {}\n", last.oldest), format!("\noldest {max}\n")),
+        (format!("\nnumber {}\n", last.number), format!("\nnumber {max}\n")),
+    ] {
+        let mut list = notes(&site);
+        let wrong = note.replacen(&from, &to, 1);
+        assert_ne!(wrong, note);
+        // Alone, and followed by what was signed.
+        *list.last_mut().unwrap() = wrong;
+        list.push(note.clone());
+        for length in [list.len() - 1, list.len()] {
+            write_notes(&site, &list[..length]);
+            assert!(!site.faults().is_empty());
+            let (code, told) = vitalguard(&[
+                "verify",
+                &site.journal().display().to_string(),
+                "--head",
+                &format!("{max}:sha256:0011223344556677"),
+            ]);
+            assert_eq!(code, 1, "{told}");
+        }
+    }
+    let segment = files(&whole.journal()).into_iter().find(|path| name(path).contains(".vgj")).unwrap();
+    let ending = name(&segment).split_once('.').unwrap().1.to_owned();
+    for number in [0, u64::MAX] {
+        let site = Site { folder: tempfile::tempdir().unwrap(), signer: Arc::clone(&site.signer) };
+        copy(&whole.journal(), &site.journal());
+        std::fs::copy(&segment, site.journal().join(format!("{number:020}.{ending}"))).unwrap();
+        assert!(site.faults().contains("the header belongs to another file name"));
+    }
+    // Without blocks on the disk, and not read into memory.
+    for big in ["hold-case-1", "quarantine", "key-0011223344556677.pem"] {
+        std::fs::File::create(whole.journal().join(big)).unwrap().set_len(1 << 40).unwrap();
+    }
+    let faults = whole.faults();
+    for told in ["this hold is damaged", "records that are not judged is damaged", "not the public key that its name says"] {
+        assert!(faults.contains(told), "{faults}");
+    }
+}
+
+#[test]
 fn links_prove_themselves_up_to_a_checkpoint() {
     use sha2::{Digest, Sha256};
     let key = Arc::new(EncryptionKey::new([5; 32]));

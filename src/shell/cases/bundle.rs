@@ -9,9 +9,9 @@ use super::{Place, contents};
 use crate::alert::hex;
 use crate::case::{Case, Found, Step};
 use crate::monitor::{Monitor, Settings};
-use crate::shell::journal::JournalError;
+use crate::shell::journal::{JournalError, unbroken};
 use crate::shell::store::{AlertReader, StepRow, StoreError};
-use crate::shell::vault::{Checkpoint, CheckpointError, Link, Signer, checkpoint_after, links};
+use crate::shell::vault::{Checkpoint, CheckpointError, Link, Signer, checkpoints, links};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -162,9 +162,12 @@ impl Export<'_> {
         let mut sealed = Sealed::new(out);
         let mut clock_steps = Vec::new();
         let mut seen = Seen::default();
-        let checkpoint = self.covering(&mut missing)?;
+        let reach = self.reach()?;
+        let checkpoint = self.covering(reach, &mut missing)?;
         let chain = match &checkpoint {
-            Some(checkpoint) => self.chain(checkpoint, &mut monitor, &mut sealed, &mut seen, &mut clock_steps, &mut missing)?,
+            Some(checkpoint) => {
+                self.chain(checkpoint, reach, &mut monitor, &mut sealed, &mut seen, &mut clock_steps, &mut missing)?
+            }
             None => None,
         };
         if let (Some(_), Some(checkpoint)) = (&chain, &checkpoint) {
@@ -204,16 +207,21 @@ impl Export<'_> {
     }
 
     /// The checkpoint at which the proof ends: the newest, so that the steps of the case are covered as well, or where that is too
-    /// far, the first that covers the evidence.
-    fn covering(&self, missing: &mut Vec<String>) -> Result<Option<Checkpoint>, ExportError> {
-        let first = self.first();
-        let fits = |checkpoint: &Checkpoint| checkpoint.size >= first && checkpoint.size - first < LINKS_MAX;
-        if let Some(newest) = self.checkpoint.clone().filter(fits) {
+    /// far, the first that covers the evidence. Where retention has made a gap behind the evidence, the newest before the gap:
+    /// none behind it can be reached.
+    fn covering(&self, (first, end): (u64, u64), missing: &mut Vec<String>) -> Result<Option<Checkpoint>, ExportError> {
+        let fits = |c: &Checkpoint| c.size >= first && c.size.min(end) - first < LINKS_MAX;
+        if let Some(newest) = self.checkpoint.clone().filter(|newest| fits(newest) && newest.size <= end) {
             return Ok(Some(newest));
         }
         let last = self.case.records().map_or(self.case.sequence, |(_, last)| last);
-        if let Some(covering) = checkpoint_after(self.place.journal, last)?.filter(fits) {
-            return Ok(Some(covering));
+        let list: Vec<Checkpoint> = checkpoints(self.place.journal)?.into_iter().filter(|c| c.size >= last && fits(c)).collect();
+        let reached = list.iter().rfind(|c| c.size <= end && end < u64::MAX);
+        if let Some(covering) = reached.or(list.first()).or(self.checkpoint.as_ref().filter(|newest| fits(newest))) {
+            if self.checkpoint.as_ref().is_some_and(|newest| newest.size > covering.size) {
+                missing.push(format!("what people did behind record {}: it was not looked for", covering.size));
+            }
+            return Ok(Some(covering.clone()));
         }
         missing.push(match &self.checkpoint {
             None => "the proof by the journal's chain: the journal's head cannot be signed now".into(),
@@ -229,10 +237,23 @@ impl Export<'_> {
         self.case.records().map_or(self.case.first_sequence, |(first, _)| first.min(self.case.first_sequence))
     }
 
+    /// Where the chain begins, and where a gap ends it at the latest: around the evidence; with the opening of the case, if
+    /// nothing is missing between the two.
+    fn reach(&self) -> Result<(u64, u64), ExportError> {
+        let evidence = self.case.records().map_or(self.case.first_sequence, |(first, _)| first);
+        let kept = |from: u64| unbroken(self.place.journal, from.max(self.place.oldest));
+        let part = kept(evidence)?.unwrap_or((evidence, u64::MAX));
+        match kept(self.first())? {
+            Some(whole) if whole.1 == part.1 => Ok(whole),
+            _ => Ok(part),
+        }
+    }
+
     /// One pass over the journal: the links go into the bundle, and what the case needs of the records is put aside.
     fn chain<W: Read + Write + Seek>(
         &self,
         checkpoint: &Checkpoint,
+        (first, end): (u64, u64),
         monitor: &mut Monitor,
         sealed: &mut Sealed<W>,
         seen: &mut Seen,
@@ -240,18 +261,14 @@ impl Export<'_> {
         missing: &mut Vec<String>,
     ) -> Result<Option<Chain>, ExportError> {
         let needed = self.first();
-        let first = needed.max(self.place.oldest);
         if first > needed {
-            missing.push(format!("records {needed} to {} of the journal: retention has taken them", first - 1));
+            missing.push(format!("records {needed} to {} of the journal: retention has taken some or all of them", first - 1));
         }
-        // The record before gives the hash that the chain begins with.
-        let before = first.saturating_sub(1).max(self.place.oldest);
-        let mut previous = if first <= 1 { Some([0_u8; 32]) } else { None };
-        let mut chain: Option<Chain> = None;
+        let (mut chain, mut gap): (Option<Chain>, bool) = (None, false);
         let mut wall_ms: Option<i64> = None;
         let mut picker = contents::Picker::new(self.case, self.steps, self.wish.identified);
         sealed.begin(LINKS)?;
-        for link in links(self.place.journal, before, checkpoint.size)? {
+        for link in links(self.place.journal, first, checkpoint.size)? {
             let link = match link {
                 Ok(link) => link,
                 Err(JournalError::Damaged(fault)) => {
@@ -260,42 +277,38 @@ impl Export<'_> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            if link.sequence < first {
-                previous = Some(link.hash);
-                continue;
-            }
             let back = wall_ms.map_or(0, |before| before - link.entry.wall_ms);
             if back > 0 {
                 clock_steps.push((link.sequence, back));
             }
             wall_ms = Some(link.entry.wall_ms);
-            let begun = match (&mut chain, previous) {
-                (Some(chain), _) => chain,
-                (None, Some(previous)) => chain.insert(begin(&link, previous)),
-                (None, None) => {
-                    // The oldest record that is kept: its own hash is where the chain begins.
-                    missing.push(format!("the proof of record {}: the one before it is not kept", link.sequence));
-                    previous = Some(link.hash);
-                    picker.take(&link, monitor, seen);
-                    continue;
-                }
-            };
-            begun.last = link.sequence;
-            begun.complete = link.sequence == checkpoint.size && link.hash == checkpoint.head;
-            sealed.write(line(&link).as_bytes())?;
-            picker.take(&link, monitor, seen);
+            let begun = chain.get_or_insert_with(|| begin(&link));
+            gap |= link.sequence > begun.last.saturating_add(1);
+            if !gap {
+                begun.last = link.sequence;
+                begun.complete = link.sequence == checkpoint.size && link.hash == checkpoint.head;
+                sealed.write(line(&link).as_bytes())?;
+            }
+            // Behind a gap there is still evidence, if no proof of it.
+            picker.take(&link, !gap, monitor, seen);
         }
         sealed.end()?;
         picker.missing(seen, missing);
         if let Some(chain) = chain.as_ref().filter(|chain| !chain.complete) {
+            if gap || chain.last == end {
+                missing.push(format!(
+                    "records behind record {} of the journal: retention has taken them, the chain ends",
+                    chain.last
+                ));
+            }
             missing.push(format!("the chain from record {} up to the checkpoint at {}", chain.last, checkpoint.size));
         }
         Ok(chain)
     }
 }
 
-fn begin(link: &Link, previous: [u8; 32]) -> Chain {
-    Chain { first: link.sequence, last: link.sequence, previous: hex(&previous), complete: false }
+fn begin(link: &Link) -> Chain {
+    Chain { first: link.sequence, last: link.sequence, previous: hex(&link.entry.previous), complete: false }
 }
 
 /// A link as a line: `hash = SHA-256(hash before ‖ header ‖ payload_sha256)`.
@@ -313,10 +326,34 @@ pub(super) fn without_words(step: &Step) -> Step {
     match step.clone() {
         Step::Open { title, alert } => Step::Open { title: withheld(&title), alert },
         Step::Note { text } => Step::Note { text: withheld(&text) },
+        Step::Filed { form, reference } => Step::Filed { form, reference: withheld(&reference) },
         Step::Withdraw { kind, reason } => Step::Withdraw { kind, reason: withheld(&reason) },
         Step::Close { reason, keep_until } => Step::Close { reason: withheld(&reason), keep_until },
         Step::Reopen { reason } => Step::Reopen { reason: withheld(&reason) },
         Step::Release { reason } => Step::Release { reason: withheld(&reason) },
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_bundle_has_no_word_that_a_person_wrote_in_a_step() {
+        let words = "TOKENWORDS of a person";
+        let text = || words.to_owned();
+        for step in [
+            Step::Open { title: text(), alert: None },
+            Step::Note { text: text() },
+            Step::Filed { form: "ministry_it".into(), reference: text() },
+            Step::Withdraw { kind: "serious_incident".into(), reason: text() },
+            Step::Close { reason: text(), keep_until: None },
+            Step::Reopen { reason: text() },
+            Step::Release { reason: text() },
+        ] {
+            let told = serde_json::to_string(&without_words(&step)).unwrap();
+            assert!(!told.contains("TOKENWORDS") && told.contains("withheld: 22 characters"), "{told}");
+        }
     }
 }

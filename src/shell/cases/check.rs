@@ -133,10 +133,10 @@ impl Unpacked {
                 archive.by_index(place).map_err(|error| misfit(&listed, format!("its place in the zip was changed: {error}")))?;
             let name = file.name().map_err(|error| directory(format!("entry {place}: {error}")))?.into_owned();
             let start = file.header_start();
-            let end = file.data_start().unwrap_or(start) + file.compressed_size();
+            let end = file.data_start().unwrap_or(start).saturating_add(file.compressed_size());
             let max = left.min(if name == MANIFEST { MANIFEST_BYTES_MAX } else { left });
             let mut content = Vec::new();
-            let read = file.by_ref().take(max + 1).read_to_end(&mut content);
+            let read = file.by_ref().take(max.saturating_add(1)).read_to_end(&mut content);
             let entry = Entry { name: name.clone(), range: start..end, content };
             if let Err(error) = read {
                 return Err(entry.misfit(format!("cannot be unpacked: {error}")));

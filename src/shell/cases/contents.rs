@@ -29,6 +29,8 @@ const EXPLAIN_FOR: Duration = Duration::from_secs(60);
 /// A message of the case.
 pub(super) struct Message {
     sequence: u64,
+    /// The chain holds its record.
+    proven: bool,
     raw: String,
     payload: Vec<u8>,
 }
@@ -78,11 +80,11 @@ impl<'a> Picker<'a> {
         picker
     }
 
-    /// One record, in order.
-    pub fn take(&mut self, link: &Link, monitor: &mut Monitor, seen: &mut Seen) {
+    /// One record, in order. `proven`: the chain in the bundle holds it.
+    pub fn take(&mut self, link: &Link, proven: bool, monitor: &mut Monitor, seen: &mut Seen) {
         let (sequence, stamped) = (link.sequence, &link.entry.stamped);
         let wanted = self.wanted.contains(&sequence);
-        if wanted || self.acts.contains(&sequence) {
+        if wanted || (proven && self.acts.contains(&sequence)) {
             self.met.insert(sequence);
         }
         let in_range = self.ranges.iter().any(|(_, _, first, last)| (*first..=*last).contains(&sequence));
@@ -95,13 +97,13 @@ impl<'a> Picker<'a> {
                 }
                 seen.messages_bytes += payload.len();
                 let raw = format!("{}.{sequence}", source.feed);
-                seen.messages.push(Message { sequence, raw, payload: payload.clone() });
+                seen.messages.push(Message { sequence, proven, raw, payload: payload.clone() });
             }
             Record::Command(command) if wanted || self.is_about(command) => self.command(link, command, seen),
             Record::Audit(looked) if self.is_ours(&looked.object) && seen.actions.len() < ACTIONS_MAX => {
                 seen.actions.push(json!({
-                    "sequence": sequence, "at": stamped.at.to_string(), "user": looked.user, "via": "web",
-                    "action": looked.action, "object": looked.object,
+                    "sequence": sequence, "at": stamped.at.to_string(), "user": looked.user, "via": looked.via,
+                    "action": looked.action, "object": looked.object, "result": looked.result,
                 }));
             }
             _ => {}
@@ -156,6 +158,10 @@ impl<'a> Picker<'a> {
         if !unproven.is_empty() {
             missing.push(format!("the proof of steps of the case: records {}", list(unproven)));
         }
+        let behind = seen.messages.iter().filter(|message| !message.proven).count();
+        if behind > 0 {
+            missing.push(format!("the proof of messages behind the end of the chain: {behind}"));
+        }
         if seen.messages_more > 0 {
             missing.push(format!("{} further messages: at most {MESSAGES_MAX} or 64 MiB", seen.messages_more));
         }
@@ -196,7 +202,7 @@ pub(super) fn write<W: Read + Write + Seek>(
     captures(export, sealed, missing)?;
     drafts(export, seen, sealed)?;
     if !identified {
-        let withheld = "identities in messages, comments, notes and reasons: this bundle is masked (fields of the forms are as they were set)";
+        let withheld = "identities in messages, comments, notes, reasons and references of what was filed: this bundle is masked (fields of the forms and names of captures are as they were set)";
         missing.push(withheld.into());
     }
     Ok(())
@@ -220,7 +226,10 @@ fn messages<W: Read + Write + Seek>(
     for message in &seen.messages {
         let name = format!("messages/{}.hl7", message.raw);
         if export.wish.identified {
-            sealed.add_record(&name, &message.payload, message.sequence)?;
+            match message.proven {
+                true => sealed.add_record(&name, &message.payload, message.sequence)?,
+                false => sealed.add(&name, &message.payload)?,
+            }
             continue;
         }
         let mut doubts = export.case.alerts().filter_map(|alert| Doubt::of(store, alert, &message.raw));

@@ -16,11 +16,24 @@ fn file(folder: &Path, name: &str) -> Result<PathBuf, JournalError> {
     if fine { Ok(folder.join(format!("hold-{name}"))) } else { Err(JournalError::HoldName) }
 }
 
-/// Keeps the segments of `first..=last` from being deleted until [`release`].
+/// A note is never longer, bytes.
+pub(super) const NOTE_BYTES_MAX: u64 = 64;
+
+/// Keeps the segments of `first..=last` from being deleted until [`release`]. What is held already is not written again: nothing
+/// waits for the disk then.
 pub fn hold(folder: &Path, name: &str, first: u64, last: u64) -> Result<(), JournalError> {
     let numbers = format!("{first} {last}");
     let crc = crc32fast::hash(numbers.as_bytes());
-    super::write_atomic(&file(folder, name)?, format!("{numbers} c{crc:08x}\n").as_bytes())
+    let (path, note) = (file(folder, name)?, format!("{numbers} c{crc:08x}\n"));
+    if read_note(&path).is_ok_and(|known| known == note.as_bytes()) {
+        return Ok(());
+    }
+    super::write_atomic(&path, note.as_bytes())
+}
+
+/// A note's bytes; an error where the file is longer than any note.
+fn read_note(path: &Path) -> std::io::Result<Vec<u8>> {
+    super::proof::read_small(path, NOTE_BYTES_MAX)
 }
 
 /// Whether a note is as it was written; one from before there were checksums has none.
@@ -57,7 +70,7 @@ pub fn holds(folder: &Path) -> Result<Vec<Hold>, JournalError> {
         if file(folder, name).is_err() {
             continue; // A temporary file of a hold that is being written.
         }
-        let text = std::fs::read(entry.path()).ok().filter(|note| is_whole(note)).and_then(|note| String::from_utf8(note).ok());
+        let text = read_note(&entry.path()).ok().filter(|note| is_whole(note)).and_then(|note| String::from_utf8(note).ok());
         let text = text.unwrap_or_default();
         let mut numbers = text.split_whitespace().map(|n| n.parse::<u64>().ok());
         let (first, last) = match (numbers.next().flatten(), numbers.next().flatten()) {
@@ -68,4 +81,34 @@ pub fn holds(folder: &Path) -> Result<Vec<Hold>, JournalError> {
     }
     list.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_hold_that_says_the_same_is_not_written_again_and_a_damaged_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hold-case-1");
+        let written = || std::fs::metadata(&path).unwrap().ino();
+        hold(folder.path(), "case-1", 5, 90).unwrap();
+        // Each write is another file under the name; the old one stays linked, so that its number is not used again.
+        std::fs::hard_link(&path, folder.path().join("one")).unwrap();
+        let before = written();
+        hold(folder.path(), "case-1", 5, 90).unwrap();
+        assert_eq!(written(), before, "nothing new to say");
+        hold(folder.path(), "case-1", 5, 91).unwrap();
+        assert_ne!(written(), before);
+        assert_eq!(holds(folder.path()).unwrap(), [Hold { name: "case-1".into(), first: 5, last: 91 }]);
+        for bad in ["5 91\n", "5 91 c00000000\n", ""] {
+            std::fs::write(&path, bad).unwrap();
+            hold(folder.path(), "case-1", 5, 91).unwrap();
+            assert!(is_whole(&std::fs::read(&path).unwrap()) && std::fs::read(&path).unwrap().len() > 6, "{bad:?}");
+        }
+        std::fs::write(&path, "5 91\n".repeat(1 << 16)).unwrap();
+        let holding = holds(folder.path()).unwrap();
+        assert_eq!((holding[0].first, holding[0].last), (0, u64::MAX), "too long to be a note: it keeps everything");
+    }
 }

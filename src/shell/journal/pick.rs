@@ -32,8 +32,20 @@ pub fn read_named(folder: &Path, raw: &str) -> Result<Option<Entry>, JournalErro
     Ok(read_one(folder, number)?.filter(of_feed))
 }
 
-/// First record of the last segment that was begun before `at`: reading from there meets everything from `at` on. The oldest
-/// record that is kept, where all segments are younger; 0: the journal is empty.
+/// First and last record of an unbroken part of a journal: the part that holds `sequence`, or else the first one behind it. The
+/// last is `u64::MAX` where nothing was deleted behind it; `None`: nothing is kept from there on.
+pub fn unbroken(folder: &Path, sequence: u64) -> Result<Option<(u64, u64)>, JournalError> {
+    let files = list(folder)?;
+    let ends = |at: usize| files.get(at + 1).map_or(u64::MAX, |next| next.first_sequence.saturating_sub(1));
+    let Some(begin) = (0..files.len()).find(|at| !files[*at].gone && ends(*at) >= sequence) else { return Ok(None) };
+    let gap = files[begin..].iter().find(|file| file.gone);
+    let last = gap.map_or(u64::MAX, |gap| gap.first_sequence.saturating_sub(1));
+    Ok(Some((files[begin].first_sequence.max(sequence), last)))
+}
+
+/// First record of the last segment that was begun before `at`, by the journal's own clock, which never runs backwards: reading
+/// from there meets everything from `at` on. The oldest record that is kept, where all segments are younger; 0: the journal is
+/// empty.
 pub fn segment_before(folder: &Path, at: Timestamp) -> Result<u64, JournalError> {
     let mut found = 0;
     for file in list(folder)?.into_iter().filter(|file| !file.gone) {
@@ -53,10 +65,11 @@ pub fn segment_before(folder: &Path, at: Timestamp) -> Result<u64, JournalError>
             Some(header) => header.created_ms,
             None => continue,
         };
-        if found == 0 || created_ms <= at.ms() {
+        // What was begun in that very millisecond may follow records of it.
+        if found == 0 || created_ms < at.ms() {
             found = file.first_sequence;
         }
-        if created_ms > at.ms() {
+        if created_ms >= at.ms() {
             break;
         }
     }

@@ -7,6 +7,9 @@ use super::{Fault, JournalError, Torn};
 use crate::time::Timestamp;
 use std::path::Path;
 
+/// Largest list of records that are not judged, bytes: a thousand numbers are 21 KB.
+const QUARANTINE_BYTES_MAX: u64 = 64 << 10;
+
 /// What is expected of a segment.
 pub(in crate::shell) struct Asked<'a> {
     /// First record of the segment that follows.
@@ -202,6 +205,36 @@ impl Proven {
     }
 }
 
+/// A file beside the segments, whole; an error where it is longer than it may be, or no file.
+pub(in crate::shell) fn read_small(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    open_file(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "longer than such a file may be"));
+    }
+    Ok(bytes)
+}
+
+/// Opens what is a file: opening a pipe would wait for whoever writes into it.
+fn open_file(path: &Path) -> std::io::Result<std::fs::File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file"));
+    }
+    std::fs::File::open(path)
+}
+
+/// CRC-32 of a file, a little of it in memory at a time.
+fn crc_of(path: &Path) -> std::io::Result<u32> {
+    let (mut file, mut buffer, mut crc) = (open_file(path)?, vec![0; 64 << 10], crc32fast::Hasher::new());
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(crc.finalize()),
+            read => crc.update(&buffer[..read]),
+        }
+    }
+}
+
 /// Names of damaged small files beside the segments: notes of holds, what was cut off, the list of records that are not judged.
 pub(in crate::shell) fn damaged_notes(folder: &Path) -> std::io::Result<Vec<(String, &'static str)>> {
     let mut bad = Vec::new();
@@ -211,16 +244,25 @@ pub(in crate::shell) fn damaged_notes(folder: &Path) -> std::io::Result<Vec<(Str
         if name.ends_with(".tmp") {
             continue;
         }
-        let read = || std::fs::read(entry.path());
+        // One that is too long, or no file, is not whole either.
+        let whole = |bytes_max, is_whole: fn(&[u8]) -> bool| match read_small(&entry.path(), bytes_max) {
+            Ok(bytes) => Ok(is_whole(&bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::FileTooLarge | std::io::ErrorKind::InvalidInput) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        };
         let what = if name.starts_with("hold-") {
-            (!super::hold::is_whole(&read()?)).then_some("this hold is damaged; it keeps everything")
+            (!whole(super::hold::NOTE_BYTES_MAX, super::hold::is_whole)?).then_some("this hold is damaged; it keeps everything")
         } else if let Some(rest) = name.strip_prefix("torn-") {
             let crc = rest.strip_suffix(".bin").and_then(|stem| u32::from_str_radix(stem.get(21..)?, 16).ok());
             crc.filter(|_| rest.len() == 33)
-                .is_some_and(|crc| read().is_ok_and(|bytes| crc32fast::hash(&bytes) != crc))
+                .is_some_and(|crc| crc_of(&entry.path()).is_ok_and(|found| found != crc))
                 .then_some("this is not what was cut off")
         } else if name == "quarantine" {
-            (!crate::shell::quarantine::is_whole(&read()?)).then_some("the list of records that are not judged is damaged")
+            (!whole(QUARANTINE_BYTES_MAX, crate::shell::quarantine::is_whole)?)
+                .then_some("the list of records that are not judged is damaged")
         } else if name == "journal.lock" {
             (entry.metadata()?.len() > 0).then_some("a lock is an empty file")
         } else {

@@ -20,6 +20,8 @@ pub struct Entry {
     pub evidence: Evidence,
     /// Its link in the chain: SHA-256 of the hash before, the header and the payload's SHA-256.
     pub hash: [u8; 32],
+    /// The hash before: of the record before, or for the first of a segment what the segment's header says.
+    pub previous: [u8; 32],
     /// What stands before the payload, as the chain takes it.
     pub header: Box<[u8]>,
     /// SHA-256 of the payload as it was received.
@@ -216,7 +218,7 @@ impl Reader {
                 }
                 return Ok(None);
             };
-            let offset = loaded.walk.offset;
+            let (offset, previous) = (loaded.walk.offset, loaded.walk.hash);
             let fault = |what, walk: &Walk, file: &SegmentFile| {
                 Err(JournalError::Damaged(Fault {
                     segment: file.name(),
@@ -241,6 +243,7 @@ impl Reader {
                         boot: loaded.header.boot.clone(),
                         evidence,
                         hash: raw.hash,
+                        previous,
                         header: raw.header.into(),
                         payload_sha256: loaded.walk.digest,
                         segment: loaded.file.name(),

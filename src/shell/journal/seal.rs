@@ -1,7 +1,7 @@
 //! The journal's second thread: makes the next segment, seals old ones (footer, zstd), deletes what need not be kept.
 
 use super::Options;
-use super::hold::holds;
+use super::hold::{Hold, holds};
 use super::segment::{FOOTER, Footer, Header, create_zeroed, raw};
 use super::snapshot::{latest_snapshots, sync_folder};
 use super::walk::{Found, SegmentFile, Walk, list, load, segment_path};
@@ -249,9 +249,19 @@ fn clear_twins(folder: &Path) -> io::Result<()> {
 ///
 /// Where an older segment stays because it is held, a stub takes the deleted one's place: header and footer, which carry the
 /// chain across the gap.
-pub(super) fn retain(folder: &Path, now: Timestamp, days: f64, bytes_max: u64) -> io::Result<usize> {
+fn retain(folder: &Path, now: Timestamp, days: f64, bytes_max: u64) -> io::Result<usize> {
+    retain_but(folder, now, days, bytes_max, || holds(folder).map_err(io::Error::other))
+}
+
+/// As [`retain`]. What is held is asked anew before each deletion: a hold that was set meanwhile counts.
+fn retain_but(
+    folder: &Path,
+    now: Timestamp,
+    days: f64,
+    bytes_max: u64,
+    mut holds: impl FnMut() -> io::Result<Vec<Hold>>,
+) -> io::Result<usize> {
     let files = list(folder).map_err(io::Error::other)?;
-    let holds = holds(folder).map_err(io::Error::other)?;
     let needed_from = latest_snapshots(folder).map_err(io::Error::other)?.last().map_or(u64::MAX, |s| s.0.saturating_add(1));
     let mut bytes: u64 = files.iter().map(size).sum();
     let (mut deleted, mut kept_older) = (0, false);
@@ -269,13 +279,18 @@ pub(super) fn retain(folder: &Path, now: Timestamp, days: f64, bytes_max: u64) -
             break;
         }
         let last = next.first_sequence - 1;
-        let held = holds.iter().any(|h| h.first <= last && file.first_sequence <= h.last);
-        if !file.sealed || last >= needed_from || held {
+        let mut is_held = || holds().map(|list| list.iter().any(|h| h.first <= last && file.first_sequence <= h.last));
+        if !file.sealed || last >= needed_from || is_held()? {
             kept_older = true;
             continue;
         }
         if kept_older {
             write_stub(folder, file)?;
+            // That took a while: the segment is read for it.
+            if is_held()? {
+                std::fs::remove_file(stub_path(folder, file))?;
+                continue;
+            }
         }
         bytes -= size(file);
         std::fs::remove_file(&file.path)?;
@@ -311,6 +326,52 @@ fn write_stub(folder: &Path, file: &SegmentFile) -> io::Result<()> {
         }
         offset += record.length;
     }
-    let path = segment_path(folder, file.first_sequence).with_extension("vgj.gone");
-    write_atomic(&path, &stub).map_err(io::Error::other)
+    write_atomic(&stub_path(folder, file), &stub).map_err(io::Error::other)
+}
+
+fn stub_path(folder: &Path, file: &SegmentFile) -> PathBuf {
+    segment_path(folder, file.first_sequence).with_extension("vgj.gone")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Journal, Record, hold};
+    use super::*;
+
+    #[test]
+    fn a_hold_that_is_set_while_retention_works_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = || Options { segment_bytes: 4 << 10, ..Options::new(&crate::config::Journal::default(), "boot") };
+        let (journal, feed) = Journal::open(folder.path(), options()).unwrap();
+        let feeds = std::thread::spawn(move || feed.iter().count());
+        for n in 0..60 {
+            let payload = vec![b'x'; 300];
+            let record = Record::Fragment { source: Default::default(), what: format!("{n}"), payload };
+            journal.handle().submit_blocking(record).unwrap();
+        }
+        journal.close();
+        feeds.join().unwrap();
+        let before = list(folder.path()).unwrap();
+        assert!(before.len() > 5 && before[..5].iter().all(|file| file.sealed), "{before:?}");
+        let (third, fourth) = (before[2].first_sequence, before[3].first_sequence);
+        let (mut asked, now) = (0, Timestamp::from_ms(0));
+        let ask = || {
+            // After the first deletion a case takes hold of the third segment; while the fourth one's stub is written, of that one.
+            asked += 1;
+            match asked {
+                2 => hold::hold(folder.path(), "case-1", third, third).unwrap(),
+                5 => hold::hold(folder.path(), "case-1", third, fourth).unwrap(),
+                _ => {}
+            }
+            holds(folder.path()).map_err(io::Error::other)
+        };
+        retain_but(folder.path(), now, f64::MAX, 0, ask).unwrap();
+        let after = list(folder.path()).unwrap();
+        let kept: Vec<u64> = after.iter().filter(|file| !file.gone).map(|file| file.first_sequence).collect();
+        let gone: Vec<u64> = after.iter().filter(|file| file.gone).map(|file| file.first_sequence).collect();
+        assert_eq!(kept[..2], [third, fourth], "{after:?}");
+        assert_eq!(gone[0], before[4].first_sequence);
+        assert_eq!(kept.len() + gone.len() + 2, before.len());
+        assert!(!stub_path(folder.path(), &before[3]).exists());
+    }
 }

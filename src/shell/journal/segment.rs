@@ -60,6 +60,7 @@ pub(super) type Hash = [u8; 32];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     pub first_sequence: u64,
+    /// When it was begun, by the clock that gives records their `at`: not before that of any record before it.
     pub created_ms: i64,
     pub previous: Hash,
     pub boot: String,

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 const MAGIC: &[u8; 8] = b"VGSNAP\x01\n";
 /// The same, and then key id, salt, and the sealed state.
 const MAGIC_SEALED: &[u8; 8] = b"VGSNAP\x02\n";
+/// Largest snapshot that is read, bytes.
+const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 /// Snapshots kept.
 const KEPT: usize = 2;
 
@@ -113,7 +115,7 @@ enum Opened {
 }
 
 fn open_snapshot(path: &Path) -> Result<Opened, JournalError> {
-    let mut bytes = std::fs::read(path).map_err(JournalError::io(path))?;
+    let mut bytes = super::proof::read_small(path, SNAPSHOT_BYTES_MAX).map_err(JournalError::io(path))?;
     let bad = |what| JournalError::Snapshot { path: path.to_owned(), what };
     let sealed = bytes.starts_with(MAGIC_SEALED);
     if bytes.len() < 40 || (!sealed && &bytes[..8] != MAGIC) {

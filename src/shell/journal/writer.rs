@@ -356,7 +356,7 @@ impl Writer {
         };
         let header = Header {
             first_sequence: self.next_sequence,
-            created_ms: (self.options.clock)().wall_ms,
+            created_ms: self.forward.at((self.options.clock)()).ms(),
             previous: self.head,
             boot: self.options.boot.clone(),
             lock: self.sealing.as_ref().map(|sealing| sealing.lock),

@@ -21,18 +21,22 @@
 use super::signer::key_id;
 use super::verifier::{KeyProblem, TrustedKey, Verifier};
 use super::{NoCheckpoint, Signer};
+use crate::shell::journal::proof::read_small;
 use crate::shell::journal::{self, JournalError};
 use crate::time::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Name of the file in the journal's folder.
 pub const CHECKPOINTS: &str = "checkpoints";
-/// Largest file of checkpoints that is read, bytes: about 150,000 of them.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Largest file of checkpoints that is read, bytes: about three million of them, one a minute for six years. A longer one is an
+/// error: what was not read whole is never cut or written anew.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Longest file that holds a public key, bytes.
+const KEY_BYTES_MAX: u64 = 4 << 10;
 /// Longest note, bytes.
 const NOTE_BYTES_MAX: usize = 4 << 10;
 /// The kind of key in a key hash (C2SP signed-note): Ed25519.
@@ -68,6 +72,8 @@ pub enum CheckpointError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}, offset {offset}: {what}")]
     Damaged { path: PathBuf, offset: u64, what: &'static str },
+    #[error("{path}: longer than {} bytes; it is neither read nor changed", FILE_BYTES_MAX)]
+    TooLong { path: PathBuf },
 }
 
 impl CheckpointError {
@@ -216,16 +222,17 @@ fn first(bytes: &[u8]) -> Option<(usize, Checkpoint)> {
     Some((length, Checkpoint::parse(note)?))
 }
 
-/// The bytes of the file; none: empty.
+/// All bytes of the file; none: empty.
 pub(super) fn read(folder: &Path) -> Result<Vec<u8>, CheckpointError> {
     let path = folder.join(CHECKPOINTS);
-    let mut bytes = Vec::new();
-    match std::fs::File::open(&path) {
-        Ok(file) => file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(CheckpointError::io(&path))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-        Err(source) => return Err(CheckpointError::Io { path, source }),
-    };
-    Ok(bytes)
+    // Known to be too long before a gibibyte is read.
+    let long = std::fs::metadata(&path).is_ok_and(|known| known.len() > FILE_BYTES_MAX);
+    match if long { Err(std::io::ErrorKind::FileTooLarge.into()) } else { read_small(&path, FILE_BYTES_MAX) } {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => Err(CheckpointError::TooLong { path }),
+        Err(source) => Err(CheckpointError::Io { path, source }),
+    }
 }
 
 /// Every checkpoint of a journal, oldest first. Signatures are not looked at ([`Checkpoint::verify`]).
@@ -251,6 +258,8 @@ pub(super) struct Book {
     pub last: Option<Checkpoint>,
     /// Length of the file, bytes.
     bytes: u64,
+    /// The oldest record when it was looked at last for what may go.
+    pruned: Option<u64>,
 }
 
 impl Book {
@@ -278,7 +287,7 @@ impl Book {
             }
         }
         let last = list.into_iter().last().map(|(_, checkpoint)| checkpoint);
-        Ok(Book { folder: folder.to_owned(), last, bytes: length })
+        Ok(Book { folder: folder.to_owned(), last, bytes: length, pruned: None })
     }
 
     /// Appends one, durable when it returns.
@@ -299,13 +308,27 @@ impl Book {
         Ok(())
     }
 
-    /// Forgets the checkpoints that speak of records before `oldest` only, but for the newest of them: once they are many.
+    /// Forgets the checkpoints that speak of records before `oldest` only, but for the newest of them: once they are many, and
+    /// `oldest` has moved. A file that cannot be read whole stays as it is.
     pub fn prune(&mut self, oldest: u64, bytes_min: u64) -> Result<(), CheckpointError> {
-        if self.bytes < bytes_min {
+        if self.bytes < bytes_min || self.pruned == Some(oldest) {
             return Ok(());
         }
-        let bytes = read(&self.folder)?;
-        let (list, _) = parse_all(&bytes);
+        let bytes = match read(&self.folder) {
+            Ok(bytes) => bytes,
+            Err(error @ CheckpointError::TooLong { .. }) => {
+                tracing::warn!(%error, "checkpoints: those of records that are gone stay");
+                self.pruned = Some(oldest);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let (list, damaged) = parse_all(&bytes);
+        self.pruned = Some(oldest);
+        if let Some(offset) = damaged {
+            tracing::error!(offset, "checkpoints: cannot be read from here on; nothing is taken from them");
+            return Ok(());
+        }
         let kept = list.iter().rev().find(|(_, checkpoint)| checkpoint.size < oldest).map_or(0, |(offset, _)| *offset);
         if kept == 0 {
             return Ok(());
@@ -377,7 +400,8 @@ pub(super) fn keys_in(folder: &Path) -> Result<(Verifier, Vec<String>), Checkpoi
         let entry = entry.map_err(CheckpointError::io(folder))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let Some(id) = name.strip_prefix("key-").and_then(|rest| rest.strip_suffix(".pem")) else { continue };
-        match std::fs::read_to_string(entry.path()).ok().and_then(|pem| Some((Verifier::from_pem(&pem)?, pem))) {
+        let pem = read_small(&entry.path(), KEY_BYTES_MAX).ok().and_then(|pem| String::from_utf8(pem).ok());
+        match pem.and_then(|pem| Some((Verifier::from_pem(&pem)?, pem))) {
             Some((one, pem)) if one.keys()[0].id == id && super::signer::public_pem(&one.keys()[0].public) == pem => {
                 keys.extend_from_slice(one.keys());
             }
@@ -478,5 +502,39 @@ mod tests {
         let next = book.next("o", "b", &head(70), "minute", &signer);
         book.append(&next).unwrap();
         assert_eq!(checkpoints(folder.path()).unwrap().len(), 5);
+        // It is not read again before the oldest record is another one.
+        let path = folder.path().join(CHECKPOINTS);
+        let aside = folder.path().join("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(book.prune(35, 0).is_ok());
+        assert!(book.prune(45, 0).is_err(), "a folder is no file");
+        std::fs::remove_dir(&path).unwrap();
+        // What is damaged in the middle is not written anew without its rest.
+        let mut bytes = std::fs::read(&aside).unwrap();
+        let third = parse_all(&bytes).0[3].0 as usize;
+        bytes[third + 3] ^= 0x80;
+        std::fs::write(&path, &bytes).unwrap();
+        book.prune(55, 0).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_neither_read_nor_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = signer(folder.path());
+        let mut book = Book::open(folder.path()).unwrap();
+        for n in 1..=6 {
+            let checkpoint = book.next("o", "b", &head(10 * n), "minute", &signer);
+            book.append(&checkpoint).unwrap();
+        }
+        let path = folder.path().join(CHECKPOINTS);
+        let length = || std::fs::metadata(&path).unwrap().len();
+        // Without blocks on the disk behind the notes.
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
+        assert!(matches!(Book::open(folder.path()), Err(CheckpointError::TooLong { .. })));
+        assert!(matches!(checkpoints(folder.path()), Err(CheckpointError::TooLong { .. })));
+        book.prune(35, 0).unwrap();
+        assert_eq!(length(), FILE_BYTES_MAX + 1);
     }
 }

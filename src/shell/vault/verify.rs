@@ -324,10 +324,11 @@ fn join(report: &mut Report, proven: &[Proven], signed: &[(u64, Vec<u8>)]) -> En
     {
         let what =
             format!("the journal ends here; record {sequence} was signed: what follows was removed, or the folder set back");
-        report.wrong(&last_name, end_offset, Some(end.last + 1), what);
+        report.wrong(&last_name, end_offset, Some(end.last.saturating_add(1)), what);
     }
     // The hash before the first record that is kept may be signed, too.
-    let mismatch = signed.iter().any(|(sequence, hash)| *sequence + 1 == end.first && !end.before.starts_with(hash));
+    let mismatch =
+        signed.iter().any(|(sequence, hash)| sequence.checked_add(1) == Some(end.first) && !end.before.starts_with(hash));
     if mismatch && before.is_some() {
         report.wrong(&proven[0].name, 24, Some(end.first), "does not follow the record whose hash was signed");
     }
@@ -339,13 +340,13 @@ fn covered(report: &mut Report, proven: &[Proven]) {
     let until = report.signed_until;
     let last = proven.iter().rev().find_map(|segment| segment.last_at);
     let first = proven.iter().find_map(|segment| segment.unsigned);
-    report.unsigned_records = report.range.map_or(0, |(first, last)| last.saturating_sub(until.max(first - 1)));
-    let closed = proven.iter().rfind(|s| s.footer.is_some() && !s.gone && s.records > 0 && s.next > until + 1);
+    report.unsigned_records = report.range.map_or(0, |(first, last)| last.saturating_sub(until.max(first.saturating_sub(1))));
+    let closed = proven.iter().rfind(|s| s.footer.is_some() && !s.gone && s.records > 0 && s.next > until.saturating_add(1));
     if let Some(segment) = closed {
         let what = format!(
             "a closed segment is signed before it is closed; the last checkpoint covers record {until}: later ones were removed, or nobody could sign"
         );
-        report.wrong(&segment.name, segment.bytes, Some(until + 1), what);
+        report.wrong(&segment.name, segment.bytes, Some(until.saturating_add(1)), what);
     } else if let (Some((record, at)), Some(last)) = (first, last)
         && last.since_s(at) > UNSIGNED_MAX_S
     {
@@ -398,14 +399,14 @@ fn book(report: &mut Report, list: &[(u64, Checkpoint)], keys: &Verifier, segmen
             Some(before) if checkpoint.at < before.at => wrong("its time is before that of the one before".into()),
             _ => {}
         }
-        report.checkpoints_past += usize::from(checkpoint.size > 0 && checkpoint.size + 1 < first);
+        report.checkpoints_past += usize::from(checkpoint.size > 0 && checkpoint.size.saturating_add(1) < first);
         before = Some(checkpoint);
     }
     let oldest = segments.oldest();
     if let Some(last) = before.filter(|last| last.oldest > 0 && (oldest > last.oldest || oldest == 0)) {
         let what = format!(
             "segments before record {} are missing: the last checkpoint says that the journal begins with record {}",
-            oldest.max(last.oldest + 1),
+            oldest.max(last.oldest.saturating_add(1)),
             last.oldest
         );
         report.wrong(&format!("{:020}.vgj", last.oldest), 0, Some(last.oldest), what);
@@ -424,7 +425,7 @@ fn outside(report: &mut Report, kept: &Kept, keys: &Verifier, end: &End) {
         }
     };
     let in_gap = report.gaps.iter().any(|(first, last)| (*first..=*last).contains(&size));
-    if size > 0 && (size + 1 < end.first || in_gap) {
+    if size > 0 && (size.saturating_add(1) < end.first || in_gap) {
         report.wrong(name, 0, Some(size), "its record is not kept any more: nothing can be said of it");
     }
 }
@@ -447,7 +448,7 @@ fn beside(report: &mut Report, folder: &Path, held: bool, last: u64) -> Result<(
         }
         if sequence > last && !held {
             let what = format!("holds the state after record {sequence}; the journal ends at record {last}: it was set back");
-            report.wrong(&name, 0, Some(last + 1), what);
+            report.wrong(&name, 0, Some(last.saturating_add(1)), what);
         }
     }
     for entry in std::fs::read_dir(folder).map_err(io)? {
