@@ -68,6 +68,7 @@ impl House {
             ("engineer", "engineer", "[]"),
             ("other", "engineer", "[]"),
             ("er", "engineer", "[\"er\"]"),
+            ("icu", "engineer", "[\"icu\"]"),
         ] {
             let hash: String = Sha256::digest(name).iter().map(|b| format!("{b:02x}")).collect();
             config.push_str(&format!(
@@ -390,6 +391,11 @@ fn a_folder_at_rest_is_worked_on_without_the_service_which_then_goes_on_with_it(
     assert!(listed.contains("it-serious-10d") && listed.contains("left") && listed.contains("DM"), "{listed}");
     let bundle = house.folder.path().join("id.zip");
     run(&["export", &case, "--identified", "-o", bundle.to_str().unwrap()]);
+    // What is refused stands in the journal, too, and stays refused.
+    run(&["close", &case, "--reason", "done"]);
+    let again = program(&["incident", "close", &case, "--reason", "again", "--config", &config, "--data", &data_arg]);
+    assert_eq!(again.status.code(), Some(1), "{}", text(&again.stderr));
+    run(&["reopen", &case, "--reason", "not done"]);
     let bytes = std::fs::read(&bundle).unwrap();
     assert_eq!(unpacked(&bytes)["captures/ward.pcap"], b"captured bytes");
     assert!(verify_bytes(&bytes, None).is_ok());
@@ -421,14 +427,89 @@ fn a_folder_at_rest_is_worked_on_without_the_service_which_then_goes_on_with_it(
 
     // The service goes on: it reads the same steps from the journal and takes none of them twice.
     let version = before.as_u64().unwrap();
+    let left = [data.join("cases/.export-abc"), data.join("cases").join(&case).join(".capture-abc")];
+    for file in &left {
+        std::fs::write(file, "of a crash").unwrap();
+    }
     house.served = Served::start(&data, &["--config", &config]);
     let seen = house.get("nurse", &format!("/api/v1/cases/{case}")).1;
     assert_eq!(
         (seen["case"]["version"].as_u64(), seen["steps"].as_array().map(Vec::len)),
         (Some(version), Some(version as usize))
     );
+    assert!(left.iter().all(|file| !file.exists()), "what a crash left half-made is gone");
+    // Who did what on the folder stands in the audit, refused steps among it, each once.
+    let audited = wait_for("the audit", || {
+        let rows = house.get("engineer", "/api/v1/audit?limit=1000").1["audit"].as_array()?.clone();
+        let line = |row: &Value| (text_of(row, "action"), text_of(row, "via"), text_of(row, "result"));
+        let lines: Vec<_> = rows.iter().filter(|row| row["object"] == case.as_str()).map(line).collect();
+        (!lines.is_empty()).then_some(lines)
+    });
+    for (action, result, times) in [
+        ("case-open", "ok", 1),
+        ("case-export", "ok", 1),
+        ("case-close", "ok", 1),
+        ("case-close", "refused", 1),
+        ("case-reopen", "ok", 1),
+    ] {
+        let wanted = (action.to_owned(), "cli".to_owned(), result.to_owned());
+        assert_eq!(audited.iter().filter(|line| **line == wanted).count(), times, "{action} {result}: {audited:?}");
+    }
     let (status, after) = house.step("engineer", &case, Some(version as u32), json!({ "step": "note", "text": "x" }));
     assert_eq!((status, after["case"]["version"].as_u64()), (200, Some(version + 1)), "{after}");
+}
+
+fn text_of(row: &Value, key: &str) -> String {
+    row[key].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn who_is_bound_to_a_ward_adds_its_alerts_with_what_belongs_to_them_and_no_others() {
+    let house = House::start();
+    let own = house.alert();
+    let mut client = Client::connect(house.served.mllp);
+    let mut raise = |bed: &str, name: &str| {
+        let of_bed = |id: &str, at: &str, value: &str| {
+            text(&message(id, at, value)).replace("icu^^A01", bed).replace("00A0370000000001", name).into_bytes()
+        };
+        for n in 0..3 {
+            client.ask(&of_bed(&format!("{name}-{n}"), &now_hl7(), "97")).unwrap();
+        }
+        wait_for("an alert of the bed", || {
+            let at = now_hl7();
+            client.ask(&of_bed(&format!("{name}-{at}"), &at, "250")).unwrap();
+            let list = house.get("engineer", "/api/v1/alerts").1["alerts"].as_array()?.clone();
+            let place = |alert: &Value| format!("{}^^{}", text_of(alert, "ward"), text_of(alert, "bed"));
+            list.into_iter().find(|alert| place(alert) == bed)
+        })
+    };
+    let (same, other) = (raise("icu^^A02", "00A0370000000002"), raise("er^^E01", "00A0370000000003"));
+    let (status, answer) = house.json("icu", "POST", "/api/v1/cases", &json!({ "alert": own["id"] }));
+    assert_eq!(status, 201, "{answer}");
+    let case = answer["case"]["id"].as_str().unwrap().to_owned();
+    let add = |alert: &Value| json!({ "step": "add", "item": { "item": "alert", "id": alert["id"] } });
+    let (status, answer) = house.step("icu", &case, None, add(&same));
+    assert_eq!(status, 200, "{answer}");
+    let items = answer["case"]["items"].as_array().unwrap();
+    assert!(items.iter().any(|item| item["item"] == "range" && item["bed"] == "A02"), "{answer}");
+    assert!(items.iter().any(|item| item["item"] == "messages" && item["number"].as_u64() > Some(1)), "{answer}");
+    let version = answer["case"]["version"].as_u64();
+    assert_eq!(house.step("icu", &case, None, add(&other)).0, 404, "of another ward");
+    let device = json!({ "step": "add", "item": { "item": "device", "id": "dev-x" } });
+    assert_eq!(house.step("icu", &case, None, device).0, 404);
+    assert_eq!(house.get("icu", &format!("/api/v1/cases/{case}")).1["case"]["version"].as_u64(), version);
+
+    // Who may not add a capture is told so before its bytes are taken.
+    let mut stream = TcpStream::connect(house.served.http).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let head = format!(
+        "PUT /api/v1/cases/{case}/captures/w.pcap HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer nurse\r\n\
+         Content-Type: application/octet-stream\r\nContent-Length: 60000000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer without the body");
+    assert_eq!(text(&answer), "HTTP/1.1 403");
 }
 
 /// A journal, a store and a case without a service: what a bundle is made from.

@@ -38,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SLICE: Duration = Duration::from_millis(100);
 /// First wait after a failure; it doubles up to `retry_max_s`.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Told alerts that are remembered; when there are more, the first goes and would be told anew.
+/// Told alerts that are remembered; when there are more, the one with the oldest onset goes and would be told anew.
 const TOLD_MAX: usize = 10_000;
 /// What waits is counted so often.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
@@ -56,6 +56,13 @@ impl Position {
     /// As the file has it; `None`: there is none, or none that can be read.
     pub fn read(folder: &Path) -> Option<Position> {
         serde_json::from_slice(&std::fs::read(folder.join(POSITION)).ok()?).ok()
+    }
+    /// An alert's id ends with its onset, in digits that sort as time does.
+    fn forget_oldest(&mut self) {
+        let oldest = self.told.iter().min_by_key(|id| id.rsplit('-').next()).cloned();
+        if let Some(oldest) = oldest {
+            self.told.remove(&oldest);
+        }
     }
 }
 
@@ -246,7 +253,7 @@ impl Sender {
         }
         self.position.told.insert(event.alert.id.clone());
         while self.position.told.len() > TOLD_MAX {
-            self.position.told.pop_first();
+            self.position.forget_oldest();
         }
     }
 
@@ -379,6 +386,15 @@ fn now() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_alert_with_the_oldest_onset_is_forgotten_first() {
+        let told =
+            ["A-0aaaaaaaaaaa-20260108T000000000Z", "A-ffffffffffff-20260107T000000000Z", "A-1aaaaaaaaaaa-20260107T000000001Z"];
+        let mut position = Position { number: 1, told: told.iter().map(|id| (*id).to_owned()).collect() };
+        position.forget_oldest();
+        assert_eq!(position.told.iter().collect::<Vec<_>>(), [told[0], told[2]]);
+    }
 
     #[test]
     fn an_answer_is_one_of_this_message_alone() {

@@ -1,15 +1,15 @@
 //! Cases in the shell: who is told what became of a step, which cases are open, what they hold of the journal.
 //!
 //! One contract: a step is durable in the journal before it is applied, applied by the judging thread in the journal's order,
-//! and answered after the store has it. What a case needs of the journal is held (`hold-case-…`) from its first item until it is
-//! closed **and** its time is over or a person has let it go. A step that is already contained (recovery) is not taken twice.
+//! and answered after the store has it. What a case needs of the journal is held (`hold-case-…`, [`holds`]) before the step that
+//! needs it is answered, until it is closed **and** its time is over or a person has let it go; what retention took before that is
+//! gone. A step that is already contained (recovery) is not taken twice.
 
 use crate::case::{Act, Case, Refused, Step};
 use crate::config::Config;
 use crate::document::ClockLine;
 use crate::dossier::{self, Confirmation, Filing, Form, Kind, Withdrawn};
 use crate::shell::devices::Listing;
-use crate::shell::journal;
 use crate::shell::store::{CaseChange, StepRow, Store, StoreError};
 use crate::time::Timestamp;
 use parking_lot::Mutex;
@@ -25,7 +25,10 @@ mod contents;
 pub mod drafts;
 pub mod export;
 pub mod gather;
+pub mod holds;
 mod sealed;
+
+pub use holds::{is_let_go, keep};
 
 /// Where things are, for whoever gathers or exports.
 pub struct Place<'a> {
@@ -209,12 +212,4 @@ pub fn hold_name(case: &str) -> String {
 /// The case of a hold; `None`: it is of something else.
 pub fn case_of_hold(name: &str) -> Option<&str> {
     name.strip_prefix("case-").filter(|id| crate::case::is_case_id(id))
-}
-
-/// Holds what a case needs of the journal, or lets it go; whatever was held before. Gives whether it is held.
-pub fn keep(folder: &Path, case: &Case, now: Timestamp) -> Result<bool, journal::JournalError> {
-    match case.records() {
-        Some((first, last)) if case.keeps(now) => journal::hold(folder, &hold_name(&case.id), first, last).map(|()| true),
-        _ => journal::release(folder, &hold_name(&case.id)).map(|()| false),
-    }
 }

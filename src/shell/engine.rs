@@ -10,6 +10,7 @@ use crate::case::Act;
 use crate::command::{Command, Refusal, Response, Verb, Via};
 use crate::document::{self, FeedState, LagMs, Origin, Pulse, Removed};
 use crate::monitor::{BedId, Monitor, Output, Settings, SiteCondition};
+use crate::shell::cases::holds::Keeper;
 use crate::shell::cases::{self, Cases, Outcome, Taken};
 use crate::shell::commands::{self, Answered, Answers};
 use crate::shell::journal::{
@@ -157,6 +158,9 @@ pub struct Engine {
     case_given: Vec<(String, Outcome)>,
     cases_dirty: BTreeSet<String>,
     cases_looked_at: i64,
+    /// Steps of cases up to this record were judged already: by the service, or by the command line on the folder at rest.
+    cases_judged: u64,
+    keeper: Keeper,
     /// Self-tests whose document is on its way to the broker.
     tests: Vec<SelfTest>,
     reserve: PathBuf,
@@ -207,6 +211,10 @@ impl Engine {
         // A store whose journal was taken away starts over with it.
         let floor = applied.map_or((Timestamp::MIN, 0), |a| (a.until, a.sequence.min(last)));
         let applied_sequence = floor.1;
+        // The steps of another journal have numbers that are not of this one.
+        let cases_judged = Some(parts.store.last_case_step()?).filter(|step| *step <= last).unwrap_or(0);
+        // Nobody else works on the folder now.
+        cases::export::sweep(&parts.folder);
         let reserve = parts.folder.join("reserve");
         let mut engine = Engine {
             monitor: Monitor::new(parts.settings.clone()),
@@ -227,6 +235,8 @@ impl Engine {
             case_given: Vec::new(),
             cases_dirty: BTreeSet::new(),
             cases_looked_at: i64::MIN / 2,
+            cases_judged,
+            keeper: Keeper::default(),
             tests: Vec::new(),
             reserve,
             dirty: BTreeSet::new(),
@@ -490,6 +500,15 @@ impl Engine {
 
     /// A step of a case: what it changes waits for the commit, and so does whoever made it.
     fn step_case(&mut self, act: &Act, sequence: u64, at: Timestamp) {
+        if sequence <= self.applied_sequence {
+            // What became of it was committed with its line of the audit.
+            return;
+        }
+        if sequence <= self.cases_judged {
+            // By the command line, which writes no audit: a step that it refused is not judged again by what came after it.
+            self.note_judged(act, sequence, at);
+            return;
+        }
         // A store that cannot be read: what is known here decides.
         let taken = match self.cases.take(&self.parts.store, act, sequence, at) {
             Ok(taken) => taken,
@@ -499,19 +518,33 @@ impl Engine {
             }
         };
         let (outcome, result) = match taken {
-            None => return,
+            None => return self.note_judged(act, sequence, at),
             Some(Taken::Refused(refused)) => {
                 let code = refused.code();
                 (Err(refused), code)
             }
             Some(Taken::Changed(change)) => {
-                self.keep_case(&change.case, at);
+                self.keeper.note(&act.case);
                 self.cases_dirty.insert(act.case.clone());
                 let case = change.case.clone();
                 self.pending.cases.push(*change);
                 (Ok(case), "ok")
             }
         };
+        self.audit_step(act, at, result);
+        self.case_given.push((act.id.clone(), outcome));
+    }
+
+    /// A step that the store contains, or that was refused before: who did it stands in the audit, too.
+    fn note_judged(&mut self, act: &Act, sequence: u64, at: Timestamp) {
+        let taken = self.parts.store.has_case_step(sequence).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the steps of a case cannot be read");
+            false
+        });
+        self.audit_step(act, at, if taken { "ok" } else { "refused" });
+    }
+
+    fn audit_step(&mut self, act: &Act, at: Timestamp, result: &str) {
         self.pending.audit.push(Audit {
             at,
             user: act.user.clone(),
@@ -521,21 +554,6 @@ impl Engine {
             request_id: act.id.clone(),
             result: result.into(),
         });
-        self.case_given.push((act.id.clone(), outcome));
-    }
-
-    /// Holds what a case needs, or lets it go.
-    fn keep_case(&self, case: &crate::case::Case, now: Timestamp) {
-        match cases::keep(self.parts.journal.folder(), case, now) {
-            Ok(true) => {}
-            Ok(false) if case.keeps(now) => {}
-            Ok(false) => {
-                if let Err(error) = self.parts.store.let_go(&case.id) {
-                    tracing::warn!(%error, case = case.id, "the alerts of a case stay longer than they must");
-                }
-            }
-            Err(error) => tracing::error!(%error, case = case.id, "what a case needs of the journal is not held"),
-        }
     }
 
     /// Everything that the monitor has to say.
@@ -722,6 +740,8 @@ impl Engine {
 
     /// Commits what is pending and how far the journal was applied; whether the store has it.
     fn commit(&mut self) -> bool {
+        // What cases need is held before anybody is told that they have it: once for all their steps.
+        self.keeper.keep_due(self.parts.journal.folder(), &self.parts.store, &self.cases, self.pending.applied_until);
         let second = self.pending.applied_until.ms() / 1000;
         let (until, sequence) = (self.pending.applied_until, self.pending.sequence);
         self.pending.applied_until = until.max(self.floor.0);
@@ -1019,7 +1039,7 @@ impl Engine {
         }
     }
 
-    /// Cases that have changed; all of them so often that a document is believed, and then what they hold is looked at, too.
+    /// Cases that have changed; all of them so often that a document is believed.
     fn publish_cases(&mut self, now: Timestamp) {
         let all = now.ms() - self.cases_looked_at >= CASES_EVERY_MS;
         if !all && self.cases_dirty.is_empty() {
@@ -1028,10 +1048,8 @@ impl Engine {
         let dirty = std::mem::take(&mut self.cases_dirty);
         if all {
             self.cases_looked_at = now.ms();
-            for case in self.cases.iter().cloned().collect::<Vec<_>>() {
-                self.keep_case(&case, now);
-            }
-            self.keep_older_cases(now);
+            self.keeper.retry();
+            self.keeper.look(self.parts.journal.folder(), &self.parts.store, &self.cases, now, Instant::now());
         }
         for case in self.cases.iter() {
             let topic = format!("case/{}/status", case.id);
@@ -1050,24 +1068,6 @@ impl Engine {
         }
         if all {
             self.cases.forget(now);
-        }
-    }
-
-    /// Cases closed so long ago that nobody is told of them may still hold something: until their time is over.
-    fn keep_older_cases(&self, now: Timestamp) {
-        let holds = match crate::shell::journal::holds(self.parts.journal.folder()) {
-            Ok(holds) => holds,
-            Err(error) => {
-                tracing::warn!(%error, "holds cannot be listed");
-                return;
-            }
-        };
-        let ids = holds.iter().filter_map(|hold| cases::case_of_hold(&hold.name));
-        for id in ids.filter(|id| !self.cases.iter().any(|case| case.id == **id)) {
-            // A hold whose case is not known stays: it may be about to be opened.
-            if let Ok(Some(case)) = self.parts.store.case(id) {
-                self.keep_case(&case, now);
-            }
         }
     }
 

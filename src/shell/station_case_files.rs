@@ -9,7 +9,8 @@ use crate::dossier::{Form, Language};
 use crate::shell::cases::acts::Who;
 use crate::shell::cases::bundle::{ExportError, Wish};
 use crate::shell::cases::export::{self, Making};
-use crate::shell::cases::{self, drafts};
+use crate::shell::cases::{self, Place, drafts};
+use crate::shell::data::Data;
 use crate::shell::publisher::now;
 use crate::shell::station::Shared;
 use crate::shell::station_api::{bad_query, blocking, json, problem};
@@ -17,7 +18,7 @@ use crate::shell::station_cases::{Looking, clocks, seen, submit};
 use crate::shell::station_session::Session;
 use crate::shell::store::AlertReader;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest as _, Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
@@ -32,6 +33,10 @@ use tokio::sync::Notify;
 const WAIT_FOR: Duration = Duration::from_secs(10);
 /// A bundle that nobody fetches goes after this time.
 const KEPT_FOR: Duration = Duration::from_secs(120);
+/// What a bundle needs is looked for so long: what is not found by then is missing in it, and it says so.
+const LOOK_FOR: Duration = Duration::from_secs(600);
+/// One that is not made by then is given up, and another one may be asked for.
+const MADE_WITHIN: Duration = Duration::from_secs(3_600);
 /// Largest bundle that is given out over HTTP, bytes.
 const BUNDLE_BYTES_MAX: u64 = 256 << 20;
 
@@ -51,11 +56,77 @@ struct Made {
     act: Act,
 }
 
+struct Order {
+    key: Key,
+    /// Tells one order from the next one of the same key.
+    began: Instant,
+    /// When its stage began.
+    since: Instant,
+    stage: Stage,
+}
+
+impl Order {
+    fn is_over(&self, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.since);
+        age >= if matches!(self.stage, Stage::Running) { MADE_WITHIN } else { KEPT_FOR }
+    }
+}
+
+/// What the desk says to somebody who asks.
+enum Look {
+    Busy,
+    Wait,
+    /// It is to be made: the order is written down with the time of asking.
+    Begin,
+    Made(Box<Made>),
+    Failed(StatusCode, String),
+}
+
 /// The one bundle that is being made, or waits to be fetched.
 #[derive(Default)]
 pub struct Desk {
-    state: Mutex<Option<(Key, Instant, Stage)>>,
+    order: Mutex<Option<Order>>,
     done: Notify,
+}
+
+impl Desk {
+    fn look(&self, key: &Key, now: Instant) -> Look {
+        let mut order = self.order.lock();
+        // A bundle of long ago is not what is asked for now, whoever asks.
+        if order.as_ref().is_some_and(|order| order.is_over(now)) {
+            *order = None;
+        }
+        match order.take() {
+            Some(other) if other.key != *key => {
+                *order = Some(other);
+                Look::Busy
+            }
+            Some(Order { stage: Stage::Made(made), .. }) => Look::Made(made),
+            Some(Order { stage: Stage::Failed(status, why), .. }) => Look::Failed(status, why),
+            Some(running) => {
+                *order = Some(running);
+                Look::Wait
+            }
+            None => {
+                *order = Some(Order { key: key.clone(), began: now, since: now, stage: Stage::Running });
+                Look::Begin
+            }
+        }
+    }
+    /// It has ended; an order that was given up meanwhile is not there any more.
+    fn end(&self, began: Instant, stage: Stage, now: Instant) {
+        if let Some(order) = self.order.lock().as_mut().filter(|order| order.began == began) {
+            (order.stage, order.since) = (stage, now);
+        }
+        self.done.notify_waiters();
+    }
+    /// Nobody has fetched it.
+    fn clear(&self, began: Instant) {
+        let mut order = self.order.lock();
+        if order.as_ref().is_some_and(|order| order.began == began) {
+            *order = None;
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,37 +161,17 @@ pub(crate) async fn bundle(
         tokio::pin!(done);
         // Registered before the look, so that no end is missed.
         done.as_mut().enable();
-        let made = {
-            let mut state = data.exports.state.lock();
-            match &*state {
-                Some((of, at, making)) if *of != key => {
-                    if matches!(making, Stage::Running) || at.elapsed() < KEPT_FOR {
-                        return busy();
-                    }
-                    *state = None;
-                    None
-                }
-                Some((_, _, Stage::Running)) => None,
-                Some(_) => state.take(),
-                None => None,
+        let began = Instant::now();
+        match data.exports.look(&key, began) {
+            Look::Busy => return busy(),
+            Look::Wait => {}
+            // On its own: it is made whether or not the one who asked stays.
+            Look::Begin => {
+                let who = Who { user: session.user().to_owned(), via: crate::case::Way::Web };
+                tokio::spawn(run(shared.clone(), Arc::clone(&data), case.clone(), identified, began, who));
             }
-        };
-        match made {
-            Some((_, _, Stage::Made(made))) => return give(&shared, &data, *made).await,
-            Some((_, _, Stage::Failed(status, why))) => return problem(status, &why),
-            Some((_, _, Stage::Running)) | None => {}
-        }
-        let begins = {
-            let mut state = data.exports.state.lock();
-            let begins = state.is_none();
-            if begins {
-                *state = Some((key.clone(), Instant::now(), Stage::Running));
-            }
-            begins
-        };
-        if begins {
-            let looking = Looking::begin(&shared, Arc::clone(&data)).await;
-            begin(looking, case.clone(), key.clone(), Who { user: session.user().to_owned(), via: crate::case::Way::Web });
+            Look::Made(made) => return give(&shared, &data, *made).await,
+            Look::Failed(status, why) => return problem(status, &why),
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() || tokio::time::timeout(left, done).await.is_err() {
@@ -137,28 +188,24 @@ fn busy() -> Response {
     response
 }
 
-/// Starts one on a thread of its own; its end is told.
-fn begin(looking: Looking, case: Case, key: Key, who: Who) {
-    let data = Arc::clone(&looking.data);
-    tokio::task::spawn_blocking(move || {
-        let identified = key.2;
-        // Unwind safe: nothing of what panicked is used again.
-        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| make(&looking, &case, identified, &who)));
-        let made = match made {
-            Ok(Ok(made)) => Stage::Made(Box::new(made)),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, case = case.id, "a bundle was not made");
-                let status = match &error {
-                    ExportError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
-                    _ => StatusCode::SERVICE_UNAVAILABLE,
-                };
-                Stage::Failed(status, format!("{error}: nothing was exported, the case is as it was"))
-            }
-            Err(_) => Stage::Failed(StatusCode::INTERNAL_SERVER_ERROR, "the bundle cannot be made".into()),
-        };
-        *data.exports.state.lock() = Some((key, Instant::now(), made));
-        data.exports.done.notify_waiters();
+/// Makes one on a thread of its own; its end is told, and what nobody fetches goes.
+async fn run(shared: Shared, data: Arc<Data>, case: Case, identified: bool, began: Instant, who: Who) {
+    let looking = Looking::begin(&shared, Arc::clone(&data)).await;
+    let made = tokio::task::spawn_blocking(move || match make(&looking, &case, identified, &who) {
+        Ok(made) => Stage::Made(Box::new(made)),
+        Err(error) => {
+            tracing::warn!(%error, case = case.id, "a bundle was not made");
+            let status = match &error {
+                ExportError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            Stage::Failed(status, format!("{error}: nothing was exported, the case is as it was"))
+        }
     });
+    let panicked = |_| Stage::Failed(StatusCode::INTERNAL_SERVER_ERROR, "the bundle cannot be made".into());
+    data.exports.end(began, made.await.unwrap_or_else(panicked), Instant::now());
+    tokio::time::sleep(KEPT_FOR).await;
+    data.exports.clear(began);
 }
 
 fn make(looking: &Looking, case: &Case, identified: bool, who: &Who) -> Result<Made, ExportError> {
@@ -174,7 +221,7 @@ fn make(looking: &Looking, case: &Case, identified: bool, who: &Who) -> Result<M
         }
     };
     let wish = Wish { identified, made_by: who.user.clone(), made_at: now() };
-    let place = looking.place();
+    let place = Place { until: Instant::now() + LOOK_FOR, ..looking.place() };
     let making = Making {
         place: &place,
         data: &data.config.data,
@@ -200,7 +247,7 @@ pub(crate) fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
 }
 
 /// Takes it down, then sends it.
-async fn give(shared: &Shared, data: &Arc<crate::shell::data::Data>, made: Made) -> Response {
+async fn give(shared: &Shared, data: &Arc<Data>, made: Made) -> Response {
     let Made { name, sha256, mut file, act } = made;
     let read = blocking(shared, move || {
         let file = file.as_file_mut();
@@ -318,7 +365,7 @@ pub(crate) async fn capture(
     State(shared): State<Shared>,
     session: Session,
     Path((id, name)): Path<(String, String)>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    request: Request,
 ) -> Response {
     let (data, case) = match seen(&shared, &session, &id).await {
         Ok(found) => found,
@@ -327,7 +374,10 @@ pub(crate) async fn capture(
     if let Err(no) = session.require(Role::Engineer) {
         return no;
     }
-    let Ok(body) = body else { return problem(StatusCode::PAYLOAD_TOO_LARGE, "a capture is at most 64 MiB") };
+    // Read only from those who may.
+    let Ok(body) = Bytes::from_request(request, &shared).await else {
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, "a capture is at most 64 MiB");
+    };
     let sha256 = crate::alert::hex(&<sha2::Sha256 as sha2::Digest>::digest(&body));
     let item = Item::Capture { name: name.clone(), sha256, bytes: body.len() as u64 };
     let step = Step::Add { item };
@@ -337,34 +387,41 @@ pub(crate) async fn capture(
         return problem(StatusCode::CONFLICT, &refused.to_string());
     }
     let folder = cases::captures_of(&data.config.data, &case.id);
-    match blocking(&shared, move || keep_capture(&folder, &name, &body)).await {
-        Some(Ok(())) => {}
+    let kept = folder.join(&name);
+    let is_new = match blocking(&shared, move || keep_capture(&folder, &name, &body)).await {
+        Some(Ok(is_new)) => is_new,
         Some(Err(error)) => {
             tracing::warn!(%error, "http: a capture cannot be kept");
             return problem(StatusCode::INSUFFICIENT_STORAGE, "the capture cannot be kept: nothing was added");
         }
         None => return problem(StatusCode::INTERNAL_SERVER_ERROR, "the capture cannot be kept"),
-    }
+    };
     match submit(&shared, &data, vec![act]).await {
         Ok(case) => {
             let clocks = clocks(&case, &data.config.zone);
             json(StatusCode::OK, json!({ "case": case, "clocks": clocks, "missing": [] }).to_string())
         }
-        Err(refused) => refused,
+        Err(refused) => {
+            // Where it may still be taken (503) the file is needed.
+            if is_new && refused.status().is_client_error() {
+                let _ = blocking(&shared, move || std::fs::remove_file(kept)).await;
+            }
+            refused
+        }
     }
 }
 
-/// Whole or not at all; a file of that name that is there already stays as it is.
-pub(crate) fn keep_capture(folder: &std::path::Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+/// Whole or not at all; a file of that name that is there already stays as it is. Whether there was none.
+pub(crate) fn keep_capture(folder: &std::path::Path, name: &str, bytes: &[u8]) -> std::io::Result<bool> {
     make_folder(folder)?;
-    let mut file = tempfile::Builder::new().prefix(".capture-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(export::CAPTURE).tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(folder.join(name)) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
             let same = std::fs::read(folder.join(name)).is_ok_and(|there| there == bytes);
-            if same { Ok(()) } else { Err(error.error) }
+            if same { Ok(false) } else { Err(error.error) }
         }
         Err(error) => Err(error.error),
     }
@@ -373,4 +430,44 @@ pub(crate) fn keep_capture(folder: &std::path::Path, name: &str, bytes: &[u8]) -
 /// The largest body of a capture.
 pub(crate) fn capture_limit() -> axum::extract::DefaultBodyLimit {
     axum::extract::DefaultBodyLimit::max(usize::try_from(CAPTURE_BYTES_MAX).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made() -> Stage {
+        let step = Step::Export { bundle: "b.zip".into(), identified: true, sha256: "0".repeat(64) };
+        let act = Who { user: "eng".into(), via: crate::case::Way::Web }.act("C-20260107T030405678Z-00ff", None, step);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        Stage::Made(Box::new(Made { name: "b.zip".into(), sha256: "0".repeat(64), file, act }))
+    }
+
+    #[test]
+    fn a_bundle_of_long_ago_is_made_anew_and_its_file_goes() {
+        let (desk, key, other): (_, Key, Key) =
+            (Desk::default(), ("eng".into(), "C".into(), true), ("other".into(), "C".into(), true));
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        assert!(matches!(desk.look(&key, at(0)), Look::Begin));
+        assert!(matches!(desk.look(&key, at(1)), Look::Wait));
+        assert!(matches!(desk.look(&other, at(1)), Look::Busy));
+        let stage = made();
+        let Stage::Made(one) = &stage else { panic!("made") };
+        let file = one.file.path().to_owned();
+        desk.end(at(0), stage, at(60));
+        assert!(matches!(desk.look(&other, at(179)), Look::Busy) && file.exists());
+        assert!(matches!(desk.look(&key, at(180)), Look::Begin), "not what was made two minutes ago");
+        assert!(!file.exists());
+        // Fetched in time, once.
+        desk.end(at(180), made(), at(190));
+        assert!(matches!(desk.look(&key, at(309)), Look::Made(_)));
+        assert!(matches!(desk.look(&key, at(310)), Look::Begin));
+        // What never ends does not keep the desk busy for ever, and its late end is not the next one's.
+        assert!(matches!(desk.look(&other, at(310 + 3_600)), Look::Begin));
+        desk.end(at(310), made(), at(4_000));
+        assert!(matches!(desk.look(&other, at(4_000)), Look::Wait));
+        desk.clear(at(310));
+        assert!(matches!(desk.look(&other, at(4_001)), Look::Wait));
+    }
 }

@@ -5,7 +5,7 @@
 
 use crate::case::{Act, Case, Item, Refused, Step, is_case_id};
 use crate::config::Role;
-use crate::shell::cases::acts::{self, No, OpenWish, Who};
+use crate::shell::cases::acts::{self, No, OpenWish, Stepping, Who};
 use crate::shell::cases::{self, Outcome, Place};
 use crate::shell::data::Data;
 use crate::shell::devices::Listing;
@@ -246,7 +246,7 @@ pub(crate) async fn open(
     if !session.wards().is_empty() && (opening.wards.is_empty() || opening.wards.iter().any(|ward| !session.sees(ward))) {
         return problem(StatusCode::NOT_FOUND, "no such alert");
     }
-    // Held before it is said, so that nothing goes meanwhile.
+    // Held before it is said: what retention has taken since the look is named by the bundle.
     let folder = data.journal.folder().to_owned();
     if let Some((first, last)) = opening.records
         && let Err(error) = journal::hold(&folder, &cases::hold_name(&opening.case), first, last)
@@ -269,8 +269,16 @@ pub(crate) async fn open(
     }
 }
 
-/// Whether a user who is bound to wards may add this: what names its ward, and with an alert what belongs to it.
-fn may_add(session: &Session, step: &Step) -> bool {
+/// Whether a user who is bound to wards may do this: an alert of a ward that is seen may come with all that the service has found
+/// of it; anything else must name its ward.
+fn may_add(session: &Session, stepping: &Stepping) -> bool {
+    match &stepping.ward {
+        Some(ward) => session.sees(ward),
+        None => stepping.acts.iter().all(|act| may_add_alone(session, &act.step)),
+    }
+}
+
+fn may_add_alone(session: &Session, step: &Step) -> bool {
     match step {
         Step::Add { item: Item::Range { ward, .. } } => session.sees(ward),
         Step::Add { item: Item::Messages { .. } | Item::SpotCheck { .. } | Item::Action { .. } | Item::Device { .. } } => {
@@ -306,16 +314,16 @@ pub(crate) async fn step(
     let looking = Looking::begin(&shared, Arc::clone(&data)).await;
     let (who, expect, wish) = (who(&session), body.expect, body.step);
     let made = blocking(&shared, move || acts::step(&looking.place(), &who, &case, expect, &wish, now())).await;
-    let (list, missing) = match made {
-        Some(Ok(made)) => made,
+    let stepping = match made {
+        Some(Ok(stepping)) => stepping,
         Some(Err(why)) => return no(&why),
         None => return problem(StatusCode::INTERNAL_SERVER_ERROR, "it cannot be gathered"),
     };
-    if list.iter().any(|act| !may_add(&session, &act.step)) {
+    if !may_add(&session, &stepping) {
         return problem(StatusCode::NOT_FOUND, "nothing of that name in the wards that you see");
     }
-    match submit(&shared, &data, list).await {
-        Ok(case) => answer(StatusCode::OK, &case, &missing, &data.config.zone),
+    match submit(&shared, &data, stepping.acts).await {
+        Ok(case) => answer(StatusCode::OK, &case, &stepping.missing, &data.config.zone),
         Err(refused) => refused,
     }
 }

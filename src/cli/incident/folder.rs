@@ -84,7 +84,13 @@ impl Folder {
         std::thread::spawn(move || for _ in feed {});
         let store = Store::open(&self.store(), self.config.mqtt.outbox_max)?;
         let mut held = Held { cases: Cases::load(&store, now())?, journal, signer, store, site_key, devices };
-        let from = held.store.applied()?.map_or(0, |applied| applied.sequence + 1);
+        // What was refused is not judged again by what came after it; the steps of another journal have other numbers.
+        let judged = Some(held.store.last_case_step()?).filter(|step| *step <= held.journal.handle().stats().records);
+        let applied = held.store.applied()?.map_or(0, |applied| applied.sequence);
+        let from = match applied.max(judged.unwrap_or(0)) {
+            0 => 0,
+            through => through + 1,
+        };
         let mut acts = Vec::new();
         for entry in Reader::open(&folder, from)? {
             // What stands behind a hole is not applied; what is there is kept.
@@ -150,7 +156,8 @@ impl Held {
                     let case = change.case.clone();
                     self.store.write_cases(&[*change])?;
                     let folder = self.journal.handle().folder().to_owned();
-                    if !cases::keep(&folder, &case, *at)? && !case.keeps(*at) {
+                    cases::keep(&folder, &case, *at)?;
+                    if cases::is_let_go(&case) {
                         self.store.let_go(&case.id)?;
                     }
                 }
@@ -215,9 +222,9 @@ impl Office for Folder {
         let mut held = self.hold(step["step"] == "add")?;
         let known = self.case(case)?;
         let place = held.place(&self.config, &folder, &store);
-        let (list, missing) = acts::step(&place, &Folder::who(), &known, expect, step, now())?;
-        held.submit(list)?;
-        Ok(self.answer(&self.case(case)?, &missing))
+        let stepping = acts::step(&place, &Folder::who(), &known, expect, step, now())?;
+        held.submit(stepping.acts)?;
+        Ok(self.answer(&self.case(case)?, &stepping.missing))
     }
     fn capture(&mut self, case: &str, name: &str, bytes: Vec<u8>) -> anyhow::Result<Value> {
         let mut held = self.hold(false)?;

@@ -111,6 +111,15 @@ fn check(acts: &[Act], now: Timestamp) -> Result<(), No> {
     Ok(())
 }
 
+/// A step that is to be taken: its acts in order, and what could not be gathered.
+#[derive(Debug)]
+pub struct Stepping {
+    pub acts: Vec<Act>,
+    pub missing: Vec<String>,
+    /// The ward of the alert that is added: what comes with it belongs to it.
+    pub ward: Option<String>,
+}
+
 /// The acts of one step on a case as it is known: an `add` names what is to be gathered, everything else is the step itself.
 pub fn step(
     place: &Place<'_>,
@@ -119,7 +128,7 @@ pub fn step(
     expect: Option<u32>,
     wish: &Value,
     now: Timestamp,
-) -> Result<(Vec<Act>, Vec<String>), No> {
+) -> Result<Stepping, No> {
     let case = known.id.as_str();
     let bad = |error: serde_json::Error| No::Bad(format!("step: {error}"));
     if wish["step"] != "add" {
@@ -127,15 +136,15 @@ pub fn step(
         words(&step)?;
         let acts = vec![who.act(case, expect, step)];
         check(&acts, now)?;
-        return Ok((acts, Vec::new()));
+        return Ok(Stepping { acts, missing: Vec::new(), ward: None });
     }
     let wanted: AddWish = serde_json::from_value(wish["item"].clone()).map_err(bad)?;
-    let (mut items, mut missing) = (Vec::new(), Vec::new());
+    let (mut items, mut missing, mut of_ward) = (Vec::new(), Vec::new(), None);
     match wanted {
         AddWish::Alert { id, minutes } => {
             let row = alert_of(place, &id)?;
             let found = gather::alert(place, &row, minutes.unwrap_or(gather::MINUTES));
-            (items, missing) = (found.items, found.missing);
+            (items, missing, of_ward) = (found.items, found.missing, Some(row.ward));
         }
         AddWish::Range { ward, bed, from, to } => {
             let ranged = gather::range(place, &ward, &bed, from, to).map_err(|e| No::Unavailable(e.to_string()))?;
@@ -179,7 +188,7 @@ pub fn step(
             act.expect = Some(expect.unwrap_or(known.version).saturating_add(place));
         }
     }
-    Ok((acts, missing))
+    Ok(Stepping { acts, missing, ward: of_ward })
 }
 
 #[derive(Deserialize)]

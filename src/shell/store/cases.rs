@@ -74,6 +74,17 @@ impl super::Store {
         self.connection.execute("DELETE FROM case_alerts WHERE case_id = ?1", [case])?;
         Ok(())
     }
+    /// Record of the newest step that was taken; 0: there is none.
+    pub fn last_case_step(&self) -> Result<u64, StoreError> {
+        let last: Option<i64> =
+            self.connection.query_row("SELECT max(sequence) FROM case_steps", [], |row| row.get(0)).optional()?.flatten();
+        Ok(last.map_or(0, |last| last.max(0) as u64))
+    }
+    /// Whether the step of a record was taken.
+    pub fn has_case_step(&self, sequence: u64) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM case_steps WHERE sequence = ?1";
+        Ok(self.connection.query_row(sql, [integer(sequence)], |_| Ok(())).optional()?.is_some())
+    }
     /// One case.
     pub fn case(&self, id: &str) -> Result<Option<Case>, StoreError> {
         one(&self.connection, id)
