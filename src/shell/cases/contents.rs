@@ -296,7 +296,7 @@ fn alerts<W: Read + Write + Seek>(
             feed: "replay",
             store: export.place.store,
             curves: true,
-            until: Some(Instant::now() + EXPLAIN_FOR),
+            until: Some((Instant::now() + EXPLAIN_FOR).min(export.place.until)),
         };
         match explain(&ask) {
             Ok(explained) if explained.found() => {
