@@ -46,6 +46,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.encryption_key {
         journal::unlock(&EncryptionKey::read(path).map_err(|error| usage(&error))?);
     }
+    if !args.path.exists() {
+        return Err(Usage::new(format!("{}: there is no such file or folder", args.path.display())).into());
+    }
     if args.path.is_file() {
         return bundle::run(&args.path, args.key.as_deref(), args.json, out);
     }
