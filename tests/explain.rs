@@ -162,7 +162,7 @@ fn an_alert_is_explained_from_a_state_of_the_past_with_the_models_that_judged_th
         "P01 control_id_reuse",
         "follows from this",
     ] {
-        assert!(page.contains(&wanted.replace("&#39;", "'")), "{wanted}: {page}");
+        assert!(page.contains(wanted), "{wanted}: {page}");
     }
     assert!(!page.contains("<script") && !page.contains("Invented"));
     // Little of the journal was judged for it; all of it says the same.
