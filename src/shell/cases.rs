@@ -27,6 +27,7 @@ pub mod export;
 pub mod gather;
 pub mod holds;
 mod sealed;
+pub mod shown;
 
 pub use holds::{is_let_go, keep};
 

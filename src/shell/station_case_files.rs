@@ -9,12 +9,13 @@ use crate::dossier::{Form, Language};
 use crate::shell::cases::acts::Who;
 use crate::shell::cases::bundle::{ExportError, Wish};
 use crate::shell::cases::export::{self, Making};
+use crate::shell::cases::shown;
 use crate::shell::cases::{self, Place, drafts};
 use crate::shell::data::Data;
 use crate::shell::publisher::now;
 use crate::shell::station::Shared;
 use crate::shell::station_api::{bad_query, blocking, json, problem};
-use crate::shell::station_cases::{Looking, clocks, seen, submit};
+use crate::shell::station_cases::{Looking, seen, submit};
 use crate::shell::station_session::Session;
 use crate::shell::store::AlertReader;
 use axum::body::Bytes;
@@ -23,7 +24,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use serde::Deserialize;
-use serde_json::json;
 use std::io::{Read, Seek as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -397,10 +397,7 @@ pub(crate) async fn capture(
         None => return problem(StatusCode::INTERNAL_SERVER_ERROR, "the capture cannot be kept"),
     };
     match submit(&shared, &data, vec![act]).await {
-        Ok(case) => {
-            let clocks = clocks(&case, &data.config.zone);
-            json(StatusCode::OK, json!({ "case": case, "clocks": clocks, "missing": [] }).to_string())
-        }
+        Ok(case) => json(StatusCode::OK, shown::answer(&case, &[], &data.config.zone, now()).to_string()),
         Err(refused) => {
             // Where it may still be taken (503) the file is needed.
             if is_new && refused.status().is_client_error() {

@@ -6,6 +6,7 @@
 use crate::case::{Act, Case, Item, Refused, Step, is_case_id};
 use crate::config::Role;
 use crate::shell::cases::acts::{self, No, OpenWish, Stepping, Who};
+use crate::shell::cases::shown;
 use crate::shell::cases::{self, Outcome, Place};
 use crate::shell::data::Data;
 use crate::shell::devices::Listing;
@@ -80,27 +81,6 @@ pub(crate) async fn seen(shared: &Shared, session: &Session, id: &str) -> Result
     }
 }
 
-/// A case as lists show it.
-fn short(case: &Case, zone: &str) -> Value {
-    json!({
-        "id": case.id, "state": case.state, "version": case.version, "title": case.title,
-        "opened": case.opened, "updated": case.updated.to_string(), "closed": case.closed, "items": case.items.len(),
-        "alerts": case.alerts().collect::<Vec<_>>(), "clocks": clocks(case, zone),
-    })
-}
-
-/// The clocks with what is left of them, ms; negative: the time is over.
-pub(crate) fn clocks(case: &Case, zone: &str) -> Vec<Value> {
-    let now = now();
-    let with_left = |clock: crate::dossier::Clock| {
-        let left = clock.left_ms(now);
-        let mut value = serde_json::to_value(clock).unwrap_or_default();
-        value["left_ms"] = left.into();
-        value
-    };
-    cases::clocks(case, zone).into_iter().map(with_left).collect()
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
@@ -129,8 +109,11 @@ pub(crate) async fn list(
     let Some(data) = shared.state.data.clone() else { return problem(StatusCode::SERVICE_UNAVAILABLE, "no cases here") };
     match read_store(&shared, move |store| store.cases(open, limit)).await {
         Ok(list) => {
-            let shown: Vec<Value> =
-                list.iter().filter(|case| sees(&session, case)).map(|case| short(case, &data.config.zone)).collect();
+            let shown: Vec<Value> = list
+                .iter()
+                .filter(|case| sees(&session, case))
+                .map(|case| shown::short(case, &data.config.zone, now()))
+                .collect();
             json(StatusCode::OK, json!({ "cases": shown }).to_string())
         }
         Err(no) => no,
@@ -144,16 +127,8 @@ pub(crate) async fn one(State(shared): State<Shared>, session: Session, Path(id)
     };
     match read_store(&shared, move |store| store.case_steps(&case.id).map(|steps| (case, steps))).await {
         Ok((case, steps)) => {
-            let steps: Vec<Value> = steps
-                .iter()
-                .map(|row| {
-                    json!({
-                        "sequence": row.sequence, "version": row.version, "at": row.at.to_string(), "user": row.act.user,
-                        "via": row.act.via, "step": row.act.step,
-                    })
-                })
-                .collect();
-            json(StatusCode::OK, json!({ "case": case, "clocks": clocks(&case, &data.config.zone), "steps": steps }).to_string())
+            let body = shown::whole(&case, &steps, &data.config.zone, now());
+            json(StatusCode::OK, body.to_string())
         }
         Err(no) => no,
     }
@@ -216,7 +191,7 @@ pub(crate) async fn submit(shared: &Shared, data: &Data, acts: Vec<Act>) -> Resu
 }
 
 fn answer(status: StatusCode, case: &Case, missing: &[String], zone: &str) -> Response {
-    json(status, json!({ "case": case, "clocks": clocks(case, zone), "missing": missing }).to_string())
+    json(status, shown::answer(case, missing, zone, now()).to_string())
 }
 
 fn who(session: &Session) -> Who {

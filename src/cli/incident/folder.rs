@@ -9,6 +9,7 @@ use crate::monitor::Settings;
 use crate::shell::cases::acts::{self, OpenWish, Who};
 use crate::shell::cases::bundle::Wish;
 use crate::shell::cases::export::{self, Making};
+use crate::shell::cases::shown;
 use crate::shell::cases::{self, Cases, Place, Taken, drafts};
 use crate::shell::devices::Listing;
 use crate::shell::journal::{self, Journal, Options, Reader, Record};
@@ -118,19 +119,8 @@ impl Folder {
     }
 
     fn answer(&self, case: &Case, missing: &[String]) -> Value {
-        json!({ "case": case, "clocks": clocks(case, &self.config.zone), "missing": missing })
+        shown::answer(case, missing, &self.config.zone, now())
     }
-}
-
-fn clocks(case: &Case, zone: &str) -> Vec<Value> {
-    let now = now();
-    let with_left = |clock: crate::dossier::Clock| {
-        let left = clock.left_ms(now);
-        let mut value = serde_json::to_value(clock).unwrap_or_default();
-        value["left_ms"] = left.into();
-        value
-    };
-    cases::clocks(case, zone).into_iter().map(with_left).collect()
 }
 
 impl Held {
@@ -183,29 +173,13 @@ impl Held {
 
 impl Office for Folder {
     fn list(&mut self, all: bool) -> anyhow::Result<Value> {
-        let zone = &self.config.zone;
-        let short = |case: &Case| {
-            json!({
-                "id": case.id, "state": case.state, "version": case.version, "title": case.title, "opened": case.opened,
-                "updated": case.updated.to_string(), "closed": case.closed, "items": case.items.len(),
-                "alerts": case.alerts().collect::<Vec<_>>(), "clocks": clocks(case, zone),
-            })
-        };
+        let short = |case: &Case| shown::short(case, &self.config.zone, now());
         Ok(json!({ "cases": self.reader()?.cases(!all, 1_000)?.iter().map(short).collect::<Vec<_>>() }))
     }
     fn show(&mut self, case: &str) -> anyhow::Result<Value> {
         let found = self.case(case)?;
         let steps = self.reader()?.case_steps(case)?;
-        let steps: Vec<Value> = steps
-            .iter()
-            .map(|row| {
-                json!({
-                    "sequence": row.sequence, "version": row.version, "at": row.at.to_string(), "user": row.act.user,
-                    "via": row.act.via, "step": row.act.step,
-                })
-            })
-            .collect();
-        Ok(json!({ "case": found, "clocks": clocks(&found, &self.config.zone), "steps": steps }))
+        Ok(shown::whole(&found, &steps, &self.config.zone, now()))
     }
     fn open(&mut self, wish: &OpenWish) -> anyhow::Result<Value> {
         let (folder, store) = (self.journal(), self.store());
