@@ -2,7 +2,7 @@
 
 use super::{Case, Held, Item};
 use crate::advisory::Level;
-use crate::dossier::{Fact, FactSource, Facts};
+use crate::dossier::{Fact, FactSource, Facts, Language};
 use crate::time::Timestamp;
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ fn put(facts: &mut Facts, key: &str, value: impl Into<String>, source: FactSourc
 }
 
 /// The facts of a case.
-pub fn facts(case: &Case, found: &Found) -> Facts {
+pub fn facts(case: &Case, found: &Found, language: Language) -> Facts {
     let mut facts = Facts::new();
     for (key, field) in &case.fields {
         let source = FactSource::Operator { user: field.by.user.clone(), at: field.by.at };
@@ -44,7 +44,7 @@ pub fn facts(case: &Case, found: &Found) -> Facts {
         put(&mut facts, "event.known_since", confirmed.known_since.to_string(), FactSource::Journal { reference });
     }
     for alert in &found.alerts {
-        of_alert(alert, &mut facts);
+        of_alert(alert, language, &mut facts);
     }
     // The same device may have been gathered more than once: its newest entry counts.
     for (place, held) in case.items.iter().enumerate() {
@@ -67,16 +67,17 @@ fn is_device(held: &Held, wanted: &str) -> bool {
     matches!(&held.item, Item::Device { id, .. } if id == wanted)
 }
 
-fn of_alert(alert: &Value, facts: &mut Facts) {
+fn of_alert(alert: &Value, language: Language, facts: &mut Facts) {
+    let word = if language == Language::It { "it" } else { "en" };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let id = text(&alert["id"]);
     let source = || FactSource::Alert { id: id.clone() };
     put(facts, "event.first_observed", text(&alert["onset"]), source());
     put(facts, "event.place", format!("{}/{}", text(&alert["ward"]), text(&alert["bed"])), source());
     let condition = text(&alert["condition"]);
-    put(facts, "event.findings", format!("{condition}: {}", text(&alert["text"]["it"])), source());
+    put(facts, "event.findings", format!("{condition}: {}", text(&alert["text"][word])), source());
     if condition.split(' ').nth(1).is_some_and(|name| name.starts_with("indicator_")) {
-        put(facts, "network.indicators", format!("{condition}: {}", text(&alert["text"]["it"])), source());
+        put(facts, "network.indicators", format!("{condition}: {}", text(&alert["text"][word])), source());
     }
 }
 
@@ -129,9 +130,9 @@ mod tests {
                 }),
             },
         };
-        let all = facts(&case(vec![device("family"), device("vendor")]), &Found::default());
+        let all = facts(&case(vec![device("family"), device("vendor")]), &Found::default(), Language::It);
         assert_eq!(all.keys().collect::<Vec<_>>(), ["device.software", "device.words"]);
-        let all = facts(&case(vec![device("exact")]), &Found::default());
+        let all = facts(&case(vec![device("exact")]), &Found::default(), Language::It);
         assert_eq!(all["device.model"].len(), 1);
         assert!(matches!(&all["device.model"][0].source, FactSource::Advisory { matched, .. } if matched == "CMS8000"));
         assert!(!all.contains_key("device.manufacturer") && !all.contains_key("device.class"));
@@ -144,8 +145,21 @@ mod tests {
             Step::Confirm { kind: "law90".into(), known_since: Timestamp::from_ms(1) },
             Step::Withdraw { kind: "law90".into(), reason: "no".into() },
         ]);
-        let all = facts(&case, &Found::default());
+        let all = facts(&case, &Found::default(), Language::It);
         assert_eq!(all.len(), 1);
         assert_eq!(all["device.model"][0].source, FactSource::Operator { user: "eng".into(), at: Timestamp::from_ms(2) });
+    }
+
+    #[test]
+    fn a_finding_is_told_in_the_language_of_the_draft() {
+        let alert = json!({
+            "id": "A-1", "onset": "2026-01-07T03:04:05Z", "ward": "icu", "bed": "B1", "condition": "P02 second_sender",
+            "text": { "en": "Two senders.", "it": "Due mittenti." },
+        });
+        let found = Found { alerts: vec![alert], ..Found::default() };
+        for (language, words) in [(Language::En, "Two senders."), (Language::It, "Due mittenti.")] {
+            let all = facts(&case(Vec::new()), &found, language);
+            assert_eq!(all["event.findings"][0].value, format!("P02 second_sender: {words}"));
+        }
     }
 }

@@ -59,5 +59,5 @@ pub fn draft(place: &Place<'_>, case: &Case, found: &Found, form: Form, language
         filings: filings(case),
         seen: found.alerts.iter().filter_map(seen).collect(),
     };
-    fill(form, language, &facts(case, found), &head)
+    fill(form, language, &facts(case, found, language), &head)
 }
