@@ -128,7 +128,7 @@ fn an_alert_is_explained_from_a_state_of_the_past_with_the_models_that_judged_th
     let (data, models) = (folder.path().join("data"), folder.path().join("models"));
     model_folder(&models, PROFILE);
     let (data_word, models_word) = (data.to_str().unwrap(), models.to_str().unwrap());
-    let served = Served::start_with(&data, &["--models", models_word], &[("VITALGUARD_JOURNAL__SNAPSHOT_S", "0.5")]);
+    let served = Served::start_with(&data, &["--models", models_word], &[("VITALGUARD_JOURNAL__SNAPSHOT_S", "2")]);
     let mut client = Client::connect(served.mllp);
     let plain = |n: u32| pcd01("EXPLAIN", "icu", "B01", &format!("P{n:06}"), &common::now_hl7(), &[(HR, "72", BPM)]);
     let journal = data.join("journal");
@@ -139,6 +139,12 @@ fn an_alert_is_explained_from_a_state_of_the_past_with_the_models_that_judged_th
         // One that holds the start, the connection and a message.
         vitalguard::shell::journal::past(&journal).ok()?.first().filter(|past| past.sequence >= 3).map(drop)
     });
+    // Something that can be drawn.
+    for _ in 0..3 {
+        sent += 1;
+        client.ask(&plain(sent)).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(30));
+    }
     for message in forged(&common::now_hl7()) {
         client.ask(&message).unwrap();
     }
