@@ -311,32 +311,37 @@ pub struct PathRelay {
     pub copies_dropped_bytes: u64,
 }
 
+/// How a retained document begins that is believed for [`FEED_VALID_MS`].
+#[derive(Serialize)]
+struct Standing<'a> {
+    schema: &'static str,
+    #[serde(with = "rfc3339")]
+    ts: Timestamp,
+    ts_ms: i64,
+    boot: &'a str,
+    rev: u64,
+    #[serde(with = "rfc3339")]
+    valid_until: Timestamp,
+    site: &'a str,
+}
+
+impl<'a> Standing<'a> {
+    fn new(schema: &'static str, origin: &'a Origin, at: Timestamp, rev: u64) -> Standing<'a> {
+        let valid_until = at.plus_ms(FEED_VALID_MS);
+        Standing { schema, ts: at, ts_ms: at.ms(), boot: &origin.boot, rev, valid_until, site: &origin.site }
+    }
+}
+
 /// `feed-status/1`.
 pub fn feed_status(origin: &Origin, at: Timestamp, rev: u64, status: &FeedStatus) -> Vec<u8> {
     #[derive(Serialize)]
     struct Document<'a> {
-        schema: &'static str,
-        #[serde(with = "rfc3339")]
-        ts: Timestamp,
-        ts_ms: i64,
-        boot: &'a str,
-        rev: u64,
-        #[serde(with = "rfc3339")]
-        valid_until: Timestamp,
-        site: &'a str,
+        #[serde(flatten)]
+        head: Standing<'a>,
         #[serde(flatten)]
         status: &'a FeedStatus,
     }
-    compact(&Document {
-        schema: "feed-status/1",
-        ts: at,
-        ts_ms: at.ms(),
-        boot: &origin.boot,
-        rev,
-        valid_until: at.plus_ms(FEED_VALID_MS),
-        site: &origin.site,
-        status,
-    })
+    compact(&Document { head: Standing::new("feed-status/1", origin, at, rev), status })
 }
 
 /// `response/1`. An empty `request_id` (a command that named none) is left out.

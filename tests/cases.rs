@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::{BPM, Client, HR, PERCENT, SPO2, Served, now_hl7, wait_for};
+use common::{BPM, Client, HR, PERCENT, SPO2, Served, now_hl7, program, text, wait_for};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use vitalguard::case::{Act, Case, Item, Step, Way};
 use vitalguard::config::Config;
 use vitalguard::observation::Source;
@@ -36,20 +36,6 @@ fn message(id: &str, at: &str, spo2: &str) -> Vec<u8> {
          OBX|2|NM|{SPO2}^MDC|1.1.1.150456|{spo2}|{PERCENT}^MDC|||||R|||{at}+0000\r"
     )
     .into_bytes()
-}
-
-fn program(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vitalguard"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("VITALGUARD_") {
-            command.env_remove(name);
-        }
-    }
-    command.args(arguments).stdin(Stdio::null()).output().expect("the program was built")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 struct House {

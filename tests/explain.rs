@@ -2,23 +2,9 @@
 
 mod common;
 
-use common::{BPM, Client, HR, PERCENT, SPO2, Served, pcd01, wait_for};
+use common::{BPM, Client, HR, PERCENT, SPO2, Served, pcd01, program, text, wait_for};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
-fn program(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vitalguard"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("VITALGUARD_") {
-            command.env_remove(name);
-        }
-    }
-    command.args(arguments).stdin(Stdio::null()).output().expect("the program was built")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use std::process::{Command, Stdio};
 
 /// Two messages of one control id whose values differ: P01, a hard violation.
 fn forged(at: &str) -> [Vec<u8>; 2] {

@@ -60,7 +60,7 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     let journal = match args.files.as_slice() {
-        [] if known.is_some() => Some(Journal::at(&config.data)),
+        [] if known.is_some() => Some(Journal::at(&config.data.join("journal"))),
         [] => Journal::find(&config.data).with_context(|| format!("reading the journal of {}", config.data.display()))?,
         files => journal_of(files)?,
     };

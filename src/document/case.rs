@@ -1,6 +1,6 @@
 //! `case-status/1`: that there is a case, what it is about, and which clocks run. No title, no note, no name.
 
-use super::{FEED_VALID_MS, Origin, compact, rfc3339};
+use super::{Origin, Standing, compact, rfc3339};
 use crate::alert::Text;
 use crate::case::Case;
 use crate::dossier::Mark;
@@ -40,15 +40,8 @@ pub fn case_status(origin: &Origin, at: Timestamp, rev: u64, case: &Case, clocks
     }
     #[derive(Serialize)]
     struct Document<'a> {
-        schema: &'static str,
-        #[serde(with = "rfc3339")]
-        ts: Timestamp,
-        ts_ms: i64,
-        boot: &'a str,
-        rev: u64,
-        #[serde(with = "rfc3339")]
-        valid_until: Timestamp,
-        site: &'a str,
+        #[serde(flatten)]
+        head: Standing<'a>,
         r#use: &'static str,
         case: &'a str,
         state: &'static str,
@@ -65,13 +58,7 @@ pub fn case_status(origin: &Origin, at: Timestamp, rev: u64, case: &Case, clocks
     }
     let all: Vec<&str> = case.alerts().collect();
     compact(&Document {
-        schema: "case-status/1",
-        ts: at,
-        ts_ms: at.ms(),
-        boot: &origin.boot,
-        rev,
-        valid_until: at.plus_ms(FEED_VALID_MS),
-        site: &origin.site,
+        head: Standing::new("case-status/1", origin, at, rev),
         r#use: "advisory",
         case: &case.id,
         state: case.state.as_str(),

@@ -131,16 +131,12 @@ impl Cases {
             Err(refused) => Taken::Refused(refused),
         })
     }
-    /// Forgets those closed so long ago that nobody is told of them; gives their ids.
-    pub fn forget(&mut self, now: Timestamp) -> Vec<String> {
+    /// Forgets those closed so long ago that nobody is told of them.
+    pub fn forget(&mut self, now: Timestamp) {
         let over = |case: &Case| {
             case.closed.as_ref().is_some_and(|closed| now.since_ms(closed.by.at) >= TOLD_AFTER_CLOSING_MS) && !case.keeps(now)
         };
-        let gone: Vec<String> = self.known.values().filter(|case| over(case)).map(|case| case.id.clone()).collect();
-        for id in &gone {
-            self.known.remove(id);
-        }
-        gone
+        self.known.retain(|_, case| !over(case));
     }
 }
 

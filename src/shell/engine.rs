@@ -725,7 +725,6 @@ impl Engine {
             && self.pending.audit.is_empty()
             && self.pending.comments.is_empty()
             && self.given.is_empty()
-            && self.pending.cases.is_empty()
             && self.case_given.is_empty();
         let second = self.pending.applied_until.ms() / 1000;
         // Without effects the applied position may be a second old: firing those deadlines again says nothing new.

@@ -163,7 +163,8 @@ impl Models {
 /// Derives an alert again.
 pub fn explain(ask: &Ask<'_>) -> Result<Explained, ExplainError> {
     let mut config = ask.config.clone();
-    let kept = published_model(ask).and_then(|model| models::kept(&ask.config.data, &model));
+    let then = published_model(ask);
+    let kept = then.as_ref().and_then(|model| models::kept(&ask.config.data, model));
     config.models = kept.clone().or(config.models);
     let place = match ask.from {
         From::Part { alert, .. } => Some((alert.ward.clone(), alert.bed.clone())),
@@ -181,7 +182,7 @@ pub fn explain(ask: &Ask<'_>) -> Result<Explained, ExplainError> {
     }
     let steps = std::mem::take(&mut seen.steps);
     let published = published(ask.store, &steps);
-    let models = match (published_model(ask), steps.first().map(|step| step.event.alert.model.clone())) {
+    let models = match (then, steps.first().map(|step| step.event.alert.model.clone())) {
         (Some(then), Some(now)) if then != now => Models::Other(then, now),
         _ if kept.is_some() && kept != ask.config.models => Models::Kept,
         _ => Models::Same,
@@ -459,7 +460,7 @@ impl Shown {
 
 /// A message as it was received.
 fn payload_of(from: &From<'_>, seen: &Collected, raw: &str) -> Option<Vec<u8>> {
-    let number: u64 = raw.rsplit('.').next()?.parse().ok()?;
+    let (_, number) = journal::number_of(raw)?;
     match from {
         From::Recordings(_) => seen.kept.iter().find(|(n, _)| *n == number).map(|(_, payload)| payload.clone()),
         From::Journal(journal) | From::Part { journal, .. } => {

@@ -82,3 +82,12 @@ pub mod trends;
 pub mod vault;
 
 pub use serve::{Broker, Running, ServeError, ServeOptions, StopHandle, config_hash, serve};
+
+/// A folder for us alone: what is in it is of patients.
+pub(crate) fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}

@@ -100,9 +100,9 @@ impl Journal {
         Ok(None)
     }
 
-    /// The same without reading it, for a look at a part.
-    pub fn at(data: &Path) -> Journal {
-        Journal { folder: data.join("journal"), run: "explain".into() }
+    /// The journal in a folder without reading it, for a look at a part.
+    pub fn at(folder: &Path) -> Journal {
+        Journal { folder: folder.to_owned(), run: "explain".into() }
     }
 }
 

@@ -145,7 +145,7 @@ impl StopHandle {
 /// Starts everything.
 pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, ServeError> {
     let folder = config.data.clone();
-    make_folder(&folder).map_err(|source| ServeError::Data { path: folder.clone(), source })?;
+    crate::shell::make_folder(&folder).map_err(|source| ServeError::Data { path: folder.clone(), source })?;
     let recorder = metrics::install().map_err(|e| ServeError::Metrics(e.to_string()))?;
     // First of all: the clinical path needs nothing of what follows.
     let tees = tee::start_all(&config).await?;
@@ -518,14 +518,6 @@ async fn note_change(journal: &Journal, store: &std::path::Path, action: &str, h
         let _ = journal.handle().submit(Record::Audit(Looked::new("vitalguard", "auto", action, &object))).await;
     }
     Ok(())
-}
-
-fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 /// `sha256:` and 16 hex digits over the effective configuration, hashes of passwords and tokens left out.

@@ -12,6 +12,7 @@ use crate::shell::cases::export::{self, Making};
 use crate::shell::cases::shown;
 use crate::shell::cases::{self, Place, drafts};
 use crate::shell::data::Data;
+use crate::shell::make_folder;
 use crate::shell::publisher::now;
 use crate::shell::station::Shared;
 use crate::shell::station_api::{bad_query, blocking, json, problem};
@@ -235,15 +236,6 @@ fn make(looking: &Looking, case: &Case, identified: bool, who: &Who) -> Result<M
     let (built, file) = export::make(&making, &folder)?;
     let act = export::step(who, case, identified, &built);
     Ok(Made { name: export::name(case, identified), sha256: built.sha256, file, act })
-}
-
-/// For us alone: what is in it is of patients.
-pub(crate) fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 /// Takes it down, then sends it.

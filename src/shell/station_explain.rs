@@ -146,7 +146,7 @@ fn no(detail: &str) -> Arc<Said> {
 }
 
 fn derive(data: &Data, row: &AlertRow) -> Result<Said, (StatusCode, &'static str)> {
-    let journal = Journal { folder: data.journal.folder().to_owned(), run: "explain".into() };
+    let journal = Journal::at(data.journal.folder());
     let ask = Ask {
         config: &data.config,
         site_key: data.site_key.clone(),

@@ -23,6 +23,22 @@ pub fn shared(folder: &str) -> Option<PathBuf> {
     None
 }
 
+/// Runs the program, without what the machine configures, to its end.
+pub fn program(arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vitalguard"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("VITALGUARD_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null()).output().expect("the program was built")
+}
+
+/// What was written, as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// Every file below a folder whose name ends so, in order.
 pub fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();

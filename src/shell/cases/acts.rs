@@ -59,7 +59,7 @@ pub struct Opening {
 /// The alert of a wish, as the store has it.
 pub fn alert_of(place: &Place<'_>, wanted: &str) -> Result<AlertRow, No> {
     let store = AlertReader::open(place.store).map_err(|error| No::Unavailable(error.to_string()))?;
-    let row = gather::find_alert(&store, wanted).map_err(|error| No::Unavailable(error.to_string()))?;
+    let row = store.find(wanted).map_err(|error| No::Unavailable(error.to_string()))?;
     row.ok_or_else(|| No::NotFound(format!("no alert {wanted:.64} is kept here: it never was, or retention has taken it")))
 }
 

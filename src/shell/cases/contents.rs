@@ -2,13 +2,14 @@
 
 use super::bundle::{Export, ExportError, Seen, without_words};
 use super::sealed::Sealed;
+use super::shown;
 use crate::case::{Action, Case, Item};
 use crate::command::Command;
 use crate::dossier::{Form, Language};
 use crate::monitor::Monitor;
 use crate::shell::engine::touched;
 use crate::shell::explain::{Ask, ExplainError, From, explain};
-use crate::shell::journal::{Record, Stamped};
+use crate::shell::journal::{Record, Stamped, number_of};
 use crate::shell::marked::{Doubt, segments};
 use crate::shell::replay::Journal;
 use crate::shell::store::{AlertReader, StepRow};
@@ -47,10 +48,6 @@ pub(super) struct Picker<'a> {
     met: BTreeSet<u64>,
 }
 
-fn number(raw: &str) -> Option<u64> {
-    raw.rsplit('.').next()?.parse().ok()
-}
-
 impl<'a> Picker<'a> {
     pub fn new(case: &'a Case, steps: &[StepRow], identified: bool) -> Picker<'a> {
         let mut picker = Picker {
@@ -65,7 +62,7 @@ impl<'a> Picker<'a> {
         for held in &case.items {
             match &held.item {
                 Item::Messages { raw } => {
-                    picker.wanted.extend(raw.iter().filter_map(|raw| number(raw)));
+                    picker.wanted.extend(raw.iter().filter_map(|raw| number_of(raw)).map(|(_, number)| number));
                     picker.named.extend(raw.iter().cloned());
                 }
                 Item::Range { ward, bed, first, last, .. } => {
@@ -287,7 +284,7 @@ fn alerts<W: Read + Write + Seek>(
         }
         objects.push(alert.clone());
         list.push(json!({ "alert": alert, "events": events, "comments": comments }));
-        let journal = Journal { folder: export.place.journal.to_owned(), run: "explain".into() };
+        let journal = Journal::at(export.place.journal);
         let ask = Ask {
             config: export.place.config,
             site_key: export.place.site_key.to_vec(),
@@ -332,11 +329,8 @@ fn case(export: &Export<'_>) -> Value {
         .steps
         .iter()
         .map(|row| {
-            let step = if identified { row.act.step.clone() } else { without_words(&row.act.step) };
-            json!({
-                "sequence": row.sequence, "version": row.version, "at": row.at.to_string(), "user": row.act.user,
-                "via": row.act.via, "step": step,
-            })
+            let masked = (!identified).then(|| without_words(&row.act.step));
+            shown::step(row, masked.as_ref().unwrap_or(&row.act.step))
         })
         .collect();
     let clocks = super::clocks(export.case, &export.place.config.zone);

@@ -4,7 +4,7 @@ use super::Place;
 use crate::case::{Item, MESSAGES_MAX, RANGE_S_MAX, RECORD_BYTES_MAX};
 use crate::command::Verb;
 use crate::shell::journal::{JournalError, Reader, Record, number_of, segment_before};
-use crate::shell::store::{AlertReader, AlertRow, StoreError};
+use crate::shell::store::{AlertReader, AlertRow};
 use crate::time::Timestamp;
 use serde_json::Value;
 use std::time::Instant;
@@ -24,15 +24,6 @@ pub struct Gathered {
     pub items: Vec<crate::case::Item>,
     /// Sentences: what is missing, and why.
     pub missing: Vec<String>,
-}
-
-/// An alert by its id or its short reference.
-pub fn find_alert(store: &AlertReader, wanted: &str) -> Result<Option<AlertRow>, StoreError> {
-    if crate::command::is_alert_id(wanted) {
-        return store.alert(wanted);
-    }
-    let filter = crate::shell::store::AlertFilter { reference: Some(wanted.to_ascii_uppercase()), ..Default::default() };
-    Ok(store.list(&filter, 1)?.into_iter().next())
 }
 
 /// Everything that belongs to the alert.

@@ -1,6 +1,6 @@
 //! A case as it is shown: the same over HTTP and of a folder at rest.
 
-use crate::case::Case;
+use crate::case::{Case, Step};
 use crate::shell::cases;
 use crate::shell::store::StepRow;
 use crate::time::Timestamp;
@@ -26,15 +26,18 @@ pub fn short(case: &Case, zone: &str, now: Timestamp) -> Value {
     })
 }
 
+/// A step, as `said`: a masked bundle leaves words out.
+pub fn step(row: &StepRow, said: &Step) -> Value {
+    json!({
+        "sequence": row.sequence, "version": row.version, "at": row.at.to_string(), "user": row.act.user,
+        "via": row.act.via, "step": said,
+    })
+}
+
 /// All of it, with its steps.
 pub fn whole(case: &Case, steps: &[StepRow], zone: &str, now: Timestamp) -> Value {
-    let step = |row: &StepRow| {
-        json!({
-            "sequence": row.sequence, "version": row.version, "at": row.at.to_string(), "user": row.act.user,
-            "via": row.act.via, "step": row.act.step,
-        })
-    };
-    json!({ "case": case, "clocks": clocks(case, zone, now), "steps": steps.iter().map(step).collect::<Vec<_>>() })
+    let steps: Vec<Value> = steps.iter().map(|row| step(row, &row.act.step)).collect();
+    json!({ "case": case, "clocks": clocks(case, zone, now), "steps": steps })
 }
 
 /// After a step, with what could not be gathered.

@@ -84,9 +84,12 @@ impl AlertReader {
     }
 
     /// One alert by its id or its short reference; the newest where two have the same.
-    pub fn find(&self, word: &str) -> Result<Option<AlertRow>, StoreError> {
-        let sql = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE id = ?1 OR reference = ?1 ORDER BY number DESC LIMIT 1");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([word], alert_row).optional()?)
+    pub fn find(&self, wanted: &str) -> Result<Option<AlertRow>, StoreError> {
+        if crate::command::is_alert_id(wanted) {
+            return self.alert(wanted);
+        }
+        let filter = AlertFilter { reference: Some(wanted.to_ascii_uppercase()), ..AlertFilter::default() };
+        Ok(self.list(&filter, 1)?.into_iter().next())
     }
 
     /// The events of an alert in order, each a complete `alert-event/1` document.

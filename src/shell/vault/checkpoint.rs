@@ -425,15 +425,20 @@ mod tests {
         Signer::open_or_create(&folder.join("evidence.pem")).unwrap()
     }
 
+    fn two_notes(folder: &Path, origin: &str, boot: &str) -> Signer {
+        let signer = signer(folder);
+        let mut book = Book::open(folder).unwrap();
+        for n in [3, 9] {
+            let checkpoint = book.next(origin, boot, &head(n), "minute", &signer);
+            book.append(&checkpoint).unwrap();
+        }
+        signer
+    }
+
     #[test]
     fn a_note_is_what_c2sp_says_and_every_byte_of_it_counts() {
         let folder = tempfile::tempdir().unwrap();
-        let signer = signer(folder.path());
-        let mut book = Book::open(folder.path()).unwrap();
-        for n in [3, 9] {
-            let checkpoint = book.next("vitalguard/main", "boot-1", &head(n), "minute", &signer);
-            book.append(&checkpoint).unwrap();
-        }
+        let signer = two_notes(folder.path(), "vitalguard/main", "boot-1");
         let list = checkpoints(folder.path()).unwrap();
         assert_eq!(list.iter().map(|c| (c.size, c.number)).collect::<Vec<_>>(), [(3, 1), (9, 2)]);
         assert_eq!(list[1].previous, list[0].hash());
@@ -462,12 +467,7 @@ mod tests {
     #[test]
     fn a_torn_append_is_cut_and_a_damaged_file_put_aside() {
         let folder = tempfile::tempdir().unwrap();
-        let signer = signer(folder.path());
-        let mut book = Book::open(folder.path()).unwrap();
-        for n in [3, 9] {
-            let checkpoint = book.next("o", "b", &head(n), "minute", &signer);
-            book.append(&checkpoint).unwrap();
-        }
+        let signer = two_notes(folder.path(), "o", "b");
         let path = folder.path().join(CHECKPOINTS);
         let bytes = std::fs::read(&path).unwrap();
         let second = parse_all(&bytes).0[1].0 as usize;
