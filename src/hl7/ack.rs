@@ -102,8 +102,13 @@ pub fn answer(payload: &[u8], outcome: Outcome, mode: AckMode, unique: u64, at: 
     answer
 }
 
-/// Our own MSH-10: `VG`, the number in base 36 and, from the second message on, a counter; at most 20 characters for 64 000
-/// messages of a batch.
+/// Digits of our own MSH-10. `E`, `I`, `O` and `S` are not among them: no name of a segment of an acknowledgement or of a batch
+/// (MSH, MSA, ERR, BHS, BTS, FHS, FTS, …) can be spelled. The id is followed by the field separator, and there are clients that
+/// take `MSH|` anywhere for the begin of a message.
+const ID_DIGITS: &[u8; 32] = b"0123456789ABCDFGHJKLMNPQRTUVWXYZ";
+
+/// Our own MSH-10: `VG`, the number in [`ID_DIGITS`] and, from the second message on, a counter; at most 20 characters for
+/// 64 000 messages of a batch.
 struct OwnId {
     unique: u64,
     count: u32,
@@ -115,8 +120,8 @@ impl OwnId {
         let (mut at, mut rest) = (digits.len(), self.unique);
         loop {
             at -= 1;
-            digits[at] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[(rest % 36) as usize];
-            rest /= 36;
+            digits[at] = ID_DIGITS[(rest % 32) as usize];
+            rest /= 32;
             if rest == 0 {
                 break;
             }

@@ -6,7 +6,7 @@ use super::*;
 const AT: Timestamp = Timestamp::from_ms(1_795_371_847_412);
 
 fn answers(payload: impl AsRef<[u8]>, outcome: Outcome, mode: AckMode) -> Vec<String> {
-    let answer = answer(payload.as_ref(), outcome, mode, 46_655, AT);
+    let answer = answer(payload.as_ref(), outcome, mode, 32_767, AT);
     answer.messages.iter().map(|message| String::from_utf8_lossy(message).replace('\r', "/")).collect()
 }
 /// A message that asks for acknowledgements as given.
@@ -222,4 +222,13 @@ fn a_batch_is_answered_message_by_message() {
     assert_eq!(found.len(), 2);
     assert!(found[0].ends_with("|VGZZZ|P|2.6/MSA|AA|1/") && found[1].ends_with("|VGZZZ-2|P|2.6/MSA|AA|2/"), "{found:?}");
     assert!(answers("BHS|^~\\&|X\rEVN|A04\r", Outcome::Stored, AckMode::Auto)[0].contains("/MSA|AR|/"));
+}
+
+#[test]
+fn our_own_id_spells_no_segment_and_repeats_nothing() {
+    // A client that splits at `MSH|` wherever it stands would cut the acknowledgement behind an id that ends so.
+    let ids: std::collections::HashSet<_> = (0..40_000).map(|unique| OwnId { unique, count: 0 }.next()).collect();
+    assert_eq!(ids.len(), 40_000);
+    assert!(ids.iter().all(|id| !id.contains(['E', 'I', 'O', 'S'])));
+    assert_eq!(OwnId { unique: u64::MAX, count: 63_999 }.next(), "VGGZZZZZZZZZZZZ-fa00");
 }
