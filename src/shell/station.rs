@@ -312,7 +312,7 @@ fn data_routes(routes: Routes) -> Routes {
         .on("GET", "/api/v1/cases/forms", get(cases::forms))
         .on("GET", "/api/v1/cases/{id}", get(cases::one))
         .on("POST", "/api/v1/cases/{id}/steps", post(cases::step))
-        .on("PUT", "/api/v1/cases/{id}/captures/{name}", put(case_files::capture).layer(case_files::capture_limit()))
+        .on("PUT", door::UPLOAD, put(case_files::capture).layer(case_files::capture_limit()))
         .on("GET", "/api/v1/cases/{id}/bundle", get(case_files::bundle))
         .on("GET", "/api/v1/cases/{id}/drafts/{form}", get(case_files::draft))
         .on("GET", "/api/v1/checklist", get(case_files::checklist))
