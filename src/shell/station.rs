@@ -401,4 +401,12 @@ mod tests {
             routes().list.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
         assert_eq!(there, registered);
     }
+
+    #[test]
+    fn a_document_that_is_linked_is_served_beside_the_description() {
+        let linked: BTreeSet<&str> =
+            api::OPENAPI.split("\"$ref\": \"schemas/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(linked.contains("draft-1.json"), "{linked:?}");
+        assert!(linked.iter().all(|name| crate::shell::schemas::schema(name).is_some()), "{linked:?}");
+    }
 }

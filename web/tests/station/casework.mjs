@@ -94,7 +94,7 @@ export default async function casework({ service, gateway, page }) {
     assert.ok(Date.parse(bedTime.to) - Date.parse(bedTime.from) === 30_000 && bedTime.last > bedTime.first, JSON.stringify(bedTime));
 
     await go(page, '#/devices');
-    const device = await page.locator('[data-add=device]').first().locator('button').innerText();
+    const device = await page.locator('[data-add=device] > button').first().getAttribute('aria-label');
     await addTo(page, new RegExp(`^${device}$`), id);
     await page.locator('[data-add=device]').getByText(`Added to ${id}`).waitFor();
     const devices = new Set((await items(id, 'device')).map((one) => one.id));
