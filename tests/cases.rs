@@ -279,7 +279,6 @@ fn what_cannot_be_done_says_why_and_changes_nothing() {
     let alert = house.alert();
     let case = house.open(&alert);
     let version = |case: &str| house.get("nurse", &format!("/api/v1/cases/{case}")).1["case"]["version"].as_u64().unwrap() as u32;
-    let before = version(&case);
     let none = "C-20260107T030405678Z-00ff";
     assert_eq!(house.get("nurse", &format!("/api/v1/cases/{none}")).0, 404);
     assert_eq!(house.step("engineer", none, None, json!({ "step": "note", "text": "x" })).0, 404);
