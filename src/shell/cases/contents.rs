@@ -289,7 +289,7 @@ fn alerts<W: Read + Write + Seek>(
             config: export.place.config,
             site_key: export.place.site_key.to_vec(),
             alert: id,
-            from: From::Part { journal: &journal, alert: &row },
+            from: From::Part { journal: &journal, alert: &row, to_end: false },
             feed: "replay",
             store: export.place.store,
             curves: true,
