@@ -87,11 +87,21 @@ pub struct RetainedBudget {
     pub expected: u32,
 }
 
-/// Records of the journal and the head of its hash chain.
+/// Records of the journal, the head of its hash chain, and whose key signs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JournalHead {
     pub records: u64,
     pub head: String,
+    pub signer: HeadSigner,
+}
+
+/// Who signs the heads of the journal's chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeadSigner {
+    /// First line of each checkpoint.
+    pub name: String,
+    /// First 16 hex digits of the SHA-256 of the public key's 32 bytes.
+    pub key: String,
 }
 
 /// One ward of `sys-info/1`.
@@ -344,8 +354,9 @@ pub fn feed_status(origin: &Origin, at: Timestamp, rev: u64, status: &FeedStatus
     compact(&Document { head: Standing::new("feed-status/1", origin, at, rev), status })
 }
 
-/// `response/1`. An empty `request_id` (a command that named none) is left out.
-pub fn response(origin: &Origin, answer: &Response) -> Vec<u8> {
+/// `response/1`. An empty `request_id` (a command that named none) is left out. `record`: of a command that was done, its number in
+/// the journal.
+pub fn response(origin: &Origin, answer: &Response, record: Option<u64>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Document<'a> {
         schema: &'static str,
@@ -366,6 +377,8 @@ pub fn response(origin: &Origin, answer: &Response) -> Vec<u8> {
         alert_state: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         rev: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        record: Option<u64>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         compared: Vec<Row>,
         #[serde(skip_serializing_if = "<[Hop]>::is_empty")]
@@ -406,6 +419,7 @@ pub fn response(origin: &Origin, answer: &Response) -> Vec<u8> {
         alert: answer.alert.as_deref(),
         alert_state: answer.alert_state.as_deref(),
         rev: answer.rev,
+        record: record.filter(|_| answer.refusal.is_none()),
         compared: answer.compared.iter().map(row).collect(),
         hops: &answer.hops,
     })
@@ -495,8 +509,8 @@ mod tests {
             hops: Vec::new(),
         };
         assert_eq!(
-            text(response(&origin(), &answer)),
-            r#"{"schema":"response/1","ts":"2026-11-22T18:25:02.120Z","ts_ms":1795371902120,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","site":"hsp1","request_id":"r-20261122-0417","verb":"ack","status":"ok","alert":"A-53ee76904a86-20261122T182326412Z","alert_state":"acknowledged","rev":8813}"#
+            text(response(&origin(), &answer, Some(184_220))),
+            r#"{"schema":"response/1","ts":"2026-11-22T18:25:02.120Z","ts_ms":1795371902120,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","site":"hsp1","request_id":"r-20261122-0417","verb":"ack","status":"ok","alert":"A-53ee76904a86-20261122T182326412Z","alert_state":"acknowledged","rev":8813,"record":184220}"#
         );
     }
 
@@ -512,7 +526,11 @@ mod tests {
             schemas: "/api/v1/schemas".into(),
             asyncapi: "/api/v1/asyncapi.json".into(),
             retained: RetainedBudget { limit: 1000, expected: 10 },
-            journal: JournalHead { records: 184_213, head: "sha256:77".into() },
+            journal: JournalHead {
+                records: 184_213,
+                head: "sha256:77".into(),
+                signer: HeadSigner { name: "vitalguard/hsp1".into(), key: "0f1e2d3c4b5a6978".into() },
+            },
             wards: vec![WardInfo { ward: "icu".into(), beds: 3, parts: 1 }],
             removed: vec![Removed {
                 topic: "vitalguard/v1/hsp1/ward/icu/bed/A21/state".into(),
@@ -521,7 +539,7 @@ mod tests {
         };
         assert_eq!(
             text(sys_info(&origin(), Timestamp::from_ms(1_795_355_400_130), 1, &info)),
-            r#"{"schema":"sys-info/1","ts":"2026-11-22T13:50:00.130Z","ts_ms":1795355400130,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","rev":1,"site":"hsp1","version":"1.0.0","build":"3f9c1d2","config":"sha256:b7d0c1a2e4f59680","model":"sha256:9f","checks":"sha256:51","languages":["en","it"],"schemas":"/api/v1/schemas","asyncapi":"/api/v1/asyncapi.json","retained":{"limit":1000,"expected":10},"journal":{"records":184213,"head":"sha256:77"},"wards":[{"ward":"icu","beds":3,"parts":1}],"removed":[{"topic":"vitalguard/v1/hsp1/ward/icu/bed/A21/state","ts":"2026-11-22T13:50:00.130Z"}]}"#
+            r#"{"schema":"sys-info/1","ts":"2026-11-22T13:50:00.130Z","ts_ms":1795355400130,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","rev":1,"site":"hsp1","version":"1.0.0","build":"3f9c1d2","config":"sha256:b7d0c1a2e4f59680","model":"sha256:9f","checks":"sha256:51","languages":["en","it"],"schemas":"/api/v1/schemas","asyncapi":"/api/v1/asyncapi.json","retained":{"limit":1000,"expected":10},"journal":{"records":184213,"head":"sha256:77","signer":{"name":"vitalguard/hsp1","key":"0f1e2d3c4b5a6978"}},"wards":[{"ward":"icu","beds":3,"parts":1}],"removed":[{"topic":"vitalguard/v1/hsp1/ward/icu/bed/A21/state","ts":"2026-11-22T13:50:00.130Z"}]}"#
         );
     }
 }

@@ -184,6 +184,9 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
         assert!(words.contains(&word), "{word}: {answer}");
     }
     assert_eq!(answer["clocks"], json!([]), "no clock without a person");
+    let (now, items) = (Timestamp::from_ms(jiff::Timestamp::now().as_millisecond()), answer["case"]["items"].as_array().unwrap());
+    let to = items.iter().find_map(|item| item["to"].as_str()).unwrap();
+    assert!(to <= now.to_string().as_str(), "{to}: what has not come yet is not said to be gathered");
     let hold = std::fs::read_to_string(house.data().join(format!("journal/hold-case-{case}"))).expect("what it needs is held");
     assert!(hold.split_whitespace().take(2).all(|number| number.parse::<u64>().is_ok()), "{hold}");
     assert_eq!(house.get("er", &format!("/api/v1/cases/{case}")).0, 404, "of a ward that is not its own");
@@ -206,6 +209,13 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
     assert_eq!((&told["schema"], &told["beds"]), (&"case-status/1".into(), &json!(["icu/A01"])));
     assert!(!told.to_string().contains("TOKEN") && !told.to_string().contains("looked at"), "{told}");
     assert!(!house.get("viewer", "/api/v1/state").1.to_string().contains(&case), "a viewer does not hear of it");
+    let signer = house.get("viewer", "/api/v1/about").1["signer"].clone();
+    assert_eq!(signer["name"], "vitalguard/main");
+    let public = house.data().join(format!("journal/key-{}.pem", signer["key"].as_str().unwrap()));
+    assert!(public.exists(), "the key that is named is the one that signs: {signer}");
+    for (token, heard) in [("engineer", true), ("nurse", true), ("viewer", false), ("icu", false)] {
+        assert_eq!(house.get(token, "/api/v1/session").1["case_events"], heard, "{token}");
+    }
 
     // Masked by default; what is identified is so by an explicit wish, and both are steps with their digests.
     let masked = house.bundle(&case, false);
@@ -269,7 +279,6 @@ fn what_cannot_be_done_says_why_and_changes_nothing() {
     let alert = house.alert();
     let case = house.open(&alert);
     let version = |case: &str| house.get("nurse", &format!("/api/v1/cases/{case}")).1["case"]["version"].as_u64().unwrap() as u32;
-    let before = version(&case);
     let none = "C-20260107T030405678Z-00ff";
     assert_eq!(house.get("nurse", &format!("/api/v1/cases/{none}")).0, 404);
     assert_eq!(house.step("engineer", none, None, json!({ "step": "note", "text": "x" })).0, 404);
@@ -302,6 +311,18 @@ fn what_cannot_be_done_says_why_and_changes_nothing() {
         assert!(matches!(status, 400 | 404), "{step}: {status} {answer}");
         assert!(answer["detail"].as_str().unwrap().contains(what), "{step}: {answer}");
     }
+    for (name, status, code) in [("w.pcap", 200, None), ("w.pcap", 409, Some("KNOWN")), (".w.pcap", 400, Some("BAD_REQUEST"))] {
+        let (is, answer) = house.ask("engineer", "PUT", &format!("/api/v1/cases/{case}/captures/{name}"), b"invented");
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!((is, answer["code"].as_str()), (status, code), "{name}: {answer}");
+    }
+    // The answer to a command names its record, and a case takes it by that.
+    let check = json!({ "request_id": "r-spot", "ward": "icu", "bed": "A01", "values": { "hr": 72 } });
+    let (_, answer) = house.json("nurse", "POST", "/api/v1/cmd/spot-check", &check);
+    let spot = json!({ "step": "add", "item": { "item": "spot_check", "sequence": answer["record"] } });
+    let (status, answer) = house.step("engineer", &case, None, spot);
+    assert!(status == 200 && answer["case"]["items"].to_string().contains("spot_check"), "{answer}");
+    let before = version(&case);
     let huge = vec![b'x'; 70 << 10];
     assert_eq!(house.ask("engineer", "POST", &format!("/api/v1/cases/{case}/steps"), &huge).0, 400, "the body's bound");
     assert_eq!(version(&case), before);
@@ -337,6 +358,7 @@ fn what_cannot_be_done_says_why_and_changes_nothing() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("--http"), "{}", text(&refused.stderr));
     let before = version(&case);
+    std::fs::remove_dir_all(data.join("cases")).unwrap();
     std::fs::write(data.join("cases"), "in the way").unwrap();
     let (status, answer) = wait_for("the refusal", || {
         Some(house.get("engineer", &format!("/api/v1/cases/{case}/bundle"))).filter(|(status, _)| *status != 202)

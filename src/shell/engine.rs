@@ -121,6 +121,8 @@ pub struct Parts {
     pub flat: bool,
     /// `sha256:` and 16 digits over the effective configuration.
     pub config_hash: String,
+    /// Whose key signs the journal's heads.
+    pub head_signer: document::HeadSigner,
     /// The site's time zone.
     pub zone: String,
     /// Keeps the histories; `None`: nobody does.
@@ -615,20 +617,20 @@ impl Engine {
             }
             _ => {}
         }
-        self.answer(command.via, response, reply);
+        self.answer(command.via, response, reply, Some(self.pending.sequence));
     }
 
-    fn answer(&mut self, via: Via, response: Response, reply: Reply) {
+    fn answer(&mut self, via: Via, response: Response, reply: Reply, record: Option<u64>) {
         if via == Via::Mqtt {
             self.pending.outgoing.push(Outgoing {
                 topic: reply.topic,
-                payload: document::response(&self.parts.origin, &response),
+                payload: document::response(&self.parts.origin, &response, record),
                 kind: OutboxKind::Response,
                 expiry_s: RESPONSE_EXPIRY_S,
                 correlation: reply.correlation,
             });
         } else {
-            let answered = commands::answered(&self.parts.origin, &response);
+            let answered = commands::answered(&self.parts.origin, &response, record);
             self.given.push((response.user, response.request_id, answered));
         }
     }
@@ -669,7 +671,7 @@ impl Engine {
                 None => test.response.refusal = Some(Refusal::Unavailable),
             }
             let test = self.tests.remove(at);
-            self.answer(test.via, test.response, test.reply);
+            self.answer(test.via, test.response, test.reply, None);
         }
     }
 
@@ -1106,7 +1108,11 @@ impl Engine {
                 // Two more: this document and `sys/status`.
                 expected: (self.parts.retained.counts().0 as u32 + 2).min(RETAINED_MAX as u32),
             },
-            journal: document::JournalHead { records: stats.records, head: format!("sha256:{}", &hex(&stats.head)[..16]) },
+            journal: document::JournalHead {
+                records: stats.records,
+                head: format!("sha256:{}", &hex(&stats.head)[..16]),
+                signer: self.parts.head_signer.clone(),
+            },
             wards,
             removed,
         };

@@ -6,7 +6,7 @@
 
 use crate::alert::hex;
 use crate::config::{Config, Placement};
-use crate::document::{Origin, Pulse};
+use crate::document::{HeadSigner, Origin, Pulse};
 use crate::monitor::Settings;
 use crate::shell::acm::{Acm, AcmError};
 use crate::shell::commands::{self, Answers, Commands};
@@ -266,6 +266,7 @@ pub async fn serve(config: Config, _options: ServeOptions) -> Result<Running, Se
         vitals: publishing.vitals,
         flat: publishing.flat,
         config_hash: config_hash(&config),
+        head_signer: HeadSigner { name: vault::origin(&config), key: signer.key_id() },
         zone: config.zone.clone(),
         trends: Some(gatherer),
         asked,
@@ -478,7 +479,7 @@ impl Way {
             tracing::warn!(%error, "a command could not be stored and was not carried out");
             let response = commands::unavailable(&command, crate::shell::publisher::now());
             let reply = self.link.reply(&command.user, &command.request_id);
-            self.link.refuse(reply, crate::document::response(&self.origin, &response).into());
+            self.link.refuse(reply, crate::document::response(&self.origin, &response, None).into());
         }
     }
 }

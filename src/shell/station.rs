@@ -312,7 +312,7 @@ fn data_routes(routes: Routes) -> Routes {
         .on("GET", "/api/v1/cases/forms", get(cases::forms))
         .on("GET", "/api/v1/cases/{id}", get(cases::one))
         .on("POST", "/api/v1/cases/{id}/steps", post(cases::step))
-        .on("PUT", "/api/v1/cases/{id}/captures/{name}", put(case_files::capture).layer(case_files::capture_limit()))
+        .on("PUT", door::UPLOAD, put(case_files::capture).layer(case_files::capture_limit()))
         .on("GET", "/api/v1/cases/{id}/bundle", get(case_files::bundle))
         .on("GET", "/api/v1/cases/{id}/drafts/{form}", get(case_files::draft))
         .on("GET", "/api/v1/checklist", get(case_files::checklist))
@@ -400,5 +400,13 @@ mod tests {
         let registered: BTreeSet<_> =
             routes().list.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
         assert_eq!(there, registered);
+    }
+
+    #[test]
+    fn a_document_that_is_linked_is_served_beside_the_description() {
+        let linked: BTreeSet<&str> =
+            api::OPENAPI.split("\"$ref\": \"schemas/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(linked.contains("draft-1.json"), "{linked:?}");
+        assert!(linked.iter().all(|name| crate::shell::schemas::schema(name).is_some()), "{linked:?}");
     }
 }

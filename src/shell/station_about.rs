@@ -37,6 +37,7 @@ pub(crate) async fn about(State(shared): State<Shared>) -> Response {
             "model": info["model"],
             "checks": info["checks"],
             "checks_count": CATALOGUE.len(),
+            "signer": info["journal"]["signer"],
             "uptime_s": uptime_s,
             "time": { "zone": config.zone, "ntp": Path::new(SYNCHRONISED).exists().then_some(true) },
             "storage": {

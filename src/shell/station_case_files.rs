@@ -16,7 +16,7 @@ use crate::shell::make_folder;
 use crate::shell::publisher::now;
 use crate::shell::station::Shared;
 use crate::shell::station_api::{bad_query, blocking, json, problem};
-use crate::shell::station_cases::{Looking, seen, submit};
+use crate::shell::station_cases::{Looking, refusal, seen, submit};
 use crate::shell::station_session::Session;
 use crate::shell::store::AlertReader;
 use axum::body::Bytes;
@@ -376,7 +376,7 @@ pub(crate) async fn capture(
     // What the case would refuse is not copied.
     let act = Who { user: session.user().to_owned(), via: crate::case::Way::Web }.act(&case.id, None, step);
     if let Err(refused) = case.clone().apply(&act, u64::MAX, now()) {
-        return problem(StatusCode::CONFLICT, &refused.to_string());
+        return refusal(&refused);
     }
     let folder = cases::captures_of(&data.config.data, &case.id);
     let kept = folder.join(&name);

@@ -31,7 +31,7 @@ pub(crate) const LOOK_FOR: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A refused step as HTTP says it.
-fn refusal(refused: &Refused) -> Response {
+pub(crate) fn refusal(refused: &Refused) -> Response {
     let status = match refused {
         Refused::Unknown => StatusCode::NOT_FOUND,
         Refused::Malformed { .. } => StatusCode::BAD_REQUEST,

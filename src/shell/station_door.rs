@@ -18,6 +18,10 @@ use std::time::Duration;
 
 /// From a request to the beginning of its answer; a self-test takes up to ten seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same where a file comes with it: 64 MiB over a slow line.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(180);
+/// The route of files.
+pub(crate) const UPLOAD: &str = "/api/v1/cases/{id}/captures/{name}";
 
 const CSRF: &str = "x-csrf-token";
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -26,10 +30,12 @@ pub(crate) async fn door(State(shared): State<Shared>, mut request: Request, nex
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |m| m.as_str().to_owned());
     let mut response = match admit(&shared, &mut request, &route) {
         Err(refused) => *refused,
-        Ok(()) => match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "took too long"),
-        },
+        Ok(()) => {
+            match tokio::time::timeout(if route == UPLOAD { UPLOAD_TIMEOUT } else { REQUEST_TIMEOUT }, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => problem(StatusCode::SERVICE_UNAVAILABLE, "took too long"),
+            }
+        }
     };
     let class = match response.status().as_u16() {
         100..=199 => "1xx",

@@ -7,6 +7,7 @@ use crate::shell::station::{Peer, Shared};
 use crate::shell::station_api::{json, problem};
 use crate::shell::station_audit as audit;
 use crate::shell::station_session::{COOKIE, NoLogin, Proof, Session, unknown};
+use crate::shell::station_tunnel::Tunnel;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -66,6 +67,10 @@ fn described(shared: &Shared, session: &Session) -> String {
         "wards": wards(shared, session),
         // A browser holds no key to check a signature with: behind a broker that needs one it is fed by the service itself.
         "mqtt": shared.state.tunnel.is_some() && config.mqtt.sign.is_none(),
+        // Cases are told to those who see all wards; what an external broker lets through, it decides itself.
+        "case_events": session.role() >= Role::Nurse
+            && session.wards().is_empty()
+            && !matches!(shared.state.tunnel, Some(Tunnel::External { .. })),
         "kiosk_allowed": true,
     });
     if let Some(ends) = ends {

@@ -68,7 +68,7 @@ pub fn open(place: &Place<'_>, who: &Who, wish: &OpenWish, now: Timestamp) -> Re
     let row = wish.alert.as_deref().map(|wanted| alert_of(place, wanted)).transpose()?;
     let title = match (&wish.title, &row) {
         (Some(title), _) => title.clone(),
-        (None, Some(row)) => format!("{} on {}/{}", row.condition, row.ward, row.bed),
+        (None, Some(row)) => format!("{}, {}/{}", row.condition, row.ward, row.bed),
         (None, None) => return Err(No::Bad("a case needs an alert or a title".into())),
     };
     let salt = crate::shell::key::random::<2>().map_or(0, u16::from_be_bytes);
@@ -77,7 +77,7 @@ pub fn open(place: &Place<'_>, who: &Who, wish: &OpenWish, now: Timestamp) -> Re
     let mut missing = Vec::new();
     if let Some(row) = &row {
         let found = gather::alert(place, row, wish.minutes.unwrap_or(gather::MINUTES));
-        acts.extend(added(&case, found.items));
+        acts.extend(added(&case, so_far(found.items, now)));
         acts.extend(said_missing(&case, &found.missing));
         missing = found.missing;
     }
@@ -88,6 +88,16 @@ pub fn open(place: &Place<'_>, who: &Who, wish: &OpenWish, now: Timestamp) -> Re
     });
     let records = records.reduce(|(low, high), (first, last)| (low.min(first), high.max(last)));
     Ok(Opening { case, acts, missing, records, wards: row.into_iter().map(|row| row.ward).collect() })
+}
+
+/// What has not come yet is not gathered: a range that would go on ends now.
+fn so_far(mut items: Vec<Item>, now: Timestamp) -> Vec<Item> {
+    for item in &mut items {
+        if let Item::Range { from, to, .. } = item {
+            *to = (*to).min(now).max(*from);
+        }
+    }
+    items
 }
 
 /// What the service adds by itself.
@@ -177,7 +187,7 @@ pub fn step(
         return Err(No::NotFound(missing.join("; ")));
     }
     // The first one is the person's, with the version that was seen; what comes with it is the service's.
-    let mut items = items.into_iter();
+    let mut items = so_far(items, now).into_iter();
     let mut acts: Vec<Act> = items.next().map(|item| who.act(case, expect, Step::Add { item })).into_iter().collect();
     acts.extend(added(case, items.collect()));
     acts.extend(said_missing(case, &missing));

@@ -18,6 +18,8 @@ export interface Session {
   tolerances: Record<string, number>;
   wards: { ward: string; beds: string[] }[];
   mqtt: boolean;
+  /** Cases are told with the other documents; else the list is asked for. */
+  case_events: boolean;
   kiosk_allowed?: boolean;
 }
 
@@ -71,15 +73,16 @@ export async function renew(): Promise<boolean> {
   }
 }
 
-export async function call<T>(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown, timeoutMs = TIMEOUT_MS): Promise<T> {
+export async function call<T>(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: unknown, timeoutMs = TIMEOUT_MS): Promise<T> {
   const sent = csrf;
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (method !== 'GET') headers['X-CSRF-Token'] = csrf;
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  const file = body instanceof Blob;
+  if (body !== undefined) headers['Content-Type'] = file ? 'application/octet-stream' : 'application/json';
   let response: Response;
   try {
     response = await fetch(path, {
-      method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: 'same-origin', cache: 'no-store',
+      method, headers, body: body === undefined ? undefined : file ? body : JSON.stringify(body), credentials: 'same-origin', cache: 'no-store',
       signal: AbortSignal.timeout(timeoutMs),
     });
   } catch {

@@ -1,5 +1,7 @@
-// Cases as the service tells them: the list, with what runs, and steps. Read again every half minute and after each own step.
+// Cases as the service tells them: the list, with what runs, and steps. Read again when a case's status says that it has changed, and
+// after each own step; every half minute only where statuses do not come to this user.
 
+import { untrack } from 'svelte';
 import { call, get, HttpError } from './api';
 import type { Text } from './documents';
 import { live } from './live.svelte';
@@ -54,6 +56,7 @@ export interface Case {
   filings: { by: By; form: string; reference: string }[];
   exports: { by: By; bundle: string; identified: boolean; sha256: string }[];
   closed?: { by: By; reason: string; keep_until: string };
+  released?: { by: By; reason: string };
 }
 export interface StepRow {
   sequence: number;
@@ -82,10 +85,28 @@ export interface Forms {
   forms: { id: string; title: Text; addressee: Text; condition: Text }[];
 }
 
+/** What can be added to a case. */
+export type Addition =
+  | { item: 'alert'; id: string }
+  | { item: 'messages'; raw: string[] }
+  | { item: 'range'; ward: string; bed: string; from: string; to: string }
+  | { item: 'spot_check' | 'action'; sequence: number }
+  | { item: 'device'; id: string };
+
+/** After a step, and what could not be gathered. */
+export interface Done {
+  case: Case;
+  missing: string[];
+}
+
+/** Largest capture, bytes. */
+export const CAPTURE_BYTES_MAX = 64 * 1_048_576;
+/** Longest time of a bed, ms. */
+export const RANGE_MS_MAX = 6 * 3_600_000;
 const EVERY_MS = 30_000;
 
-/** What went wrong, in the reader's language: who was first, and when. */
-export function fault(error: unknown): string {
+/** What went wrong, in the reader's language: who was first, and when. `adding`: it may be the thing that is not there. */
+export function fault(error: unknown, adding = false): string {
   const { t } = ui;
   if (!(error instanceof HttpError) || error.status === 0) return t.error.network;
   const { code, by, at } = error.problem as { code?: string; by?: string | null; at?: string | null };
@@ -97,8 +118,10 @@ export function fault(error: unknown): string {
   if (code === 'KNOWN') return t.cases.refused.known;
   if (code === 'OPEN') return t.cases.refused.open;
   if (code === 'TOO_MANY') return t.cases.refused.tooMany;
+  if (error.status === 413) return t.cases.refused.tooLarge;
+  if (error.status === 507) return t.cases.refused.full;
   if (error.status === 403) return t.error.forbidden;
-  if (error.status === 404) return t.cases.gone;
+  if (error.status === 404) return adding ? t.cases.refused.nothing : t.cases.gone;
   return `${t.error.http(error.status)} ${error.detail}`.trim();
 }
 
@@ -108,6 +131,8 @@ class Cases {
   trouble = $state('');
   loaded = $state(false);
   private began = false;
+  private loading: Promise<void> | undefined;
+  private again = false;
 
   /** Nurses and engineers read; a wall does not. */
   readonly mayRead = $derived(live.phase === 'running' && live.session !== undefined && live.session.role !== 'viewer' && !ui.kiosk);
@@ -118,13 +143,43 @@ class Cases {
       .sort((a, b) => Date.parse(a.clock.due_at) - Date.parse(b.clock.due_at)),
   );
 
+  readonly open = $derived(this.list.filter((one) => one.state === 'open'));
+
   begin(): void {
     if (this.began) return;
     this.began = true;
-    setInterval(() => void this.load(), EVERY_MS);
+    setInterval(() => {
+      if (!this.follows()) void this.load();
+    }, EVERY_MS);
   }
 
+  /** Whether what changes is told without being asked for. */
+  follows(): boolean {
+    return live.session?.case_events === true && live.kind !== 'none';
+  }
+
+  /** Statuses have come: read again where one is of a version that was not read. */
+  heard(told: ReadonlyMap<string, number>): void {
+    untrack(() => {
+      const known = new Map(this.list.map((one) => [one.id, one.version]));
+      if (this.loaded && [...told].some(([id, version]) => (known.get(id) ?? 0) < version)) void this.load();
+    });
+  }
+
+  /** One reading at a time; a wish meanwhile brings another one after it. */
   async load(): Promise<void> {
+    this.again = true;
+    this.loading ??= (async () => {
+      while (this.again) {
+        this.again = false;
+        await this.read();
+      }
+      this.loading = undefined;
+    })();
+    await this.loading;
+  }
+
+  private async read(): Promise<void> {
     if (!this.mayRead) {
       this.list = [];
       this.loaded = false;
@@ -143,14 +198,25 @@ class Cases {
     return get<Whole>(`/api/v1/cases/${encodeURIComponent(id)}`);
   }
 
+  /** Puts something into an open case. */
+  add(id: string, item: Addition, expect?: number): Promise<Done> {
+    return call<Done>('POST', `/api/v1/cases/${encodeURIComponent(id)}/steps`, { expect, step: { step: 'add', item } }, 20_000);
+  }
+
+  /** A capture's file; `name` is the one in the case. */
+  capture(id: string, name: string, file: Blob): Promise<Done> {
+    return call<Done>('PUT', `/api/v1/cases/${encodeURIComponent(id)}/captures/${encodeURIComponent(name)}`, file, 180_000);
+  }
+
   /** A step on the version that the person saw. */
   async step(of: Case, step: { step: string } & Record<string, unknown>): Promise<Case> {
     const done = await call<{ case: Case }>('POST', `/api/v1/cases/${encodeURIComponent(of.id)}/steps`, { expect: of.version, step }, 15_000);
     return done.case;
   }
 
-  async open(alert: string): Promise<Case> {
-    const done = await call<{ case: Case }>('POST', '/api/v1/cases', { alert }, 20_000);
+  /** A new one: of an alert with what belongs to it, or of a title alone. */
+  async begun(wish: { alert: string } | { title: string }): Promise<Case> {
+    const done = await call<Done>('POST', '/api/v1/cases', wish, 20_000);
     await this.load();
     return done.case;
   }

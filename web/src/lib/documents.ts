@@ -141,8 +141,15 @@ export interface SysInfo extends Common {
   model: string;
   checks: string;
   languages: Lang[];
-  journal?: { records: number; head: string };
+  journal?: { records: number; head: string; signer?: { name: string; key: string } };
   retained?: { limit: number; expected: number };
+}
+
+/** What a station follows of a case; its words come over HTTP. */
+export interface CaseStatus extends Common {
+  case: string;
+  state: 'open' | 'closed';
+  version: number;
 }
 
 export interface FeedStatus extends Common {

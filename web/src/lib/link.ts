@@ -46,7 +46,9 @@ export class Link {
   private stopped = false;
   private readonly decoder = new TextDecoder();
 
-  constructor(private readonly events: LinkEvents, private readonly root: string, private readonly site: string, private readonly mqttPossible: boolean) {
+  constructor(private readonly events: LinkEvents, private readonly root: string, private readonly site: string, private readonly mqttPossible: boolean,
+    /** Whether cases are told to this user. */
+    private readonly cases: boolean) {
     this.mqttLostAt = mqttPossible ? performance.now() : -FALLBACK_MS;
     this.tick();
   }
@@ -103,7 +105,7 @@ export class Link {
         credentials: { ...credentials, client_id: credentials.client_id ?? requestId() },
         subscriptions: [
           [`${base}/sys/#`, 1], [`${base}/feed/#`, 1], [`${base}/ward/+/state/#`, 1], [`${base}/ward/+/bed/+/state`, 1],
-          [`${base}/ward/+/bed/+/event/#`, 1], [`${base}/ward/+/bed/+/vitals`, 0], [`${base}/device/+/event`, 1],
+          [`${base}/ward/+/bed/+/event/#`, 1], [`${base}/ward/+/bed/+/vitals`, 0], [`${base}/device/+/event`, 1], ...(this.cases ? [[`${base}/case/+/status`, 1] as [string, 1]] : []),
         ],
         will: said && this.stationTopic ? { topic: this.stationTopic, payload: said.payload } : undefined,
         opened: () => {

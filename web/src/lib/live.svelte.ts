@@ -30,6 +30,8 @@ export class Board {
   info = $state.raw<SysInfo>();
   heartbeat = $state.raw<Heartbeat>();
   deviceEvents = $state(0);
+  /** Version of each case that was told of. */
+  cases = $state.raw<ReadonlyMap<string, number>>(new Map());
   /** Time of a replay: of its newest document, ms. */
   time = $state(0);
   readonly store: Store;
@@ -54,6 +56,7 @@ export class Board {
       },
       layout: () => (this.layout = this.store.layout()),
       alerts: () => (this.alerts = this.store.allOpen()),
+      cases: () => (this.cases = new Map(this.store.cases)),
       system: () => {
         this.feeds = [...this.store.feeds.values()];
         this.status = this.store.status;
@@ -83,6 +86,8 @@ export interface CommandResponse {
   status: 'ok' | 'rejected' | 'error';
   code?: string;
   alert_state?: string;
+  /** Its number in the journal, where it was done. */
+  record?: number;
   compared?: { param: string; bedside: number; feed: number | null; age_ms: number | null; tolerance: number | null; agrees: boolean | null }[];
   hops?: { name: string; ms: number }[];
 }
@@ -211,7 +216,7 @@ class Live {
         refused: () => void renew(),
         station: (state) => this.station(state),
       },
-      session.root, session.site, session.mqtt,
+      session.root, session.site, session.mqtt, session.role !== 'viewer',
     );
     void this.keepAwake();
     void this.pollReplay();

@@ -73,6 +73,7 @@ describe('topics', () => {
     expect(parseTopic(BASE, BED)).toEqual({ kind: 'bed', ward: 'icu', bed: 'A03' });
     expect(parseTopic(BASE, `${BASE}/ward/icu/state`)).toEqual({ kind: 'ward', ward: 'icu', part: 0 });
     expect(parseTopic(BASE, `${BASE}/ward/icu/state/2`)).toEqual({ kind: 'ward', ward: 'icu', part: 2 });
+    expect(parseTopic(BASE, `${BASE}/case/C-1/status`)).toEqual({ kind: 'case', id: 'C-1' });
     expect(parseTopic(BASE, `${EVENT}`)).toEqual({ kind: 'event', ward: 'icu', bed: 'A03', priority: 'medium' });
     for (const other of ['vitalguard/replay/r1/v1/hsp1/ward/icu/state', `${BASE}x/ward/icu/state`, `${BASE}/ward/icu/bed/A03/flat`, `${BED}/more`])
       expect(parseTopic(BASE, other)).toBeUndefined();
@@ -173,6 +174,28 @@ describe('store', () => {
     store.apply(BED, bed(1, T0));
     store.apply(`${BASE}/ward/icu/bed/A03/vitals`, vitals(T0 + 1_000, null));
     expect(store.view('icu/A03')?.params.hr).toMatchObject({ value: null, trust: 'stale', unit: '/min' });
+  });
+
+  it('tells of a case once a version, and of its end', () => {
+    const { clock, store } = world();
+    let told = 0;
+    store.listen({ cases: () => void (told += 1) });
+    const topic = `${BASE}/case/C-1/status`;
+    const doc = (rev: number, version: number) => ({ schema: 'case-status/1', ts: '', ts_ms: T0 + rev, boot: 'b1', rev, site: 'hsp1', case: 'C-1', state: 'open', version });
+    expect(store.apply(topic, doc(1, 1))).toBe(true);
+    clock.pass(COALESCE_MS);
+    expect([told, store.cases.get('C-1')]).toEqual([1, 1]);
+    // Said again every minute: nothing is new.
+    store.apply(topic, doc(2, 1));
+    store.apply(topic, { ...doc(3, 9), case: 'C-2' });
+    clock.pass(COALESCE_MS);
+    expect(told).toBe(1);
+    store.apply(topic, doc(4, 2));
+    clock.pass(COALESCE_MS);
+    expect([told, store.cases.get('C-1')]).toEqual([2, 2]);
+    store.apply(topic, null);
+    clock.pass(COALESCE_MS);
+    expect([told, store.cases.size]).toEqual([3, 0]);
   });
 
   it('drops a bed at its tombstone, and after a reconnection what did not come again', () => {

@@ -3,7 +3,7 @@
 // The store knows neither Svelte nor a browser. What changed is collected and told at most four times a second, in one animation
 // frame; alerts do not wait for that. Documents are judged by `boot`, `rev` and time, so repeats and leftovers do no harm.
 
-import { TRUSTS, type Alert, type AlertEvent, type BedState, type FeedStatus, type Heartbeat, type Param, type SysInfo, type SysStatus, type Trust, type Vitals, type WardState } from './documents';
+import { TRUSTS, type Alert, type AlertEvent, type BedState, type CaseStatus, type FeedStatus, type Heartbeat, type Param, type SysInfo, type SysStatus, type Trust, type Vitals, type WardState } from './documents';
 import { Ring } from './ring';
 import { parseTopic, type Topic } from './topic';
 
@@ -16,6 +16,7 @@ export const SNAPSHOT_MS = 15_000;
 const BEDS_MAX = 2_000;
 const ALERTS_MAX = 5_000;
 const NAMES_MAX = 200;
+const CASES_MAX = 1_000;
 const CLOSED_MAX = 1_000;
 
 /** The clock and the frames of the page; a test has its own. */
@@ -53,6 +54,8 @@ export interface Listener {
   layout?(): void;
   alerts?(): void;
   system?(): void;
+  /** Which cases there are, and their versions. */
+  cases?(): void;
   /** Everything was forgotten. */
   reset?(): void;
   event?(event: AlertEvent): void;
@@ -106,6 +109,8 @@ export class Store {
   info: SysInfo | undefined;
   heartbeat: Heartbeat | undefined;
   readonly feeds = new Map<string, FeedStatus>();
+  /** Version of each case that the service tells of. */
+  readonly cases = new Map<string, number>();
   /** Bumped when a device event arrives: the inventory is to be read again. */
   deviceEvents = 0;
 
@@ -125,7 +130,7 @@ export class Store {
   private readonly offsets: number[] = [];
 
   private readonly dirty = new Set<string>();
-  private changed = { layout: false, alerts: false, system: false, reset: false };
+  private changed = { layout: false, alerts: false, system: false, cases: false, reset: false };
   private timer = false;
   private framed = false;
   private readonly listeners = new Set<Listener>();
@@ -192,6 +197,8 @@ export class Store {
       case 'device':
         this.deviceEvents += 1;
         return this.told('system', false);
+      case 'case':
+        return this.applyCase(where.id, payload as CaseStatus);
       case 'ward':
         return this.applyWard(where.ward, where.part, payload as WardState);
       case 'bed':
@@ -230,10 +237,10 @@ export class Store {
     this.status = undefined;
     this.info = undefined;
     this.heartbeat = undefined;
-    for (const map of [this.beds, this.wards, this.open, this.byBed, this.closed, this.seqs, this.resolved, this.seen, this.feeds]) map.clear();
+    for (const map of [this.beds, this.wards, this.open, this.byBed, this.closed, this.seqs, this.resolved, this.seen, this.feeds, this.cases]) map.clear();
     this.boot = undefined;
     this.newestTs = 0;
-    this.changed = { layout: true, alerts: true, system: true, reset: true };
+    this.changed = { layout: true, alerts: true, system: true, cases: true, reset: true };
     this.urgent();
   }
 
@@ -335,6 +342,13 @@ export class Store {
     this.offsets.push(this.scheduler.now() - heartbeat.ts_ms);
     if (this.offsets.length > 12) this.offsets.shift();
     return this.told('system', true);
+  }
+
+  private applyCase(id: string, doc: CaseStatus): boolean {
+    if (doc.case !== id || typeof doc.version !== 'number' || (!this.cases.has(id) && this.cases.size >= CASES_MAX)) return false;
+    if (this.cases.get(id) === doc.version) return true;
+    this.cases.set(id, doc.version);
+    return this.told('cases', false);
   }
 
   private applyWard(ward: string, part: number, doc: WardState): boolean {
@@ -459,6 +473,7 @@ export class Store {
   private tombstone(topic: string, where: Topic): boolean {
     this.seen.delete(topic);
     if (where.kind === 'feed') this.feeds.delete(where.feed);
+    else if (where.kind === 'case') return this.cases.delete(where.id) && this.told('cases', false);
     else if (where.kind === 'ward') {
       const parts = this.wards.get(where.ward) ?? [];
       delete parts[where.part];
@@ -493,7 +508,7 @@ export class Store {
     this.soon();
   }
 
-  private told(what: 'layout' | 'alerts' | 'system', now: boolean): true {
+  private told(what: 'layout' | 'alerts' | 'system' | 'cases', now: boolean): true {
     this.changed[what] = true;
     if (now) this.urgent();
     else this.soon();
@@ -517,8 +532,8 @@ export class Store {
 
   private flush(): void {
     this.framed = false;
-    const { layout, alerts, system, reset } = this.changed;
-    this.changed = { layout: false, alerts: false, system: false, reset: false };
+    const { layout, alerts, system, cases, reset } = this.changed;
+    this.changed = { layout: false, alerts: false, system: false, cases: false, reset: false };
     const changed = new Map<string, BedView | null>();
     for (const key of this.dirty) changed.set(key, this.view(key));
     this.dirty.clear();
@@ -528,6 +543,7 @@ export class Store {
       if (layout) listener.layout?.();
       if (alerts) listener.alerts?.();
       if (system) listener.system?.();
+      if (cases) listener.cases?.();
     }
   }
 }

@@ -6,7 +6,8 @@ export type Topic =
   | { kind: 'ward'; ward: string; part: number }
   | { kind: 'bed' | 'vitals'; ward: string; bed: string }
   | { kind: 'event'; ward: string; bed: string; priority: string }
-  | { kind: 'device'; device: string };
+  | { kind: 'device'; device: string }
+  | { kind: 'case'; id: string };
 
 /** `undefined`: not below `base` (`{P}/v1/{site}`), or nothing that this page reads. */
 export function parseTopic(base: string, topic: string): Topic | undefined {
@@ -16,6 +17,7 @@ export function parseTopic(base: string, topic: string): Topic | undefined {
   if (a === 'sys' && c === '' && (b === 'status' || b === 'info' || b === 'heartbeat')) return { kind: b };
   if (a === 'feed' && c === 'status' && d === '') return { kind: 'feed', feed: b };
   if (a === 'device' && c === 'event' && d === '') return { kind: 'device', device: b };
+  if (a === 'case' && b !== '' && c === 'status' && d === '') return { kind: 'case', id: b };
   if (a !== 'ward' || b === '') return undefined;
   if (c === 'state' && e === '') {
     const part = d === '' ? 0 : Number(d);

@@ -2,56 +2,16 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { agree, confirmCase, FIRST, NURSE, openCase, SECOND, VIEWER } from './casehouse.mjs';
+import casework from './casework.mjs';
 import { Gateway, named } from './feed.mjs';
 import { made, Service, until } from './house.mjs';
 import { button, close, go, open, spoken, violations } from './pages.mjs';
 import { house, scenario } from './report.mjs';
 import { unfit } from './wire.mjs';
 
-const FIRST = { user: 'engineer1', password: 'invented-engineer' };
-const SECOND = { user: 'engineer2', password: 'invented-other' };
-const NURSE = { user: 'nurse7', password: 'invented-nurse' };
-const VIEWER = { user: 'wall1', password: 'invented-wall' };
 /** What an operator may paste; it must stay text. */
 const HOSTILE = '<img src=x onerror="document.title=1">CMS8000';
-
-/** `YYYY-MM-DDTHH:MM` of this machine's zone, as a field for date and time takes it. */
-const local = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-
-/** Presses a button by the keyboard. */
-async function press(page, name) {
-  await page.getByRole('button', { name }).first().focus();
-  await page.keyboard.press('Enter');
-}
-
-/** From the alert of a bed to its new case; gives the case's id. */
-export async function openCase(page, bed, name = /^(Open a case|Apri un caso)$/) {
-  await go(page, `#/bed/${bed}`);
-  await press(page, name);
-  await page.waitForURL(/#\/cases\/C-/);
-  await page.locator('[data-state=open]').waitFor();
-  return /C-[0-9TZa-f-]+/.exec(page.url())[0];
-}
-
-/** The dialog of a confirmation, by the keyboard alone; known for `hours`. */
-export async function confirmCase(page, kind, hours) {
-  await press(page, /^(Confirm a suspicion|Conferma un sospetto) …$/);
-  const dialog = page.locator('dialog[open]');
-  await dialog.waitFor();
-  await dialog.locator(`input[value=${kind}]`).focus();
-  await page.keyboard.press('Space');
-  await dialog.locator('input[name=since]').fill(local(Date.now() - hours * 3_600_000));
-  await page.keyboard.press('Enter');
-  await dialog.locator('.sum').waitFor();
-  return dialog;
-}
-
-export async function agree(page, dialog) {
-  await dialog.locator('input[type=checkbox]').focus();
-  await page.keyboard.press('Space');
-  await press(page, /^(Confirm|Conferma)$/);
-  await dialog.waitFor({ state: 'detached' });
-}
 
 export default () => house(['cases'], 'cases', async () => {
   const users = [['engineer1', 'engineer', FIRST.password], ['engineer2', 'engineer', SECOND.password], ['nurse7', 'nurse', NURSE.password], ['wall1', 'viewer', VIEWER.password]];
@@ -169,6 +129,8 @@ export default () => house(['cases'], 'cases', async () => {
     assert.equal(steps.filter((step) => step === 'close').length, 1);
     say(`opened, confirmed, closed by the keyboard; term 10 d from the stated time, in the header; drafts ${drafts.join(', ')} with hostile text as text, ${documents} as JSON that fit draft/1 (${values} values, each with its source); bundle ${bundle.length} bytes; second closing refused with name and time; nurse reads, wall does not; axe clean on list, case and dialog, it and en, dark and light`);
   });
+
+  await casework({ service, gateway, page });
 
   if (process.env.VG_SCREENSHOTS_CASES) await scenario('cases', 'pictures of the cases', async (say) => {
     for (const lang of ['en', 'it']) {

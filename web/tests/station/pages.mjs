@@ -20,7 +20,7 @@ export async function open(service, hash = '#/ward', { lang = 'en', user, passwo
   page.on('websocket', (socket) => asked.add(socket.url()));
   if (!quiet) {
     page.on('pageerror', (error) => faults.push(String(error)));
-    page.on('console', (message) => { if (message.type() === 'error' && !/status of (40[1349]|503)|net::ERR|WebSocket connection/.test(message.text())) faults.push(message.text()); });
+    page.on('console', (message) => { if (message.type() === 'error' && !/status of (40[1349]|413|503)|net::ERR|WebSocket connection/.test(message.text())) faults.push(message.text()); });
   }
   await page.goto(service.base + '/' + hash);
   if (user) await login(page, user, password);
