@@ -585,14 +585,28 @@ impl Bench {
         files.1.sort();
         files
     }
+    fn notes_where(&self, size: impl Fn(u64) -> bool) -> String {
+        let notes = vitalguard::shell::vault::checkpoints(&self.journal()).unwrap();
+        let notes: Vec<String> = notes.iter().filter(|note| size(note.size)).map(|note| note.note()).collect();
+        notes.join("\n")
+    }
+    /// Leaves only the notes of these sizes.
+    fn sign_only(&self, size: impl Fn(u64) -> bool) {
+        std::fs::write(self.journal().join("checkpoints"), self.notes_where(size)).unwrap();
+    }
     /// A second run in which everything is too much: what is held stays, and the newest record.
     fn retain(&self, held: &[(u64, u64)]) {
+        self.retain_by(held, 0, f64::MAX, true);
+    }
+    /// A second run, now, which keeps so many bytes and days, and what is held.
+    fn retain_by(&self, held: &[(u64, u64)], bytes: u64, days: f64, signed: bool) {
         for (n, (first, last)) in held.iter().enumerate() {
             journal::hold(&self.journal(), &format!("case-{n}"), *first, *last).unwrap();
         }
         let mut options = Options::new(&self.config.journal, "boot-2");
-        (options.segment_bytes, options.retain_bytes) = (64 << 10, 0);
-        options.signer = Some(std::sync::Arc::new(Signer::open(&self.folder.path().join("evidence.pem")).unwrap()));
+        (options.segment_bytes, options.retain_bytes, options.retain_days) = (64 << 10, bytes, days);
+        options.signer =
+            signed.then(|| std::sync::Arc::new(Signer::open(&self.folder.path().join("evidence.pem")).unwrap()));
         let (journal, feed) = Journal::open(&self.journal(), options).unwrap();
         std::thread::spawn(move || for _ in feed {});
         journal.handle().submit_blocking(Record::Close { connection: 1 }).unwrap();
@@ -784,13 +798,13 @@ fn a_case_whose_surroundings_went_leaves_with_a_chain_up_to_the_gap() {
     ] {
         let bench = Bench::new(&minutes(300), &items);
         let end = bench.segments().0[1] - 1;
-        bench.retain(&held);
+        // Notes that retention did not know, and of what was signed of the first segment behind the evidence, not all are left.
+        let notes = bench.notes_where(|size| size <= 21 || size > end);
+        bench.sign_only(|_| false);
+        bench.retain_by(&held, 0, f64::MAX, false);
         let (kept, gone) = bench.segments();
         assert!(kept.len() == held.len() + 1 && gone.contains(&(end + 1)), "{kept:?} {gone:?}");
-        // What was signed of the first segment behind the evidence, a run leaves by chance.
-        let notes = vitalguard::shell::vault::checkpoints(&bench.journal()).unwrap();
-        let notes: Vec<String> = notes.iter().filter(|c| c.size <= 21 || c.size > end).map(|c| c.note()).collect();
-        std::fs::write(bench.journal().join("checkpoints"), notes.join("\n")).unwrap();
+        std::fs::write(bench.journal().join("checkpoints"), notes).unwrap();
         let bundle = bench.export();
         let verified = verify_bytes(&bundle, None).unwrap_or_else(|misfit| panic!("{items:?}: {misfit}"));
         let (fits, said) = python(bench.folder.path(), &bundle, None);
@@ -806,6 +820,34 @@ fn a_case_whose_surroundings_went_leaves_with_a_chain_up_to_the_gap() {
         assert!(missing.contains("the proof of steps of the case"), "{missing}");
         assert_eq!(missing.contains(&format!("behind record {end} of the journal: retention")), !reached, "{missing}");
         assert_eq!(missing.contains("behind the end of the chain: 1"), items.len() == 2, "{missing}");
+    }
+}
+
+#[test]
+fn what_is_held_stays_proven_while_retention_takes_all_that_is_around_it() {
+    // By size, and by age: then a day passes before the second run.
+    for (bytes, days) in [(0, f64::MAX), (u64::MAX, 0.5)] {
+        // No note ends within the evidence's segment, nor in the next one.
+        let bench = Bench::new(&minutes(600), &[range(130, 150)]);
+        let before = bench.segments().0;
+        assert!(before.len() > 5 && before[1] < 130 && 150 < before[2], "{before:?}");
+        bench.sign_only(|size| size <= 21 || size >= before[3]);
+        let notes = vitalguard::shell::vault::checkpoints(&bench.journal()).unwrap();
+        let covering = notes.iter().find(|c| c.size >= 150).unwrap().size;
+        assert!(covering >= before[2], "signed in a segment behind the evidence: {covering} of {before:?}");
+        bench.retain_by(&[(130, 150)], bytes, days, true);
+        let (kept, gone) = bench.segments();
+        let needed = before.partition_point(|first| *first <= covering);
+        assert_eq!(kept[..needed - 1], before[1..needed], "evidence and its note, and no more: {kept:?} {gone:?}");
+        assert!(!kept.contains(&before[0]) && !kept.contains(&before[needed]), "{kept:?}");
+        assert_eq!(gone[0], before[needed], "the rest went");
+        let bundle = bench.export();
+        let verified = verify_bytes(&bundle, None).unwrap();
+        let chain = verified.manifest.chain.unwrap();
+        assert!(chain.complete && chain.first <= 130 && chain.last >= 150, "{chain:?}: {:?}", verified.manifest.missing);
+        assert!(unpacked(&bundle).contains_key("journal/checkpoint.txt"));
+        let (fits, said) = python(bench.folder.path(), &bundle, None);
+        assert!(fits, "{said}");
     }
 }
 
