@@ -15,6 +15,7 @@ use vitalguard::config::Config;
 use vitalguard::observation::Source;
 use vitalguard::shell::cases::bundle::{Export, Wish};
 use vitalguard::shell::cases::check::{Misfit, verify_bytes};
+use vitalguard::shell::cases::judge::{self, Judged, judge_all};
 use vitalguard::shell::cases::{Cases, Place, Taken, bundle::VERIFIER, gather};
 use vitalguard::shell::journal::{self, Journal, Looked, Now, Options, Reader, Record};
 use vitalguard::shell::store::{AlertReader, Store};
@@ -173,6 +174,8 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
     let mut house = House::start();
     let alert = house.alert();
     let id = alert["id"].as_str().unwrap();
+    let ack = json!({ "request_id": "r2", "alert": id, "comment": COMMENT });
+    assert_eq!(house.json("nurse", "POST", "/api/v1/cmd/ack", &ack).1["status"], "ok");
     assert_eq!(house.get("viewer", "/api/v1/cases").0, 403);
     assert_eq!(house.json("nurse", "POST", "/api/v1/cases", &json!({ "alert": id })).0, 403, "nurses read");
     // By its short reference.
@@ -237,6 +240,7 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
         assert!(verified.links > 5 && verified.manifest.chain.as_ref().is_some_and(|chain| chain.complete));
         let (fits, said) = python(house.folder.path(), bundle, None);
         assert!(fits && said.starts_with("FITS"), "{said}");
+        judged_again(&verified.judged, bundle, id);
     }
     let key = house.folder.path().join("site.pem");
     std::fs::write(&key, &files["key.pem"]).unwrap();
@@ -244,6 +248,7 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
     std::fs::write(&path, &masked).unwrap();
     let proven = program(&["verify", path.to_str().unwrap(), "--key", key.to_str().unwrap()]);
     assert!(proven.status.success() && text(&proven.stdout).contains("proven"), "{}", text(&proven.stdout));
+    assert!(text(&proven.stdout).contains(&format!("judged        {id} reproduced")), "{}", text(&proven.stdout));
 
     // A draft, and the chain of the journal has every step.
     let (status, draft) =
@@ -261,6 +266,43 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
         })
         .collect();
     assert_eq!((words[0], words.iter().filter(|word| **word == "export").count()), ("open", 2), "{words:?}");
+}
+
+/// The bundle's own judgement, and what becomes of it where something in it was changed.
+fn judged_again(judged: &[(String, Judged)], bundle: &[u8], alert: &str) {
+    let [(id, Judged::Reproduced { events, of })] = judged else { panic!("{judged:?}") };
+    assert!(id == alert && events == of && *events >= 2, "{judged:?}");
+    let files = unpacked(bundle);
+    let with = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+        let mut changed = files.clone();
+        change(&mut changed);
+        judge_all(&changed.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect()).remove(0).1
+    };
+    let mut list: Value = serde_json::from_slice(&files["alerts.json"]).unwrap();
+    list["alerts"][0]["events"][1]["alert"]["confidence"] = 0.123.into();
+    let list = list.to_string().into_bytes();
+    let Judged::Differs { event: 2, what } = with(&|files| drop(files.insert("alerts.json".into(), list.clone()))) else {
+        panic!("a forged number is not found")
+    };
+    assert!(what.starts_with("alert.confidence: published 0.123, derived "), "{what}");
+    let place = |name: &str| format!("judge/{alert}/{name}");
+    for (what, name) in [("read", place("state.bin")), ("read", place("inputs.bin")), ("settings", judge::SETTINGS.into())] {
+        let without = with(&|files| drop(files.remove(&name)));
+        assert!(matches!(&without, Judged::Not { why } if why.contains("not in the bundle")), "{name}: {without:?}");
+        let cut = with(&|files| files.get_mut(&name).unwrap().truncate(20));
+        assert!(matches!(&cut, Judged::Not { why } if why.contains(what)), "{name}: {cut:?}");
+        // Whatever stands there, it ends.
+        let length = files[&name].len();
+        for at in (0..length).step_by(length / 12 + 1) {
+            with(&|files| files.get_mut(&name).unwrap()[at] ^= 0x55);
+        }
+    }
+    let other = |files: &mut BTreeMap<String, Vec<u8>>| {
+        let text = text(&files[judge::SETTINGS]).replacen("agree_s = ", "agree_s = 1", 1);
+        files.insert(judge::SETTINGS.into(), text.into_bytes());
+    };
+    let another = with(&other);
+    assert!(matches!(&another, Judged::Not { why } if why.contains("another version decides here")), "{another:?}");
 }
 
 #[test]
