@@ -4,54 +4,19 @@
 //! one run on one core: ratios, not absolutes. Then the cost for 10, 1 000 and 10 000 beds, and the bytes of a bed. Everything is
 //! made by a seeded generator; nothing is random.
 
-use std::fmt::Write as _;
+#[path = "made/beds.rs"]
+mod beds;
+
+use beds::{BEGIN, Noise, frame};
 use std::hint::black_box;
 use std::time::Instant;
 use vitalguard::monitor::{Monitor, Output, Settings};
 use vitalguard::observation::Source;
-use vitalguard::time::Timestamp;
 
 /// Memory of this process that is resident, bytes; 0 where the system does not say.
 fn resident_bytes() -> f64 {
     let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<f64>().ok());
     pages.unwrap_or(0.0) * 4096.0
-}
-
-const CODES: [(&str, &str, f64, u64); 12] = [
-    ("147842^MDC_ECG_HEART_RATE^MDC", "264864^MDC_DIM_BEAT_PER_MIN^MDC", 70.0, 7),
-    ("149530^MDC_PULS_OXIM_PULS_RATE^MDC", "264864^MDC_DIM_BEAT_PER_MIN^MDC", 70.0, 7),
-    ("150456^MDC_PULS_OXIM_SAT_O2^MDC", "262688^MDC_DIM_PERCENT^MDC", 95.0, 4),
-    ("151562^MDC_RESP_RATE^MDC", "264928^MDC_DIM_RESP_PER_MIN^MDC", 14.0, 5),
-    ("151594^MDC_CO2_RESP_RATE^MDC", "264928^MDC_DIM_RESP_PER_MIN^MDC", 14.0, 5),
-    ("151708^MDC_CONC_AWAY_CO2_ET^MDC", "266016^MDC_DIM_MMHG^MDC", 35.0, 5),
-    ("150037^MDC_PRESS_BLD_ART_ABP_SYS^MDC", "266016^MDC_DIM_MMHG^MDC", 118.0, 8),
-    ("150038^MDC_PRESS_BLD_ART_ABP_DIA^MDC", "266016^MDC_DIM_MMHG^MDC", 68.0, 6),
-    ("150039^MDC_PRESS_BLD_ART_ABP_MEAN^MDC", "266016^MDC_DIM_MMHG^MDC", 85.0, 5),
-    ("150087^MDC_PRESS_BLD_VEN_CENT_MEAN^MDC", "266016^MDC_DIM_MMHG^MDC", 7.0, 4),
-    ("153611^MDC_PRESS_INTRA_CRAN_MEAN^MDC", "266016^MDC_DIM_MMHG^MDC", 10.0, 4),
-    ("150344^MDC_TEMP^MDC", "268192^MDC_DIM_DEGC^MDC", 36.0, 2),
-];
-
-struct Noise(u64);
-
-impl Noise {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
-
-fn frame(bed: usize, number: u64, at: Timestamp, noise: &mut Noise) -> Vec<u8> {
-    let t = at.hl7();
-    let mut text = format!(
-        "MSH|^~\\&|GW^0012210000000001^EUI-64|HOSP|||{t}||ORU^R01^ORU_R01|{number}|P|2.6|||NE|AL|||||PCD_DEC_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO\r\
-         PID|||P{bed}^^^HOSP^MR\rPV1||I|ICU^^B{bed}\rOBR|1|||69965^MDC_DEV_MON_PHYSIO_MULTI_PARAM_MDS^MDC|||{t}\r"
-    );
-    for (n, (code, unit, base, span)) in CODES.iter().enumerate() {
-        let value = base + noise.below(*span) as f64;
-        let _ = write!(text, "OBX|{}|NM|{code}|1.1.1.{}|{value}|{unit}|||||F|||{t}\r", n + 1, n + 1);
-    }
-    text.into_bytes()
 }
 
 struct Run {
@@ -77,7 +42,7 @@ fn core(beds: usize, warm: usize, measured: usize, step_ms: i64) -> Run {
     let before = resident_bytes();
     let mut monitor = Monitor::new(Settings::default());
     let (mut number, mut alerts) = (0u64, 0);
-    let mut at = Timestamp::from_ms(1_795_371_600_000);
+    let mut at = BEGIN;
     let mut seconds = 0.0;
     for second in 0..warm + measured {
         let frames: Vec<Vec<u8>> = (0..beds)
@@ -110,9 +75,7 @@ fn core(beds: usize, warm: usize, measured: usize, step_ms: i64) -> Run {
 
 fn parser(rounds: usize) -> f64 {
     let mut noise = Noise(11);
-    let frames: Vec<String> = (0..64)
-        .map(|n| String::from_utf8(frame(1, n, Timestamp::from_ms(1_795_371_600_000), &mut noise)).expect("ASCII"))
-        .collect();
+    let frames: Vec<String> = (0..64).map(|n| String::from_utf8(frame(1, n, BEGIN, &mut noise)).expect("ASCII")).collect();
     let begin = Instant::now();
     for round in 0..rounds {
         let message = hl7_parser::parse_message(&frames[round % frames.len()]).expect("a plain message");

@@ -42,6 +42,7 @@ use std::sync::Arc;
 
 mod account;
 mod adt;
+mod apart;
 mod binding;
 mod cell;
 mod commands;
@@ -68,6 +69,7 @@ mod skew;
 mod snapshot;
 mod together;
 
+pub use apart::Heard;
 pub use feeds::{FeedCounts, Refused, UnknownCode};
 pub use habits::DeviceHabits;
 pub use indicators::HostSeen;
@@ -196,6 +198,10 @@ pub struct Monitor {
     advisory: Option<CheckId>,
     /// When the advisory data are old (S06); never, where that was said.
     data_old_at: Timestamp,
+    /// Of a message that is told again: what its hidden words amounted to.
+    told: Option<Box<apart::Told>>,
+    /// Takes down what one bed is told.
+    tape: Option<Box<apart::Tape>>,
 }
 
 /// What stays the same for as long as the monitor lives.
@@ -328,6 +334,8 @@ impl Monitor {
             silence: CheckId::from_id("M03"),
             advisory: CheckId::from_id("N01"),
             data_old_at: Timestamp::MAX,
+            told: None,
+            tape: None,
         };
         let configured = monitor.house.settings.beds.bed.clone();
         for entry in &configured {

@@ -430,7 +430,7 @@ pub enum AgeBand {
 }
 
 /// Whom the values belong to, as the message says. Names are never kept; ids only as given here, hashed at once by the bed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Subject {
     /// Authority and id of the preferred PID-3 repetition, joined by a NUL; empty if none.
     pub patient: String,
@@ -457,7 +457,7 @@ impl Subject {
 }
 
 /// What an ADT message says beyond its first patient. Filled for [`MessageKind::Adt`] only.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AdtDetail {
     /// PV1-6: where the patient was (point of care, room, bed in that order).
     pub prior: [String; 3],
@@ -474,7 +474,7 @@ pub struct AdtDetail {
 }
 
 /// One MRG of a merge, move or change of ids.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
     /// Ids of the PID that stands before it: who it is from now on.
     pub into: Vec<String>,
@@ -496,7 +496,7 @@ impl AdtDetail {
 }
 
 /// A device that a message names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// The key of `feeds.md` 7 (EUI-64, MAC, address): never published, only hashed. Empty: (peer, MSH-3, MSH-4) stand in.
     pub key: String,
@@ -507,10 +507,11 @@ pub struct Device {
 }
 
 /// One decoded message.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     pub kind: MessageKind,
-    /// Name of the dialect that was chosen.
+    /// Name of the dialect that was chosen; not part of its stored form.
+    #[serde(skip)]
     pub dialect: &'static str,
     /// Number of the site's sender rule that fitted; `None`: none did, or there are none.
     pub rule: Option<u16>,

@@ -15,6 +15,7 @@ use vitalguard::config::Config;
 use vitalguard::observation::Source;
 use vitalguard::shell::cases::bundle::{Export, Wish};
 use vitalguard::shell::cases::check::{Misfit, verify_bytes};
+use vitalguard::shell::cases::judge::{self, Judged, judge_all};
 use vitalguard::shell::cases::{Cases, Place, Taken, bundle::VERIFIER, gather};
 use vitalguard::shell::journal::{self, Journal, Looked, Now, Options, Reader, Record};
 use vitalguard::shell::store::{AlertReader, Store};
@@ -173,6 +174,8 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
     let mut house = House::start();
     let alert = house.alert();
     let id = alert["id"].as_str().unwrap();
+    let ack = json!({ "request_id": "r2", "alert": id, "comment": COMMENT });
+    assert_eq!(house.json("nurse", "POST", "/api/v1/cmd/ack", &ack).1["status"], "ok");
     assert_eq!(house.get("viewer", "/api/v1/cases").0, 403);
     assert_eq!(house.json("nurse", "POST", "/api/v1/cases", &json!({ "alert": id })).0, 403, "nurses read");
     // By its short reference.
@@ -247,6 +250,7 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
         assert!(verified.links > 5 && verified.manifest.chain.as_ref().is_some_and(|chain| chain.complete));
         let (fits, said) = python(house.folder.path(), bundle, None);
         assert!(fits && said.starts_with("FITS"), "{said}");
+        judged_again(&verified.judged, bundle, id);
     }
     let key = house.folder.path().join("site.pem");
     std::fs::write(&key, &files["key.pem"]).unwrap();
@@ -254,6 +258,7 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
     std::fs::write(&path, &masked).unwrap();
     let proven = program(&["verify", path.to_str().unwrap(), "--key", key.to_str().unwrap()]);
     assert!(proven.status.success() && text(&proven.stdout).contains("proven"), "{}", text(&proven.stdout));
+    assert!(text(&proven.stdout).contains(&format!("judged        {id} reproduced")), "{}", text(&proven.stdout));
 
     // A draft, and the chain of the journal has every step.
     let (status, draft) =
@@ -271,6 +276,43 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
         })
         .collect();
     assert_eq!((words[0], words.iter().filter(|word| **word == "export").count()), ("open", 2), "{words:?}");
+}
+
+/// The bundle's own judgement, and what becomes of it where something in it was changed.
+fn judged_again(judged: &[(String, Judged)], bundle: &[u8], alert: &str) {
+    let [(id, Judged::Reproduced { events, of })] = judged else { panic!("{judged:?}") };
+    assert!(id == alert && events == of && *events >= 2, "{judged:?}");
+    let files = unpacked(bundle);
+    let with = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+        let mut changed = files.clone();
+        change(&mut changed);
+        judge_all(&changed.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect()).remove(0).1
+    };
+    let mut list: Value = serde_json::from_slice(&files["alerts.json"]).unwrap();
+    list["alerts"][0]["events"][1]["alert"]["confidence"] = 0.123.into();
+    let list = list.to_string().into_bytes();
+    let Judged::Differs { event: 2, what } = with(&|files| drop(files.insert("alerts.json".into(), list.clone()))) else {
+        panic!("a forged number is not found")
+    };
+    assert!(what.starts_with("alert.confidence: published 0.123, derived "), "{what}");
+    let place = |name: &str| format!("judge/{alert}/{name}");
+    for (what, name) in [("read", place("state.bin")), ("read", place("inputs.bin")), ("settings", judge::SETTINGS.into())] {
+        let without = with(&|files| drop(files.remove(&name)));
+        assert!(matches!(&without, Judged::Not { why } if why.contains("not in the bundle")), "{name}: {without:?}");
+        let cut = with(&|files| files.get_mut(&name).unwrap().truncate(20));
+        assert!(matches!(&cut, Judged::Not { why } if why.contains(what)), "{name}: {cut:?}");
+        // Whatever stands there, it ends.
+        let length = files[&name].len();
+        for at in (0..length).step_by(length / 12 + 1) {
+            with(&|files| files.get_mut(&name).unwrap()[at] ^= 0x55);
+        }
+    }
+    let other = |files: &mut BTreeMap<String, Vec<u8>>| {
+        let text = text(&files[judge::SETTINGS]).replacen("agree_s = ", "agree_s = 1", 1);
+        files.insert(judge::SETTINGS.into(), text.into_bytes());
+    };
+    let another = with(&other);
+    assert!(matches!(&another, Judged::Not { why } if why.contains("another version decides here")), "{another:?}");
 }
 
 #[test]
@@ -607,14 +649,28 @@ impl Bench {
         files.1.sort();
         files
     }
+    fn notes_where(&self, size: impl Fn(u64) -> bool) -> String {
+        let notes = vitalguard::shell::vault::checkpoints(&self.journal()).unwrap();
+        let notes: Vec<String> = notes.iter().filter(|note| size(note.size)).map(|note| note.note()).collect();
+        notes.join("\n")
+    }
+    /// Leaves only the notes of these sizes.
+    fn sign_only(&self, size: impl Fn(u64) -> bool) {
+        std::fs::write(self.journal().join("checkpoints"), self.notes_where(size)).unwrap();
+    }
     /// A second run in which everything is too much: what is held stays, and the newest record.
     fn retain(&self, held: &[(u64, u64)]) {
+        self.retain_by(held, 0, f64::MAX, true);
+    }
+    /// A second run, now, which keeps so many bytes and days, and what is held.
+    fn retain_by(&self, held: &[(u64, u64)], bytes: u64, days: f64, signed: bool) {
         for (n, (first, last)) in held.iter().enumerate() {
             journal::hold(&self.journal(), &format!("case-{n}"), *first, *last).unwrap();
         }
         let mut options = Options::new(&self.config.journal, "boot-2");
-        (options.segment_bytes, options.retain_bytes) = (64 << 10, 0);
-        options.signer = Some(std::sync::Arc::new(Signer::open(&self.folder.path().join("evidence.pem")).unwrap()));
+        (options.segment_bytes, options.retain_bytes, options.retain_days) = (64 << 10, bytes, days);
+        options.signer =
+            signed.then(|| std::sync::Arc::new(Signer::open(&self.folder.path().join("evidence.pem")).unwrap()));
         let (journal, feed) = Journal::open(&self.journal(), options).unwrap();
         std::thread::spawn(move || for _ in feed {});
         journal.handle().submit_blocking(Record::Close { connection: 1 }).unwrap();
@@ -806,13 +862,13 @@ fn a_case_whose_surroundings_went_leaves_with_a_chain_up_to_the_gap() {
     ] {
         let bench = Bench::new(&minutes(300), &items);
         let end = bench.segments().0[1] - 1;
-        bench.retain(&held);
+        // Notes that retention did not know, and of what was signed of the first segment behind the evidence, not all are left.
+        let notes = bench.notes_where(|size| size <= 21 || size > end);
+        bench.sign_only(|_| false);
+        bench.retain_by(&held, 0, f64::MAX, false);
         let (kept, gone) = bench.segments();
         assert!(kept.len() == held.len() + 1 && gone.contains(&(end + 1)), "{kept:?} {gone:?}");
-        // What was signed of the first segment behind the evidence, a run leaves by chance.
-        let notes = vitalguard::shell::vault::checkpoints(&bench.journal()).unwrap();
-        let notes: Vec<String> = notes.iter().filter(|c| c.size <= 21 || c.size > end).map(|c| c.note()).collect();
-        std::fs::write(bench.journal().join("checkpoints"), notes.join("\n")).unwrap();
+        std::fs::write(bench.journal().join("checkpoints"), notes).unwrap();
         let bundle = bench.export();
         let verified = verify_bytes(&bundle, None).unwrap_or_else(|misfit| panic!("{items:?}: {misfit}"));
         let (fits, said) = python(bench.folder.path(), &bundle, None);
@@ -828,6 +884,34 @@ fn a_case_whose_surroundings_went_leaves_with_a_chain_up_to_the_gap() {
         assert!(missing.contains("the proof of steps of the case"), "{missing}");
         assert_eq!(missing.contains(&format!("behind record {end} of the journal: retention")), !reached, "{missing}");
         assert_eq!(missing.contains("behind the end of the chain: 1"), items.len() == 2, "{missing}");
+    }
+}
+
+#[test]
+fn what_is_held_stays_proven_while_retention_takes_all_that_is_around_it() {
+    // By size, and by age: then a day passes before the second run.
+    for (bytes, days) in [(0, f64::MAX), (u64::MAX, 0.5)] {
+        // No note ends within the evidence's segment, nor in the next one.
+        let bench = Bench::new(&minutes(600), &[range(130, 150)]);
+        let before = bench.segments().0;
+        assert!(before.len() > 5 && before[1] < 130 && 150 < before[2], "{before:?}");
+        bench.sign_only(|size| size <= 21 || size >= before[3]);
+        let notes = vitalguard::shell::vault::checkpoints(&bench.journal()).unwrap();
+        let covering = notes.iter().find(|c| c.size >= 150).unwrap().size;
+        assert!(covering >= before[2], "signed in a segment behind the evidence: {covering} of {before:?}");
+        bench.retain_by(&[(130, 150)], bytes, days, true);
+        let (kept, gone) = bench.segments();
+        let needed = before.partition_point(|first| *first <= covering);
+        assert_eq!(kept[..needed - 1], before[1..needed], "evidence and its note, and no more: {kept:?} {gone:?}");
+        assert!(!kept.contains(&before[0]) && !kept.contains(&before[needed]), "{kept:?}");
+        assert_eq!(gone[0], before[needed], "the rest went");
+        let bundle = bench.export();
+        let verified = verify_bytes(&bundle, None).unwrap();
+        let chain = verified.manifest.chain.unwrap();
+        assert!(chain.complete && chain.first <= 130 && chain.last >= 150, "{chain:?}: {:?}", verified.manifest.missing);
+        assert!(unpacked(&bundle).contains_key("journal/checkpoint.txt"));
+        let (fits, said) = python(bench.folder.path(), &bundle, None);
+        assert!(fits, "{said}");
     }
 }
 

@@ -172,3 +172,105 @@ fn an_alert_is_explained_from_a_state_of_the_past_with_the_models_that_judged_th
     let other = run(&["explain", &id, "--data", data_word]);
     assert!(text(&other.stdout).contains("model files: others"), "{}{}", text(&other.stdout), text(&other.stderr));
 }
+
+const KEY: &[u8] = b"key of a test";
+
+/// A journal of 40 min on a clock of its own: one bed, one message each 10 s, and what raises P01 after 15 min. The events of
+/// that alert are in the store as the service would write them; the alert as it stands at the end.
+fn judged(root: &Path) -> vitalguard::shell::store::AlertRow {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use vitalguard::alert::Envelope;
+    use vitalguard::config::Config;
+    use vitalguard::monitor::{Monitor, Output, Settings};
+    use vitalguard::observation::Source;
+    use vitalguard::shell::journal::{Feed, Journal, Now, Options, Record};
+    use vitalguard::shell::store::{AlertReader, Commit, EventRow, Store};
+    use vitalguard::time::Timestamp;
+
+    const BEGIN: Timestamp = Timestamp::from_ms(1_800_007_200_000);
+    let config = Config { data: root.to_owned(), ..Config::default() };
+    let now = Arc::new(AtomicI64::new(BEGIN.ms()));
+    let reading = Arc::clone(&now);
+    let clock: vitalguard::shell::journal::Clock = Arc::new(move || {
+        let wall_ms = reading.load(Ordering::Relaxed);
+        Now { wall_ms, mono_ns: (wall_ms - BEGIN.ms()).unsigned_abs() * 1_000_000 }
+    });
+    let options = Options { clock, ..Options::new(&config.journal, "test") };
+    let (journal, feed) = Journal::open(&root.join("journal"), options).unwrap();
+    let judging = std::thread::spawn(move || {
+        let mut monitor = Monitor::new(Settings::new(&config, KEY));
+        let mut events = Vec::new();
+        for group in feed {
+            let Feed::Batch(records) = group else { continue };
+            for stamped in records {
+                if let Record::Frame { source, payload } = &stamped.record {
+                    monitor.handle_frame(source, stamped.sequence, payload, stamped.at);
+                }
+                while let Some(output) = monitor.poll_output() {
+                    events.extend(if let Output::Alert(event) = output { Some(*event) } else { None });
+                }
+            }
+        }
+        (events, config.site)
+    });
+    let source = Source { feed: "gw".into(), peer: "192.0.2.1".into(), connection: 1, ward: "icu".into(), ..Source::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for step in 0..240i64 {
+        let at = BEGIN.plus_ms(step * 10_000);
+        let value = (70 + step % 5).to_string();
+        let id = format!("J{step:06}");
+        let mut payloads = vec![pcd01("EXPLAIN", "icu", "B01", &id, &at.hl7(), &[(HR, &value, BPM)])];
+        if step == 90 {
+            payloads.push(pcd01("EXPLAIN", "icu", "B01", &id, &at.hl7(), &[(HR, "140", BPM)]));
+        }
+        now.store(at.ms(), Ordering::Relaxed);
+        let frames = payloads.into_iter().map(|payload| Record::Frame { source: source.clone(), payload }).collect();
+        runtime.block_on(journal.handle().submit_many(frames)).unwrap();
+    }
+    journal.close();
+    let (events, site) = judging.join().unwrap();
+    let envelope = Envelope { site, boot: "test".into(), replay: None, href: false };
+    let mut store = Store::open(&root.join("store.sqlite"), 1_000).unwrap();
+    let rows = events.iter().map(|event| EventRow::of(event, &envelope)).collect();
+    store.commit(&Commit { events: rows, ..Commit::default() }).unwrap();
+    let id = &events.iter().find(|event| event.alert.condition == "P01 control_id_reuse").unwrap().alert.id;
+    AlertReader::open(&root.join("store.sqlite")).unwrap().find(id).unwrap().unwrap()
+}
+
+#[test]
+fn what_came_of_an_alert_much_later_is_derived_when_it_is_asked_for() {
+    use vitalguard::config::Config;
+    use vitalguard::shell::explain::{Ask, From, explain};
+    use vitalguard::shell::replay::Journal;
+
+    let folder = tempfile::tempdir().unwrap();
+    let alert = judged(folder.path());
+    let config = Config { data: folder.path().to_owned(), ..Config::default() };
+    let journal = Journal::at(&folder.path().join("journal"));
+    let derived = |to_end: bool| {
+        let explained = explain(&Ask {
+            config: &config,
+            site_key: KEY.to_vec(),
+            alert: &alert.id,
+            from: From::Part { journal: &journal, alert: &alert, to_end },
+            feed: "replay",
+            store: &folder.path().join("store.sqlite"),
+            curves: false,
+            until: None,
+        })
+        .unwrap();
+        assert!(explained.found() && !explained.differs());
+        (explained.messages, explained.to_json())
+    };
+    let ((soon, first), (all, whole)) = (derived(false), derived(true));
+    let events = |object: &serde_json::Value| object["events"].as_array().unwrap().len();
+    assert!(soon < all && events(&first) < events(&whole), "{first}\n{whole}");
+    assert_eq!(whole["events"][0], first["events"][0]);
+    let later = events(&whole) - events(&first);
+    assert_eq!(
+        first["published"],
+        format!("{} events, the same; {later} later ones not derived again (--to-end)", events(&first))
+    );
+    assert_eq!(whole["published"], format!("{} events, the same", events(&whole)));
+}

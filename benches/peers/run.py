@@ -4,8 +4,8 @@
 Same recordings, same injections, sentinels already removed. Missing values are filled forward for at most 60 s. Every detector is
 fitted on patients that are neither calibrated nor judged on, its threshold is the lowest one that keeps false episodes on the
 calibration patients within the budget, and events are counted by the rule of the benchmark: an episode (exceedances up to 300 s
-apart) that starts within [start, end + 60 s] while none overlaps there in the clean twin. No detector sees an attack in training and
-none is given who sent a message.
+apart) that starts within [start, end + 60 s] and that the clean twin does not explain by one of its own there, at most 300 s away. No
+detector sees an attack in training and none is given who sent a message.
 
     run.py FOLDER --out FILE.json
 """
@@ -339,12 +339,11 @@ def choose(runs, scores, budget):
 
 def find(run, twin, score, twin_score, threshold):
     start, end = run.meta["start_s"], run.meta["end_s"] + TAIL_S
-    for first, last in episodes(twin.t[twin_score >= threshold]):
-        if first <= end and last >= start:
-            return None
+    there = episodes(twin.t[twin_score >= threshold])
     hits = np.concatenate([twin.t[(twin_score >= threshold) & (twin.t < start)], run.t[(score >= threshold) & (run.t >= start)]])
     for first, _ in episodes(hits):
-        if start <= first <= end:
+        explained = any(a <= min(first + GAP_S, end) and b >= max(first - GAP_S, start) for a, b in there)
+        if start <= first <= end and not explained:
             return first - start
     return None
 

@@ -5,7 +5,7 @@
 use crate::observation::AgeBand;
 
 /// How the sender of a message stands to the site's list.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Permit {
     /// A rule fits, or the list is open.
     #[default]

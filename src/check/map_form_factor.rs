@@ -2,7 +2,7 @@ use super::pressure_order::TRIPLES;
 use super::{Arg, Judge, Verdict, Verdicts, View, id};
 use crate::stats::ewma::Ewma;
 use crate::time::Timestamp;
-use crate::vital::{ParamSet, Sensor};
+use crate::vital::{ParamSet, Parameter, Sensor};
 use serde::{Deserialize, Serialize};
 
 declare_check! {
@@ -13,7 +13,7 @@ declare_check! {
     /// ## How it decides
     /// With a pulse pressure of at least 10 mmHg. Hard: k outside 0 to 1 by more than 1/PP, twice. Soft: arterial line outside
     /// 0.12 to 0.70, cuff or unknown method 0.08 to 0.60, pulmonary artery 0.08 to 0.70, three times. Personal: more than 0.15
-    /// from the patient's own average, five times, after an hour of it.
+    /// from the patient's own average, five times, after an hour of it. What one triple shows stands until it is measured again.
     /// ## Known false alerts
     /// Damping, balloon pump, atrial fibrillation, rounding at a small pulse pressure, the device's own formula.
     /// ## References
@@ -75,12 +75,20 @@ impl Check {
             _ => (self.cuff_low.min(self.line_low), self.cuff_high.max(self.line_high)),
         }
     }
+
+    /// Whether any tier has spoken at the last reading of a line.
+    fn beyond(&self, line: &Line) -> bool {
+        reached(line.hard, self.hold_hard_readings)
+            || reached(line.soft, self.hold_soft_readings)
+            || reached(line.personal, self.hold_personal_readings)
+    }
 }
 
 impl Judge for Check {
     type State = State;
 
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
+        let mut looked = false;
         for (line, triple) in state.lines.iter_mut().zip(&TRIPLES) {
             let fresh = (view.fresh(triple[0]), view.fresh(triple[1]), view.fresh(triple[2]));
             let (Some(s), Some(m), Some(d)) = fresh else { continue };
@@ -102,7 +110,7 @@ impl Judge for Check {
                 }
                 line.own.push(k, view.now.since_s(line.last).clamp(0.0, 3600.0), 3600.0);
                 line.last = view.now;
-                out.pass(id::map_form_factor);
+                looked = true;
                 continue;
             }
             if line.hard == 0 && line.soft == 0 && line.personal == 0 {
@@ -112,7 +120,6 @@ impl Judge for Check {
             line.hard = count(line.hard, hard);
             line.soft = count(line.soft, soft);
             line.personal = count(line.personal, personal);
-            let reached = |run: u32, hold: f64| run > 0 && f64::from(run) >= hold;
             let (text, limit) = if reached(line.hard, self.hold_hard_readings) {
                 ("hard", if k < 0.0 { 0.0 } else { 1.0 })
             } else if reached(line.soft, self.hold_soft_readings) {
@@ -141,7 +148,18 @@ impl Judge for Check {
                 ..Verdict::new(id::map_form_factor, ParamSet::from_slice(triple), line.since)
             });
         }
+        // A good line says nothing of a cuff whose last reading stands.
+        let stands =
+            |(line, triple): (&Line, &[Parameter; 3])| self.beyond(line) && view.shown(triple[1]).is_some();
+        if looked && !state.lines.iter().zip(&TRIPLES).any(stands) {
+            out.pass(id::map_form_factor);
+        }
     }
+}
+
+/// Whether a tier's run of readings is as long as its hold.
+fn reached(run: u32, hold: f64) -> bool {
+    run > 0 && f64::from(run) >= hold
 }
 
 #[cfg(test)]
@@ -174,6 +192,17 @@ mod tests {
         let mut s = Story::<Check>::of(&TRIPLES[0]).every(60.0);
         assert_eq!(s.tell("120/87/70x70 160/87/75x4 160/87/75"), "P.F");
         assert_eq!(s.found.unwrap().text, "personal");
+    }
+
+    #[test]
+    fn a_good_line_does_not_take_back_what_a_cuff_shows_until_its_next_reading() {
+        let all = [TRIPLES[1], TRIPLES[0]].concat();
+        let cuff = |cuff: &str| format!("{cuff}/120/87/70 _/_/_/120/87/70x30");
+        let mut s = Story::<Check>::of(&all);
+        assert_eq!(s.tell(&cuff("118/86/70")), "PP");
+        assert_eq!(s.tell(&cuff("118/128/70")), "PP");
+        assert_eq!(s.tell(&cuff("118/128/70")), "F.");
+        assert_eq!(s.tell(&cuff("118/86/70")), "PP");
     }
 
     #[test]

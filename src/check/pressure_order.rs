@@ -9,7 +9,8 @@ declare_check! {
     /// ## Why it matters
     /// The three numbers come from one curve; when they contradict each other at least one of them is not from it.
     /// ## How it decides
-    /// The order is broken when not (S + 1 ≥ M ≥ D − 1 and S > D), on two readings in a row of one triple.
+    /// The order is broken when not (S + 1 ≥ M ≥ D − 1 and S > D), on two readings in a row of one triple. It stands until that
+    /// triple is measured again: a line in order says nothing of a cuff.
     /// ## Known false alerts
     /// Fields of different times or averages, a failed cuff inflation.
     /// ## References
@@ -42,13 +43,14 @@ impl Judge for Check {
     type State = State;
 
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
+        let mut looked = false;
         for (at, triple) in TRIPLES.iter().enumerate() {
             let fresh = (view.fresh(triple[0]), view.fresh(triple[1]), view.fresh(triple[2]));
             let (Some(s), Some(m), Some(d)) = fresh else { continue };
             let r = self.rounding_mmhg;
             if s.value + r >= m.value && m.value >= d.value - r && s.value > d.value {
                 state.run[at] = 0;
-                out.pass(id::pressure_order);
+                looked = true;
                 continue;
             }
             if state.run[at] == 0 {
@@ -75,6 +77,13 @@ impl Judge for Check {
                 });
             }
         }
+        // A good line says nothing of a cuff whose last reading stands broken.
+        let stands = |(run, triple): (&u32, &[Parameter; 3])| {
+            f64::from(*run) >= self.hold_readings && view.shown(triple[1]).is_some()
+        };
+        if looked && !state.run.iter().zip(&TRIPLES).any(stands) {
+            out.pass(id::pressure_order);
+        }
     }
 }
 
@@ -98,6 +107,17 @@ mod tests {
     #[test]
     fn a_triple_with_a_missing_or_zero_number_is_not_looked_at() {
         assert_eq!(story::<Check>(&TRIPLES[0], "0/90/0 -/90/- _/90/_"), "...");
+    }
+
+    #[test]
+    fn a_good_line_does_not_take_back_what_a_cuff_shows_until_its_next_reading() {
+        let all = [TRIPLES[1], TRIPLES[0]].concat();
+        let cuff = |cuff: &str| format!("{cuff}/120/90/70 _/_/_/120/90/70x30");
+        let mut s = Story::<Check>::of(&all);
+        assert_eq!(s.tell(&cuff("118/88/70")), "PP");
+        assert_eq!(s.tell(&cuff("118/128/70")), "PP", "one reading");
+        assert_eq!(s.tell(&cuff("118/128/70")), "F.", "the second: the line goes on in its order");
+        assert_eq!(s.tell(&cuff("118/88/70")), "PP");
     }
 
     #[test]

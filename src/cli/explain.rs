@@ -45,6 +45,9 @@ pub struct Args {
     /// The journal from its beginning, not from the newest state before the alert.
     #[arg(long)]
     whole: bool,
+    /// Also what came of it later than five minutes after it was raised.
+    #[arg(long)]
+    to_end: bool,
 }
 
 pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
@@ -79,7 +82,7 @@ pub fn run(global: &Global, args: Args) -> anyhow::Result<ExitCode> {
         site_key,
         alert: &args.alert,
         from: match (&journal, &known) {
-            (Some(journal), Some(alert)) => From::Part { journal, alert },
+            (Some(journal), Some(alert)) => From::Part { journal, alert, to_end: args.to_end },
             (Some(journal), None) => From::Journal(journal),
             (None, _) => From::Recordings(&inputs),
         },

@@ -20,7 +20,7 @@ mod wire;
 pub use catalogue::{catalogue, short};
 pub(crate) use edit::Edit;
 pub use place::{Place, place};
-pub use truth::{Counts, Goal, Level, SpotCheck, Truth};
+pub use truth::{Counts, Goal, Level, Readings, SpotCheck, Truth};
 
 use super::recording::Recording;
 use super::render::{Bed, Wire, render};

@@ -1,7 +1,7 @@
 //! The whole benchmark as a list of jobs, each of them pure: which recordings, which setups, which attacks; and what the results
 //! amount to. Threads and files belong to the command line.
 
-use super::attack::{Attack, Level, Truth, Unfit};
+use super::attack::{Attack, Kind, Level, Truth, Unfit};
 use super::control::{Control, play};
 use super::fit::{calibrations, profiles};
 use super::guard::{all_but_levels, guard};
@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 mod examples;
 mod targets;
+mod trial;
 
 pub use examples::examples;
 
@@ -403,6 +404,9 @@ pub fn run_job(
         measured.guarded = guard((full, empty), (&mut levels.0, &levels.1), &case, &bed, &segments);
         wards.put(Setup::Levels, entry.fold, levels);
     }
+    if job.setup == shelves.setups()[0] && !options.glance && attacks.iter().any(|a| a.kind == Kind::Swap) {
+        measured.crowd = trial::crowd(wards, input, shelves, options, job.entry);
+    }
     measured
 }
 
@@ -457,6 +461,7 @@ pub fn report(
         targets: Vec::new(),
         clean: Vec::new(),
         attacks: Vec::new(),
+        trials: trial::lines(input, shelves.setups()[0], attacks, &done, options),
         safety: safety(input, &done),
         controls: controls(input, &done),
         cost,
@@ -648,12 +653,18 @@ fn origin(entry: &Entry) -> &'static str {
     if entry.source == Source::Synthetic { "invented patients" } else { "recordings" }
 }
 
+/// Where an event stands in the tables.
+fn attack_places(entry: &Entry, event: &Event) -> (&'static str, &'static str) {
+    (origin(entry), cadence(entry, event.rate))
+}
+
 fn attack_lines(input: &Input, shelves: &Shelves, attacks: &[Attack], done: &[Done<'_>]) -> Vec<AttackLine> {
     let mut by: BTreeMap<(Setup, &str, &str, usize), Vec<&Event>> = BTreeMap::new();
     for (job, m) in done {
         let entry = &input.entries[job.entry];
         for event in &m.events {
-            by.entry((job.setup, origin(entry), cadence(entry, event.rate), event.attack)).or_default().push(event);
+            let (origin, cadence) = attack_places(entry, event);
+            by.entry((job.setup, origin, cadence, event.attack)).or_default().push(event);
         }
     }
     let mut lines = Vec::new();
@@ -691,7 +702,11 @@ fn attack_line(setup: Setup, source: &str, rate: &str, attack: &Attack, events: 
         counts_as: counts_as(truth),
         nurse: Found::new(number(&|e| e.nurse.is_some()), tried),
         engineer: Found::new(number(&|e| e.engineer.is_some()), tried),
-        in_time: Found::new(number(&|e| delay(e).is_some_and(|d| targets::within(e).is_none_or(|s| d <= s))), tried),
+        in_time: Found::new(
+            number(&|e| !e.unjudged && delay(e).is_some_and(|d| targets::within(e).is_none_or(|s| d <= s))),
+            number(&|e| !e.unjudged),
+        ),
+        unjudged: number(&|e| e.unjudged),
         delays: delays(&mut list),
         random: Found::new(number(&|e| e.random), tried),
         always: Found::new(number(&|e| e.always), tried),

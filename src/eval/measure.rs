@@ -1,18 +1,50 @@
 //! One recording under one setup: the clean run in every form, and the attacks that were drawn for it.
 //!
 //! **Twin.** The recording without attack runs through the same monitor. An event is found when an episode of the kind named
-//! begins between the attack's start and [`AFTER_S`] after its end, *and none of that kind is open there in the twin*. One event
+//! begins between the attack's start and [`AFTER_S`] after its end, *and the twin does not explain it* ([`found`]). One event
 //! counts once. Nurse level is what stands at a nursing station (low and above); engineer level adds the engineers' list. Nothing
 //! is adjusted: an alert before the start finds nothing, one after the end plus a minute neither.
 
-use super::attack::{Attack, Attacked, Level, Truth, Unfit, donor_bed, inject, inject_rest, place};
+use super::attack::{Attack, Attacked, Kind, Level, Truth, Unfit, donor_bed, inject, inject_rest, place};
 use super::recording::Recording;
 use super::render::{Bed, Encoding, Rate, Wire, render};
 use super::runner::{Episode, Mark, Ward};
 use super::synth::random::Random;
-use crate::check::{Assessment, CheckId, Priority};
+use crate::check::Assessment;
 use crate::time::Timestamp;
 use serde::Serialize;
+
+mod matching;
+mod readings;
+
+pub use matching::{NEAR_S, counted, found};
+use matching::{always_on, by_chance};
+
+/// A rule on trial, and the attacks that it was made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    pub check: &'static [&'static str],
+    pub kinds: &'static [Kind],
+}
+
+/// Rules that call nobody until they are measured.
+pub const TRIALS: &[Trial] = &[
+    Trial { check: &["M05"], kinds: &[Kind::SuppressAbnormal] },
+    Trial { check: &["M07"], kinds: &[Kind::SuppressMarks] },
+    Trial { check: &["T09"], kinds: &[Kind::ReplayOffset] },
+    Trial { check: &["T10"], kinds: &[Kind::Interpolate, Kind::InterpolateRounded] },
+    Trial { check: &["T16"], kinds: &[Kind::MaskAr, Kind::MaskArLattice, Kind::MaskVar] },
+    Trial { check: &["T17"], kinds: &[Kind::Swap] },
+];
+
+/// When the rule on trial for a kind of attack spoke, wherever it is shown; `None` where there is none or it said nothing.
+fn own(kind: Kind, attacked: &[Episode], twin: &[Episode], truth: &Truth) -> Option<f64> {
+    let trial = TRIALS.iter().find(|trial| trial.kinds.contains(&kind))?;
+    let mut truth = truth.clone();
+    truth.counts.assessments = &[];
+    truth.counts.checks = trial.check;
+    found(attacked, twin, &truth, Level::Engineer)
+}
 
 /// An alert counts until so long after an attack's end, seconds.
 pub const AFTER_S: f64 = 60.0;
@@ -51,11 +83,15 @@ pub struct Event {
     pub truth: Truth,
     pub nurse: Option<f64>,
     pub engineer: Option<f64>,
+    /// When the rule on trial for this kind spoke.
+    pub own: Option<f64>,
     pub random: bool,
     /// A detector that is always on, counted by the same rule.
     pub always: bool,
     /// Tamper alerts that call a nurse in the time of the attack, whatever was to be found.
     pub tamper: bool,
+    /// Its goal is set in readings, and too few altered ones come in its time: the goal says nothing of it.
+    pub unjudged: bool,
     /// Where a goal was missed: what was said meanwhile.
     pub missed: Option<Box<Missed>>,
 }
@@ -108,6 +144,14 @@ pub struct Clean {
     pub episodes: Vec<Episode>,
 }
 
+/// Clean recordings side by side in one ward.
+#[derive(Debug, Clone)]
+pub struct Crowd {
+    pub beds: u64,
+    pub bed_days: f64,
+    pub episodes: Vec<Episode>,
+}
+
 /// Everything of one recording under one setup.
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
@@ -117,6 +161,8 @@ pub struct Measured {
     pub skipped: Vec<(usize, Unfit)>,
     pub messages: u64,
     pub bytes_max: usize,
+    /// Recordings of one set side by side, where this is the first of them.
+    pub crowd: Option<Crowd>,
     /// Where the patient really gets worse.
     pub guarded: Vec<super::guard::Guarded>,
 }
@@ -134,70 +180,13 @@ pub(super) fn hashed(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Whether alerts come at random within the window while none came in the twin: a Poisson process of [`RANDOM_PER_DAY`].
-fn by_chance(window_s: f64, random: &mut Random) -> bool {
-    let begins = |s: f64, random: &mut Random| random.uniform() >= (-RANDOM_PER_DAY * s / 86_400.0).exp();
-    let twin = begins(window_s + super::runner::EPISODE_GAP_S, random);
-    begins(window_s, random) && !twin
-}
-
-/// What a detector that is always on would say: everything that is asked for, from the beginning on.
-fn always_on(truth: &Truth, since: Timestamp) -> Episode {
-    let counts = &truth.counts;
-    Episode {
-        bed: String::new(),
-        assessment: counts.assessments.first().copied().unwrap_or(Assessment::Tamper),
-        checks: counts.checks.iter().filter_map(|id| CheckId::from_id(id)).map(|check| (check, since)).collect(),
-        priority: Priority::High,
-        params: truth.params,
-        raised_at: since,
-        shown_at: Some(since),
-        nurse_at: Some(since),
-        cleared_at: None,
-        text: String::new(),
-    }
-}
-
-/// When an episode began to count for a truth at a level; `None`: it is of another kind.
-pub fn counted(episode: &Episode, truth: &Truth, level: Level) -> Option<Timestamp> {
-    let counts = &truth.counts;
-    let kind = if counts.assessments.is_empty() {
-        episode.assessment != Assessment::Advisory
-    } else {
-        // What engineers see alone counts for them as what it would be for a nurse.
-        counts.assessments.contains(&episode.assessment)
-            || (level == Level::Engineer && episode.assessment == Assessment::Unverified)
-    };
-    if !kind {
-        return None;
-    }
-    let from = match counts.checks {
-        [] => episode.raised_at,
-        ids => ids.iter().filter_map(|id| episode.has(id)).min()?.max(episode.raised_at),
-    };
-    match level {
-        Level::Engineer => Some(from),
-        Level::Nurse => episode.shown_at.map(|at| at.max(from)),
-    }
-}
-
-/// The delay of the first episode that counts, where the twin has none.
-pub fn found(found: &[Episode], twin: &[Episode], truth: &Truth, level: Level) -> Option<f64> {
-    let end = truth.end.plus_s(AFTER_S);
-    if twin.iter().any(|e| counted(e, truth, level).is_some_and(|from| e.overlaps(from, truth.start, end))) {
-        return None;
-    }
-    let began = found.iter().filter_map(|e| counted(e, truth, level)).filter(|at| (truth.start..=end).contains(at)).min()?;
-    Some(began.since_s(truth.start))
-}
-
-fn own(recording: &Recording, seed: u64) -> u64 {
+fn number(recording: &Recording, seed: u64) -> u64 {
     hashed(&format!("{}/{}", recording.set, recording.name)) ^ seed
 }
 
 /// The encoding in which attacks on a recording come: one for each recording, all of them over the recordings.
 pub fn turn(recording: &Recording, seed: u64) -> Encoding {
-    Encoding::ALL[(own(recording, seed) >> 7) as usize % Encoding::ALL.len()]
+    Encoding::ALL[(number(recording, seed) >> 7) as usize % Encoding::ALL.len()]
 }
 
 /// Runs one recording: clean in these forms, attacked as drawn.
@@ -210,7 +199,7 @@ pub fn measure(
     draw: &Draw,
 ) -> Measured {
     let mut out = Measured::default();
-    let own = own(case.recording, draw.seed);
+    let own = number(case.recording, draw.seed);
     let turn = turn(case.recording, draw.seed);
     for (encoding, rate) in forms {
         let bed = bed(case.recording, case.number, *encoding, *rate);
@@ -274,11 +263,14 @@ pub fn make(case: &Case<'_>, attack: &Attack, bed: &Bed, start_s: f64, seed: u64
 }
 
 /// A goal's time runs from the first message that the attack changes, adds or takes away: what is not there yet cannot be found.
-fn from_the_first(attacked: &mut Attacked, clean: &[Wire]) -> Result<(), Unfit> {
+/// One that is set in readings ends with them. Whether it can be judged.
+fn from_the_first(attacked: &mut Attacked, clean: &[Wire]) -> Result<bool, Unfit> {
     // Where another bed sends, too, it is part of the attack before this bed's own messages change.
     if attacked.other_bed.is_some() {
-        return Ok(());
+        return Ok(true);
     }
+    let goal = attacked.truth.counts.goal.filter(|goal| goal.readings.is_some());
+    let in_readings = goal.map(|goal| readings::within_s(&attacked.wires, clean, &attacked.truth, goal));
     let start = attacked.truth.start;
     let clean = &clean[clean.partition_point(|w| w.received_at < start)..];
     let pairs = attacked.wires.iter().zip(clean);
@@ -286,28 +278,32 @@ fn from_the_first(attacked: &mut Attacked, clean: &[Wire]) -> Result<(), Unfit> 
     let first = [attacked.wires.get(alike), clean.get(alike)].into_iter().flatten().map(|w| w.received_at).min();
     let first = first.filter(|at| *at <= attacked.truth.end.plus_s(AFTER_S)).ok_or(Unfit::Unchanged)?;
     if let Some(goal) = &mut attacked.truth.counts.goal {
-        goal.within_s += first.since_s(start).max(0.0).ceil() as u32;
+        match in_readings {
+            None => goal.within_s += first.since_s(start).max(0.0).ceil() as u32,
+            Some(None) => return Ok(false),
+            Some(Some(within_s)) => goal.within_s = within_s,
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[Attack], plan: &[Planned], out: &mut Measured) {
     let clean = render(case.recording, bed);
-    let mut made: Vec<(&Planned, Attacked)> = Vec::new();
+    let mut made: Vec<(&Planned, Attacked, bool)> = Vec::new();
     for planned in plan {
         match make(case, &attacks[planned.attack], bed, planned.start_s, planned.seed) {
             Ok(mut attacked) => match from_the_first(&mut attacked, &clean) {
-                Ok(()) => made.push((planned, attacked)),
+                Ok(judged) => made.push((planned, attacked, judged)),
                 Err(unfit) => out.skipped.push((planned.attack, unfit)),
             },
             Err(unfit) => out.skipped.push((planned.attack, unfit)),
         }
     }
-    made.sort_by_key(|(_, attacked)| attacked.truth.start);
+    made.sort_by_key(|(_, attacked, _)| attacked.truth.start);
     ward.go_on(empty);
     let mut marks: Vec<Mark> = Vec::new();
     for wire in &clean {
-        while made.get(marks.len()).is_some_and(|(_, a)| a.truth.start <= wire.received_at) {
+        while made.get(marks.len()).is_some_and(|(_, a, _)| a.truth.start <= wire.received_at) {
             marks.push(ward.mark());
         }
         ward.push(wire);
@@ -318,7 +314,7 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
     out.messages += clean.len() as u64;
     out.bytes_max = out.bytes_max.max(marks.iter().map(Mark::len).max().unwrap_or(0));
     let twin: Vec<Episode> = ward.episodes().to_vec();
-    for ((planned, attacked), mark) in made.iter().zip(&marks) {
+    for ((planned, attacked, judged), mark) in made.iter().zip(&marks) {
         let truth = &attacked.truth;
         let other = attacked.other_bed.as_deref();
         // Two beds are another house: both run from the beginning, without the attack and with it.
@@ -347,13 +343,15 @@ fn form(ward: &mut Ward, empty: &Mark, case: &Case<'_>, bed: &Bed, attacks: &[At
                 None if truth.counts.refused && ward.refused() > refused => Some(0.0),
                 found => found,
             },
+            own: own(attacks[planned.attack].kind, ward.episodes(), twin, truth),
             random: by_chance(window_s, &mut random),
             always: found(&always, &always, truth, truth.counts.level).is_some(),
             tamper: ward.episodes().iter().any(nurse_tamper),
             truth: truth.clone(),
+            unjudged: !judged,
             missed: None,
         };
-        if truth.counts.goal.is_some() && !event.in_time() {
+        if truth.counts.goal.is_some() && *judged && !event.in_time() {
             let (attacked, twin) = (open_then(ward.episodes(), truth), open_then(twin, truth));
             event.missed = Some(Box::new(Missed { attacked, twin }));
         }

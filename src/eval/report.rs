@@ -161,14 +161,40 @@ pub struct AttackLine {
     pub counts_as: String,
     pub nurse: Rate,
     pub engineer: Rate,
-    /// Within the delay that the target names.
+    /// Within the delay that the target names, of those that it can judge.
     pub in_time: Rate,
+    /// Too few altered readings came in their time for a target that is set in readings.
+    #[serde(default)]
+    pub unjudged: u64,
     pub delays: Option<Delays>,
     /// A random scorer on the same events.
     pub random: Rate,
     /// An always-alert detector: it is on in the twin, too, so that nothing counts.
     pub always: Rate,
     pub undetectable: Option<String>,
+}
+
+/// A rule that calls nobody until it is measured: what it finds of its own attacks, and how often it speaks where nothing was
+/// changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialLine {
+    pub check: String,
+    /// By kind of attack, source and cadence.
+    pub attacks: Vec<TrialShare>,
+    /// On clean recordings of monitors, one bed alone.
+    pub own_cadence: PerDay,
+    pub one_a_minute: PerDay,
+    /// The same recordings side by side, for a rule that compares beds.
+    pub wards: Option<PerDay>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialShare {
+    pub kind: String,
+    pub source: String,
+    pub rate: String,
+    pub found: Rate,
+    pub delays: Option<Delays>,
 }
 
 /// One kind of real deterioration, without and with masking.
@@ -280,6 +306,8 @@ pub struct Report {
     pub targets: Vec<TargetLine>,
     pub clean: Vec<CleanLine>,
     pub attacks: Vec<AttackLine>,
+    #[serde(default)]
+    pub trials: Vec<TrialLine>,
     pub safety: Vec<SafetyLine>,
     pub controls: Vec<ControlLine>,
     pub cost: Cost,
@@ -325,10 +353,28 @@ impl Report {
             count(Outcome::NotTried)
         );
         let _ = writeln!(out, "{}", self.precision_line());
+        self.trial_table(&mut out);
         for note in &self.notes {
             let _ = writeln!(out, "Note: {note}");
         }
         out
+    }
+
+    /// Rules on trial, a line each, and one for each kind of attack that was tried.
+    fn trial_table(&self, out: &mut String) {
+        if self.trials.iter().all(|t| t.attacks.is_empty()) {
+            return;
+        }
+        let _ = writeln!(out, "\nRules on trial: engineers' list alone, until these figures speak for more.");
+        for t in &self.trials {
+            let false_alerts = t.wards.as_ref().unwrap_or(&t.own_cadence);
+            let side = if t.wards.is_some() { "clean, side by side" } else { "clean" };
+            let _ = writeln!(out, "{:<4} {side}: {}; at one a minute: {}", t.check, false_alerts.text(), t.one_a_minute.text());
+            for a in &t.attacks {
+                let delay = a.delays.map_or(String::new(), |d| format!("; delay {:.0} s, p95 {:.0} s", d.median_s, d.p95_s));
+                let _ = writeln!(out, "     {}, {}, {}: {}{delay}", a.kind, a.source, a.rate, a.found.text());
+            }
+        }
     }
 
     /// Precision at one attack in 1 000 bed-days and a sensitivity of 0.9, for three rates of false alerts and the measured one.

@@ -29,8 +29,7 @@ impl Monitor {
         quarantined: bool,
         at: Timestamp,
     ) -> bool {
-        let named = self.keyed.patient(&report.subject.patient);
-        let named = if named == 0 { 0 } else { self.registry.aliases.resolve(named) };
+        let named = self.patient_of(report);
         let mut bond = std::mem::take(&mut self.bond);
         bond.clear();
         (bond.permit, bond.quarantined) = (permit, quarantined);

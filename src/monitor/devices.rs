@@ -34,7 +34,7 @@ impl Monitor {
             }
         }
         for index in 1..report.devices.len() {
-            let id = Arc::clone(&self.keyed.sender("", "", "", &report.devices[index].key).device);
+            let id = self.further_device(report, index);
             let skew_ms = (newest[index] > Timestamp::MIN).then(|| newest[index].since_ms(at));
             self.heard_one(number, report, index, &id, peer, skew_ms, at);
         }

@@ -114,7 +114,7 @@ impl Monitor {
             Ok(message) => {
                 let rule = self.book.of(source, &message);
                 self.decoder.decode_by(rule, &message, source, at, &mut report);
-                self.report(source, sequence, rule.is_some(), &mut report, &message, at);
+                self.report(source, sequence, rule.is_some(), &mut report, Some(&message), at);
             }
             Err(error) => {
                 let feed = self.feed(&source.feed);
@@ -130,28 +130,38 @@ impl Monitor {
     }
 
     /// A decoded message: counted, then judged with the bed it belongs to. `listed`: a rule of the site's list of senders
-    /// fits it.
-    fn report(
+    /// fits it. Without the message itself (a report told again) nothing of its text is shown, and no copy is compared.
+    pub(super) fn report(
         &mut self,
         source: &Source,
         sequence: u64,
         listed: bool,
         report: &mut Report,
-        message: &Message<'_>,
+        message: Option<&Message<'_>>,
         at: Timestamp,
     ) {
-        let device = report.devices.first().map_or("", |d| d.key.as_str());
-        let sender = self.keyed.sender(&source.peer, &report.application, &report.facility, device);
-        let (sender_hash, device_known, peer) = (sender.hash, Arc::clone(&sender.device), Arc::clone(&sender.peer));
+        let (sender_hash, device_known, peer) = match &self.told {
+            Some(told) => told.sender(),
+            None => {
+                let device = report.devices.first().map_or("", |d| d.key.as_str());
+                let sender = self.keyed.sender(&source.peer, &report.application, &report.facility, device);
+                (sender.hash, Arc::clone(&sender.device), Arc::clone(&sender.peer))
+            }
+        };
         self.count(source, report, message, &peer, &device_known, at);
         let test = report.flags.has(MessageFlags::TEST);
         let judged = matches!(report.kind, MessageKind::Vitals | MessageKind::Alarm | MessageKind::KeepAlive);
         if test || !(judged || report.kind == MessageKind::Ack) {
             self.heard(None, report, &device_known, &peer, at);
         }
-        let permit = if listed { Permit::Fits } else { self.gate.permit(source, &report.application, &report.facility) };
-        let keyed = &self.keyed;
-        let quarantined = self.gate.quarantined(&source.peer, &report.devices, &device_known, |key| keyed.short("dev", &[key]));
+        let (permit, quarantined) = match &self.told {
+            Some(told) => (told.permit, told.quarantined),
+            None => {
+                let fits = if listed { Permit::Fits } else { self.gate.permit(source, &report.application, &report.facility) };
+                let (keyed, own) = (&self.keyed, &device_known);
+                (fits, self.gate.quarantined(&source.peer, &report.devices, own, |key| keyed.short("dev", &[key])))
+            }
+        };
         let doubted = permit != Permit::Fits || quarantined;
         if doubted && (!judged || test) {
             // Whoever may not speak changes nothing either.
@@ -166,9 +176,10 @@ impl Monitor {
             if doubted {
                 self.doubt_sender(source, report, sender_hash, &device_known, permit, quarantined, at);
             }
-            match self.bed_of_copy(source, report, &device_known) {
-                Some(number) => self.compare(number, source, sequence, report, message, at),
-                None => self.feed(&source.feed).mark("copy_unplaced"),
+            match (self.bed_of_copy(source, report, &device_known), message) {
+                (Some(number), Some(message)) => self.compare(number, source, sequence, report, message, at),
+                (Some(_), None) => {}
+                (None, _) => self.feed(&source.feed).mark("copy_unplaced"),
             }
             return;
         }
@@ -206,6 +217,7 @@ impl Monitor {
             self.say(number, self.events.len());
             return;
         }
+        self.note_on_tape(number, source, report, (sender_hash, &device_known, &peer), (permit, quarantined), at);
         if self.is_resent(number, report, sender_hash, at) {
             report.flags.set(MessageFlags::RESENT);
             self.feed(&source.feed).duplicates += 1;
@@ -227,7 +239,9 @@ impl Monitor {
         self.reading = self.clock(number, source, sender_hash, report, at);
         let late = self.bind(number, source, report, permit, quarantined, at);
         self.judge(number, source, sequence, report, sender_hash, &device_known, late, at);
-        self.compare(number, source, sequence, report, message, at);
+        if let Some(message) = message {
+            self.compare(number, source, sequence, report, message, at);
+        }
         self.look_for_echo(number, at);
         self.look_for_swap(number, at);
         self.limits_widened(number, at);
@@ -271,7 +285,15 @@ impl Monitor {
         cell.resent.heard(report, sender, at) || by_id
     }
 
-    fn count(&mut self, source: &Source, report: &Report, message: &Message<'_>, peer: &str, device: &str, at: Timestamp) {
+    fn count(
+        &mut self,
+        source: &Source,
+        report: &Report,
+        message: Option<&Message<'_>>,
+        peer: &str,
+        device: &str,
+        at: Timestamp,
+    ) {
         let sequence = self.frame.0;
         let feed = self.feed(&source.feed);
         feed.received += 1;
@@ -292,6 +314,7 @@ impl Monitor {
         }
         feed.test += u64::from(report.flags.has(MessageFlags::TEST));
         feed.report(report);
+        let Some(message) = message else { return };
         for reject in &report.rejects {
             feed.unknown(device, reject, message.text());
             feed.refuse(reject, message, sequence, at);

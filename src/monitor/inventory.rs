@@ -81,6 +81,22 @@ impl Inventory {
         }
     }
 
+    /// What is known of the devices of one bed, without their own names.
+    pub fn apart(&self, bed: u32) -> Inventory {
+        let mut entries: Vec<Entry> = self.entries.iter().filter(|entry| entry.bed == Some(bed)).cloned().collect();
+        entries.iter_mut().for_each(|entry| entry.key.clear());
+        Inventory {
+            entries,
+            forgotten: 0,
+            events_held: 0,
+            budget: self.budget,
+            budget_at: self.budget_at,
+            data: self.data.clone(),
+            by_id: FxHashMap::default(),
+            hung: BTreeMap::new(),
+        }
+    }
+
     pub fn find(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).map(|at| *at as usize)
     }

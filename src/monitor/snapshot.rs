@@ -121,6 +121,39 @@ impl Monitor {
         postcard::to_stdvec(&snapshot).expect("plain data in memory is written")
     }
 
+    /// As [`snapshot`](Self::snapshot), of one bed alone, to be restored under `settings`: every other bed is empty, and nothing
+    /// is in it of patients, connections, other devices, answers, or of several beds together. Identities are hashes.
+    pub fn snapshot_apart(&self, ward: &str, bed: &str, settings: &Settings) -> Vec<u8> {
+        let house = Monitor::new(settings.clone()).house;
+        let number = self.bed_id(ward, bed).map(|id| id.0);
+        let cells = (0..).zip(&self.cells).map(|(at, cell)| match Some(at) == number {
+            true => cell.clone(),
+            false => Cell::new(&cell.bed.ward, &cell.bed.bed, cell.reserved, Timestamp::MIN),
+        });
+        let snapshot = Snapshot {
+            layout: LAYOUT,
+            key: key(&house.model, &house.settings).into(),
+            now: self.now,
+            started: self.started,
+            decoder: Cow::default(),
+            cells: cells.collect::<Vec<_>>().into(),
+            wards: Cow::Borrowed(&self.wards),
+            fleet: Cow::default(),
+            aside: Cow::default(),
+            feeds: Cow::default(),
+            inventory: Cow::Owned(self.inventory.apart(number.unwrap_or(u32::MAX))),
+            answered: Cow::default(),
+            past: Cow::default(),
+            hosts: Cow::Borrowed(&[]),
+            registry: Cow::default(),
+            clocks: Cow::Borrowed(&self.clocks),
+            clock_notice: Cow::Borrowed(&self.clock_notice),
+            wider: Cow::default(),
+            wider_place: None,
+        };
+        postcard::to_stdvec(&snapshot).expect("plain data in memory is written")
+    }
+
     /// A monitor as [`Monitor::snapshot`] saw it. Refused where other checks, tables or settings decide now.
     pub fn restore(settings: Settings, snapshot: &[u8]) -> Result<Monitor, RestoreError> {
         let mut monitor = Monitor::new(settings);

@@ -26,6 +26,7 @@ pub mod drafts;
 pub mod export;
 pub mod gather;
 pub mod holds;
+pub mod judge;
 mod sealed;
 pub mod shown;
 

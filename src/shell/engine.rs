@@ -1233,7 +1233,8 @@ pub(crate) fn touched(monitor: &mut Monitor, stamped: &Stamped) -> Vec<BedId> {
     beds
 }
 
-fn handle(monitor: &mut Monitor, stamped: &Stamped) {
+/// One record told to a monitor, as the judging thread tells it.
+pub(crate) fn handle(monitor: &mut Monitor, stamped: &Stamped) {
     let at = stamped.at;
     #[cfg(debug_assertions)]
     exercise(&stamped.record);

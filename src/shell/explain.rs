@@ -34,6 +34,8 @@ use std::time::Instant;
 
 /// A page shows at least so much before an alert was raised, where it is kept, seconds.
 const LEAD_S: f64 = 300.0;
+/// What came of an alert later than so long after it was raised is derived again only when that is asked for, seconds.
+const AFTER_S: f64 = 300.0;
 /// Messages that are shown at most.
 const SHOWN_MAX: usize = 64;
 /// Bytes of recorded messages that are kept so that those of an alert can be shown.
@@ -43,10 +45,12 @@ const KEPT_BYTES_MAX: usize = 64 << 20;
 pub enum From<'a> {
     /// A journal, whole.
     Journal(&'a Journal),
-    /// A journal, as little of it as is needed: from the newest state some minutes before it was raised on, up to its last event.
+    /// A journal, as little of it as is needed: from the newest state some minutes before it was raised on, up to its last event
+    /// some minutes later, or (`to_end`) its last one at all.
     Part {
         journal: &'a Journal,
         alert: &'a AlertRow,
+        to_end: bool,
     },
     Recordings(&'a [Input]),
 }
@@ -219,7 +223,8 @@ fn derive(ask: &Ask<'_>, config: &Config, place: Option<(String, String)>) -> Re
         keep: matches!(ask.from, From::Recordings(_)),
         until: ask.until,
         last_seq: match ask.from {
-            From::Part { alert, .. } => Some(alert.seq),
+            From::Part { alert, to_end: true, .. } => Some(alert.seq),
+            From::Part { alert, .. } => Some(last_soon(ask.store, alert)),
             _ => None,
         },
         curve: place.map(|(ward, bed)| Curve::new(ward, bed)),
@@ -254,13 +259,21 @@ fn drive(ask: &Ask<'_>, config: &Config, seen: &Rc<RefCell<Collected>>) -> Resul
     let mut driver = Driver::new(config, options, Pace::new(Machine::default(), None), vec![Box::new(Watch(seen.clone()))]);
     let summary = match &ask.from {
         From::Journal(journal) => driver.run_journal(journal)?,
-        From::Part { journal, alert } => {
+        From::Part { journal, alert, to_end } => {
             let first = resume(&mut driver, &journal.folder, alert.raised)?;
-            driver.run_range(&journal.folder, &Range { first, ..Range::default() })?
+            let to = if *to_end { Timestamp::MAX } else { alert.raised.plus_s(AFTER_S) };
+            driver.run_range(&journal.folder, &Range { first, to, ..Range::default() })?
         }
         From::Recordings(inputs) => driver.run(inputs, zone, bytes_max, Progress::default())?,
     };
     Ok(summary.outcomes)
+}
+
+/// The last event of an alert that was published soon after it was raised.
+fn last_soon(store: &Path, alert: &AlertRow) -> u64 {
+    let until = alert.raised.plus_s(AFTER_S);
+    let soon = kept_events(store, &alert.id).iter().filter(|event| event.ts <= until).map(|event| event.seq).max();
+    soon.unwrap_or(alert.seq)
 }
 
 /// Goes on from a state that is some minutes older than `raised`, or else from one that is older at all; the first record that
@@ -367,7 +380,8 @@ impl Sink for Watch {
 enum Published {
     /// Nothing is kept of it here.
     Unknown,
-    Same(usize),
+    /// So many events, and so many later ones that were not derived.
+    Same(usize, usize),
     /// The first event that differs, and how.
     Differs(String),
 }
@@ -376,26 +390,28 @@ impl Published {
     fn word(&self) -> String {
         match self {
             Published::Unknown => "not kept here".into(),
-            Published::Same(events) => format!("{events} events, the same"),
+            Published::Same(events, 0) => format!("{events} events, the same"),
+            Published::Same(events, later) => {
+                format!("{events} events, the same; {later} later ones not derived again (--to-end)")
+            }
             Published::Differs(how) => how.clone(),
         }
     }
 }
 
+/// The events of an alert as they were published.
+fn kept_events(store: &Path, id: &str) -> Vec<AlertEvent> {
+    let kept = AlertReader::open(store).ok().and_then(|reader| reader.events(id).ok()).unwrap_or_default();
+    let texts = kept.iter().filter_map(|json| std::str::from_utf8(json).ok());
+    texts.filter_map(|text| AlertEvent::from_json(text).ok()).map(|(event, _)| event).collect()
+}
+
 fn published(store: &Path, steps: &[Step]) -> Published {
     let Some(first) = steps.first() else { return Published::Unknown };
-    let Some(kept) = AlertReader::open(store).ok().and_then(|reader| reader.events(&first.event.alert.id).ok()) else {
-        return Published::Unknown;
-    };
+    let kept = kept_events(store, &first.event.alert.id);
     if kept.is_empty() {
         return Published::Unknown;
     }
-    let kept: Vec<AlertEvent> = kept
-        .iter()
-        .filter_map(|json| std::str::from_utf8(json).ok())
-        .filter_map(|text| AlertEvent::from_json(text).ok())
-        .map(|(event, _)| event)
-        .collect();
     let mut same = 0;
     for event in &kept {
         let Some(step) = steps.iter().find(|step| step.event.seq == event.seq) else {
@@ -416,7 +432,9 @@ fn published(store: &Path, steps: &[Step]) -> Published {
         }
         same += 1;
     }
-    if same == 0 { Published::Unknown } else { Published::Same(same) }
+    let derived = steps.iter().map(|step| step.event.seq).max().unwrap_or(0);
+    let later = kept.iter().filter(|event| event.seq > derived).count();
+    if same == 0 { Published::Unknown } else { Published::Same(same, later) }
 }
 
 /// Whether the confidence of an event is the one that its account gives; `None`: the event is not decided by findings alone.

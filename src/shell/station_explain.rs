@@ -151,7 +151,7 @@ fn derive(data: &Data, row: &AlertRow) -> Result<Said, (StatusCode, &'static str
         config: &data.config,
         site_key: data.site_key.clone(),
         alert: &row.id,
-        from: From::Part { journal: &journal, alert: row },
+        from: From::Part { journal: &journal, alert: row, to_end: false },
         feed: "replay",
         store: &data.store,
         curves: true,

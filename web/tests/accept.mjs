@@ -328,8 +328,7 @@ await test('200 beds at 1 Hz: main thread, frames, heap', { beds: 200 }, async (
   console.log(`        main thread ${load.toFixed(1)} %, script ${script.toFixed(1)} %, ${(frames.length / seconds).toFixed(0)} frames/s, p99 ${p99.toFixed(0)} ms, longest ${frames.at(-1).toFixed(0)} ms, heap ${(cleaned.JSHeapUsedSize / 1e6).toFixed(1)} MB, grown ${growth.toFixed(2)} MB in ${seconds} s`);
   assert.ok(load < 40, `main thread ${load.toFixed(1)} %`);
   // A single frame belongs to the machine as well; VG_STRICT=1 holds it.
-  const long = frames.filter((span) => span >= 250).length;
-  assert.ok(process.env.VG_STRICT ? long === 0 : p99 < 250 && long <= 3, `longest frame ${frames.at(-1)} ms, ${long} of 250 ms and more`);
+  assert.ok(p99 < 250 && frames.at(-1) < (process.env.VG_STRICT ? 250 : 2_000), `longest frame ${frames.at(-1)} ms`);
   assert.ok(growth < 10);
 });
 

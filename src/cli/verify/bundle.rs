@@ -2,6 +2,7 @@
 
 use crate::cli::Usage;
 use crate::shell::cases::check::{CheckError, Verified, verify};
+use crate::shell::cases::judge::Judged;
 use crate::shell::vault::Verifier;
 use serde_json::json;
 use std::io::Write;
@@ -30,6 +31,7 @@ pub(super) fn run(path: &Path, key: Option<&Path>, as_json: bool, out: &mut dyn 
     if as_json {
         let value = json!({
             "proven": true, "key_given": verified.key_given, "links": verified.links, "bytes": verified.bytes,
+            "alerts": verified.judged.iter().map(judged).collect::<Vec<_>>(),
             "manifest": verified.manifest,
         });
         writeln!(out, "{value}")?;
@@ -69,5 +71,14 @@ fn tell(verified: &Verified, out: &mut dyn Write) -> std::io::Result<()> {
     for missing in manifest.missing.iter().take(TOLD_MAX) {
         line("not in it", missing.clone())?;
     }
+    for (alert, judged) in &verified.judged {
+        line("judged", format!("{alert} {judged}"))?;
+    }
     line("result", "proven".into())
+}
+
+fn judged((alert, judged): &(String, Judged)) -> serde_json::Value {
+    let mut value = serde_json::to_value(judged).unwrap_or_default();
+    value["alert"] = alert.as_str().into();
+    value
 }

@@ -1,7 +1,7 @@
 //! What is true of an injected copy, and what counts as having found it.
 //!
-//! An attack is found if an episode that counts starts between its beginning and 60 s after its end, and none such overlaps
-//! there in the clean twin. The goals are those that the project sets itself; where an attack cannot be found by what the feed
+//! An attack is found if an episode that counts starts between its beginning and 60 s after its end, and the clean twin does not
+//! explain it. The goals are those that the project sets itself; where an attack cannot be found by what the feed
 //! shows, the label says so, and the row stays.
 
 use super::stream::{Context, beat_before};
@@ -15,8 +15,8 @@ use serde::Serialize;
 /// How long an alert of medium and of low priority waits before it leaves the house, seconds (`[episodes] annunciation_*`).
 const MEDIUM_WAITS_S: u32 = 10;
 const LOW_WAITS_S: u32 = 20;
-const TWO_AND_MEDIUM: &str = "within 2 readings and the 10 s that a medium alert waits";
-const TWO_AND_LOW: &str = "within 2 readings and the 20 s that a low alert waits";
+const TWO_AND_MEDIUM: &str = "within 2 altered readings and the 10 s that a medium alert waits";
+const TWO_AND_LOW: &str = "within 2 altered readings and the 20 s that a low alert waits";
 
 /// Who must have been told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -33,6 +33,16 @@ pub enum Level {
 pub struct Goal {
     pub rate: f64,
     pub within_s: u32,
+    /// Where the time is set in readings; `within_s` is then what it is in a steady feed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readings: Option<Readings>,
+}
+
+/// A time in readings: until so many altered ones of a parameter have come, and so long as the alert waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Readings {
+    pub number: u32,
+    pub wait_s: u32,
 }
 
 /// What counts as found.
@@ -98,7 +108,14 @@ impl Counts {
         self
     }
     const fn goal(mut self, rate: f64, within_s: u32, condition: &'static str) -> Counts {
-        self.goal = Some(Goal { rate, within_s });
+        self.goal = Some(Goal { rate, within_s, readings: None });
+        self.condition = condition;
+        self
+    }
+    /// Within two altered readings and the wait of the alert.
+    fn two_readings(mut self, f: &Facts, rate: f64, wait_s: u32, condition: &'static str) -> Counts {
+        let readings = Readings { number: 2, wait_s };
+        self.goal = Some(Goal { rate, within_s: f.readings(readings.number) + wait_s, readings: Some(readings) });
         self.condition = condition;
         self
     }
@@ -277,14 +294,12 @@ fn counts(context: &Context<'_>, f: &Facts) -> Counts {
         Kind::Spike => Counts::of(&[Artefact, Tamper]),
         Kind::ZeroStep | Kind::ZeroDecay => Counts::of(&[Tamper, Artefact, Silence]),
         Kind::TripleForged => any.checks(&["A03", "A04", "A05"]),
-        Kind::PressureOrder => any.checks(&["A03", "A04"]).goal(0.99, f.readings(2) + LOW_WAITS_S, TWO_AND_LOW),
+        Kind::PressureOrder => any.checks(&["A03", "A04"]).two_readings(f, 0.99, LOW_WAITS_S, TWO_AND_LOW),
         Kind::UnitKiloPascal | Kind::UnitFahrenheit | Kind::UnitFraction => {
-            Counts::of(&[Unit]).goal(0.99, f.readings(2) + MEDIUM_WAITS_S, TWO_AND_MEDIUM)
+            Counts::of(&[Unit]).two_readings(f, 0.99, MEDIUM_WAITS_S, TWO_AND_MEDIUM)
         }
         Kind::UnitDeclared => Counts::of(&[Unit]).checks(&["C01", "C02"]).engineer(),
-        Kind::Impossible => {
-            Counts::of(&[Artefact, Unit]).checks(&["A01", "C02"]).goal(0.99, f.readings(2) + LOW_WAITS_S, TWO_AND_LOW)
-        }
+        Kind::Impossible => Counts::of(&[Artefact, Unit]).checks(&["A01", "C02"]).two_readings(f, 0.99, LOW_WAITS_S, TWO_AND_LOW),
         Kind::Suppress => {
             // At one a minute the minute in which it begins still tells a value.
             let timer = (5.0 * f.interval_s).max(300.0) as u32 + if f.minute { f.interval_s as u32 } else { 0 };

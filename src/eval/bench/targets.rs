@@ -65,6 +65,7 @@ pub(super) fn targets(
             m.events.iter().map(move |e| (invented, e))
         })
         .collect();
+    side_by_side(setups[0], done, &mut lines);
     for (what, kinds) in GROUPS {
         group(what, kinds, attacks, &main, &mut lines);
     }
@@ -116,6 +117,20 @@ fn clean(setups: &[Setup], report: &Report, lines: &mut Vec<TargetLine>) {
     }
 }
 
+/// Clones and exchanges are only looked for where beds stand side by side.
+fn side_by_side(setup: Setup, done: &[Done<'_>], lines: &mut Vec<TargetLine>) {
+    let main: Vec<&Done<'_>> = done.iter().filter(|(job, _)| job.setup == setup).collect();
+    let beds = main.iter().filter_map(|(_, m)| m.crowd.as_ref()).map(|c| c.beds).max();
+    let Some(beds) = beds else { return };
+    let tamper = super::trial::in_wards(&main, &super::tamper);
+    lines.push(line_of(
+        &format!("the same recordings side by side, up to {beds} beds of one set a ward, {}", setup.as_str()),
+        "at most 1 in 10 bed-days",
+        &tamper.text(),
+        met(tamper.rate() <= FALSE_PER_BED_DAY),
+    ));
+}
+
 fn met(holds: bool) -> Outcome {
     if holds { Outcome::Met } else { Outcome::Missed }
 }
@@ -133,21 +148,22 @@ fn line_of(what: &str, target: &str, measured: &str, outcome: Outcome) -> Target
 
 /// One row for each condition under which the kinds have a goal, recordings and invented patients apart.
 fn group(what: &str, kinds: &[Kind], attacks: &[Attack], events: &[(bool, &Event)], lines: &mut Vec<TargetLine>) {
-    let mut by: BTreeMap<(&str, u64, bool), Vec<&Event>> = BTreeMap::new();
+    let mut by: BTreeMap<(&str, u64, bool), (Vec<&Event>, Vec<&Event>)> = BTreeMap::new();
     for (invented, event) in events {
         let Some(goal) = event.truth.counts.goal else { continue };
         if kinds.contains(&attacks[event.attack].kind) {
-            by.entry((event.truth.counts.condition, (goal.rate * 1000.0) as u64, *invented)).or_default().push(event);
+            let row = by.entry((event.truth.counts.condition, (goal.rate * 1000.0) as u64, *invented)).or_default();
+            if event.unjudged { row.1.push(event) } else { row.0.push(event) }
         }
     }
     if by.is_empty() {
         lines.push(line_of(what, "", "not tried", Outcome::NotTried));
     }
-    for ((condition, _, invented), list) in by {
-        let goal = list.iter().filter_map(|e| e.truth.counts.goal);
-        let rate = goal.clone().map(|g| g.rate).fold(0.0, f64::max);
+    for ((condition, permille, invented), (list, unjudged)) in by {
+        let rate = permille as f64 / 1000.0;
+        let goals = list.iter().chain(unjudged.iter().filter(|_| list.is_empty())).filter_map(|e| e.truth.counts.goal);
         let (low, high) =
-            goal.map(|g| f64::from(g.within_s)).fold((f64::MAX, 0.0f64), |(low, high), s| (low.min(s), high.max(s)));
+            goals.map(|g| f64::from(g.within_s)).fold((f64::MAX, 0.0f64), |(low, high), s| (low.min(s), high.max(s)));
         let within = if low == high { span(low) } else { format!("{} to {}", span(low), span(high)) };
         let timely = Rate::new(list.iter().filter(|e| e.in_time()).count() as u64, list.len() as u64);
         let ever = list.iter().filter(|e| e.delay().is_some()).count() as u64;
@@ -155,8 +171,15 @@ fn group(what: &str, kinds: &[Kind], attacks: &[Attack], events: &[(bool, &Event
             &format!("{what}: {condition}{}", if invented { " [invented patients]" } else { "" }),
             &format!("≥ {rate} within {within}"),
             &timely.text(),
-            met(timely.share().is_some_and(|s| s >= rate)),
+            timely.share().map_or(Outcome::NotTried, |s| met(s >= rate)),
         );
+        if !unjudged.is_empty() {
+            row.remark = format!(
+                "{} more had fewer altered readings in their time than the goal names and are not judged by it; found all the same: {}",
+                unjudged.len(),
+                unjudged.iter().filter(|e| e.delay().is_some()).count()
+            );
+        }
         if ever > timely.found {
             row.measured.push_str(&format!("; {:.2} later included", ever as f64 / list.len() as f64));
         }

@@ -4,7 +4,7 @@ use crate::eval::attack::{Kind, Severity, Target, Tier, catalogue};
 use crate::eval::render::render_part;
 use crate::eval::synth::{Kind as Patients, Patient};
 use crate::monitor::Settings;
-use crate::vital::ParamSet;
+use crate::vital::{ParamSet, Parameter};
 
 fn patient(seed: u64, seconds: usize) -> Recording {
     let start = Timestamp::from_ms(1_767_261_600_000);
@@ -123,14 +123,57 @@ fn what_engineers_see_counts_for_engineers_alone() {
 }
 
 #[test]
+fn an_alert_of_the_twin_explains_what_is_near_it_and_nothing_else() {
+    let truth = truth();
+    let own = [episode(1010.0, 1050.0, Assessment::Tamper)];
+    let delay = |twin: Episode| found(&own, &[twin], &truth, Level::Nurse);
+    assert_eq!(delay(episode(1010.0, 1050.0, Assessment::Tamper)), None, "at the same time");
+    assert_eq!(delay(episode(900.0, 1400.0, Assessment::Tamper)), None, "it stands meanwhile");
+    assert_eq!(delay(episode(1310.0, 1400.0, Assessment::Tamper)), None, "so near that both are one episode");
+    assert_eq!(delay(episode(1310.1, 1400.0, Assessment::Tamper)), Some(10.0), "later");
+    let late = [episode(1355.0, 1400.0, Assessment::Tamper)];
+    let earlier = |to| found(&late, &[episode(900.0, to, Assessment::Tamper)], &truth, Level::Nurse);
+    assert_eq!((earlier(1055.0), earlier(1054.9)), (None, Some(355.0)), "over long before");
+    assert_eq!(delay(Episode { bed: "icu/2".into(), ..episode(1010.0, 1050.0, Assessment::Tamper) }), Some(10.0), "another bed");
+    assert_eq!(delay(Episode { shown_at: None, ..episode(1010.0, 1050.0, Assessment::Tamper) }), Some(10.0), "nobody was told");
+}
+
+fn by(checks: &[(&str, f64)], episode: Episode) -> Episode {
+    let checks = checks.iter().map(|(id, s)| (CheckId::from_id(id).unwrap(), Timestamp::from_ms(0).plus_s(*s)));
+    Episode { checks: checks.collect(), ..episode }
+}
+
+#[test]
+fn an_alert_of_the_twin_explains_what_the_same_check_says() {
+    let mut truth = truth();
+    let tamper = || episode(1010.0, 1200.0, Assessment::Tamper);
+    let twin = [by(&[("T07", 1010.0)], tamper())];
+    let delay = |checks, truth: &Truth| found(&[by(checks, tamper())], &twin, truth, Level::Nurse);
+    assert_eq!(delay(&[("T03", 1010.0)], &truth), Some(10.0), "another check");
+    assert_eq!(delay(&[("T03", 1010.0), ("T07", 1010.0)], &truth), None, "one of two");
+    assert_eq!(delay(&[("T03", 1010.0), ("T07", 1010.1)], &truth), Some(10.0), "what joins later was not told at first");
+    truth.counts.checks = &["T03"];
+    assert_eq!(delay(&[("T03", 1010.0), ("T07", 1010.0)], &truth), Some(10.0), "only checks that count explain");
+    // The first is explained, the second is not.
+    truth.counts.checks = &[];
+    let own = [by(&[("T07", 1010.0)], tamper()), by(&[("T03", 1100.0)], episode(1100.0, 1200.0, Assessment::Tamper))];
+    assert_eq!(found(&own, &twin, &truth, Level::Nurse), Some(100.0));
+}
+
+#[test]
 fn always_on_finds_nothing_and_chance_finds_little() {
     let truth = truth();
     let always = [episode(0.0, 9000.0, Assessment::Tamper)];
     assert_eq!(found(&always, &always, &truth, Level::Nurse), None);
     let mut random = Random::new(5);
-    let hits = (0..4000).filter(|_| by_chance(660.0, &mut random)).count() as f64 / 4000.0;
-    // 1 − e^(−660/3600) that one comes, e^(−960/3600) that the twin has none.
-    assert!((hits - 0.1676 * 0.7659).abs() < 0.02, "{hits}");
+    let mut hits = |window_s: f64| (0..40_000).filter(|_| by_chance(window_s, &mut random)).count() as f64 / 40_000.0;
+    // In ten seconds one comes (1 − e^(−10/3600)) and the twin has none in those and the 300 s before (e^(−310/3600)).
+    assert!((hits(10.0) - 0.00254).abs() < 0.001);
+    // In longer ones the twin's must be near: so much the same, played by another program.
+    for (window_s, share) in [(660.0, 0.139), (3660.0, 0.538)] {
+        let hits = hits(window_s);
+        assert!((hits - share).abs() < 0.015, "{window_s}: {hits}");
+    }
 }
 
 #[test]
@@ -155,4 +198,32 @@ fn an_empty_monitor_goes_back() {
     let mut ward = crate::eval::runner::Ward::new(Settings::default());
     let empty = ward.mark();
     ward.go_on(&empty);
+}
+
+#[test]
+fn a_goal_in_readings_ends_with_the_second_altered_one_or_says_nothing() {
+    let recording = patient(12, 6300);
+    let case = Case { recording: &recording, number: 1, donor: None };
+    let cuff = recording.column_of(Parameter::NibpMean).unwrap();
+    let cuffs: Vec<f64> =
+        recording.rows.iter().filter(|r| r.column == cuff && r.cell.number().is_some()).map(|r| r.at_ms as f64 / 1000.0).collect();
+    let goal = |mean, duration_s, start_s: f64, rate| {
+        let bed = bed(&recording, 1, Encoding::Status, rate);
+        let (severity, params) = (Severity::Units(10.0), Target::Line(mean));
+        let attack = Attack { kind: Kind::PressureOrder, severity, duration_s, params, tier: Tier::K1 };
+        let mut attacked = make(&case, &attack, &bed, start_s, 5).unwrap();
+        let judged = from_the_first(&mut attacked, &render(&recording, &bed)).unwrap();
+        judged.then(|| f64::from(attacked.truth.counts.goal.unwrap().within_s))
+    };
+    // A line at one value a second: the second one, and the 20 s that a low alert waits.
+    let line = goal(Parameter::AbpMean, 600, 2400.0, Rate::Native).unwrap();
+    assert!((21.0..=23.0).contains(&line), "{line}");
+    // A cuff: its second reading from the start on.
+    let start_s = (cuffs[1] / 10.0).ceil() * 10.0 + 30.0;
+    let within = goal(Parameter::NibpMean, 2700, start_s, Rate::Native).unwrap();
+    assert!((0.0..3.0).contains(&(within - (cuffs[3] - start_s + 20.0))), "{within} {cuffs:?}");
+    let minute = goal(Parameter::NibpMean, 2700, start_s, Rate::MinuteLast).unwrap();
+    assert!((within..within + 62.0).contains(&minute), "{minute}");
+    // One reading alone says nothing of two.
+    assert_eq!(goal(Parameter::NibpMean, 600, cuffs[2] - 60.0, Rate::Native), None);
 }

@@ -18,6 +18,7 @@ pub fn html(report: &Report) -> String {
     targets(&mut out, report);
     clean(&mut out, report);
     attacks(&mut out, report);
+    trials(&mut out, report);
     safety(&mut out, report);
     examples(&mut out, report);
     peers(&mut out, report);
@@ -70,7 +71,8 @@ fn head(out: &mut String, report: &Report) {
 fn targets(out: &mut String, report: &Report) {
     out.push_str(
         "<section><h2>Targets</h2><p>An event is found when an alert of the kind named begins between the start of the attack and \
-         60 s after its end, and none of that kind is open at that time in the same recording without the attack. Nurse level is what stands at a nursing \
+         60 s after its end, and the same recording without the attack does not explain it: no alert of that kind by the same check \
+         stands at the same bed there, at most 300 s away. Nurse level is what stands at a nursing \
          station (low and above); engineer level adds the engineers' list. Shares stand with \
          their Wilson interval (95 %).</p><table><thead><tr><th></th><th>what</th><th>target</th><th>measured</th><th>delay, s \
          <small>median · p95</small></th></tr></thead><tbody>",
@@ -212,9 +214,13 @@ fn attack(out: &mut String, l: &AttackLine) {
     let delay = l.delays.map_or(String::new(), |d| format!("{:.0} · {:.0}", d.median_s, d.p95_s));
     let why = l.undetectable.as_ref().map_or(String::new(), |w| format!("<br><small>{}</small>", escape(w)));
     let plain = |r: &Rate| r.share().map_or("–".into(), |s| format!("{s:.2}"));
+    let few = match l.unjudged {
+        0 => String::new(),
+        n => format!("<br><small>{n} with too few altered readings for its target</small>"),
+    };
     let _ = write!(
         out,
-        "<tr><td>{} {}<small> · {} · {}</small>{why}</td><td>{}</td><td>{}</td><td>{}</td>{}{}{}<td class=\"n\">{delay}</td>\
+        "<tr><td>{} {}<small> · {} · {}</small>{why}{few}</td><td>{}</td><td>{}</td><td>{}</td>{}{}{}<td class=\"n\">{delay}</td>\
          <td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
         escape(&l.taxonomy),
         escape(&l.kind),
@@ -229,6 +235,40 @@ fn attack(out: &mut String, l: &AttackLine) {
         plain(&l.random),
         plain(&l.always)
     );
+}
+
+fn trials(out: &mut String, report: &Report) {
+    if report.trials.iter().all(|t| t.attacks.is_empty()) {
+        return;
+    }
+    out.push_str(
+        "<section><h2>Rules on trial</h2><p>These stand on the engineers' list alone until they are measured: what each finds of the \
+         attacks it was made for, and how often it speaks where nothing was changed (exact Poisson, one-sided 95 %). A rule that \
+         compares beds is measured on recordings of one set side by side, up to twelve beds a ward.</p><table><thead><tr><th>rule</th>\
+         <th>clean, per 10 bed-days</th><th>at one a minute</th><th>attack</th><th>source</th><th>cadence</th><th>found</th>\
+         <th>delay, s <small>median · p95</small></th></tr></thead><tbody>",
+    );
+    for t in &report.trials {
+        for (place, a) in t.attacks.iter().enumerate() {
+            let delay = a.delays.map_or(String::new(), |d| format!("{:.0} · {:.0}", d.median_s, d.p95_s));
+            let (name, own, minute) = match place {
+                0 => (t.check.as_str(), t.wards.as_ref().unwrap_or(&t.own_cadence).text(), t.one_a_minute.text()),
+                _ => ("", String::new(), String::new()),
+            };
+            let _ = write!(
+                out,
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>{}<td class=\"n\">{delay}</td></tr>",
+                escape(name),
+                escape(&own),
+                escape(&minute),
+                escape(&a.kind),
+                escape(&a.source),
+                escape(&a.rate),
+                bar(&a.found)
+            );
+        }
+    }
+    out.push_str("</tbody></table></section>");
 }
 
 fn duration(s: u32) -> String {

@@ -1,6 +1,7 @@
 //! Proves a bundle from its bytes, as `verify.py` does, and says where the first thing stands that does not fit.
 
 use super::bundle::{CHECKPOINT, KEY, LINKS, MANIFEST, Manifest, SCHEMA, SIGNATURE};
+use super::judge::Judged;
 use super::sealed::{SEAL_BYTES, options};
 use crate::alert::hex;
 use crate::shell::vault::{Checkpoint, Verifier};
@@ -26,6 +27,8 @@ pub struct Verified {
     pub links: u64,
     /// The key was given, and not only found in the bundle.
     pub key_given: bool,
+    /// Every alert of the case, judged again from the bundle: no part of the proof.
+    pub judged: Vec<(String, Judged)>,
     pub bytes: u64,
 }
 
@@ -88,7 +91,9 @@ pub fn verify_bytes(bytes: &[u8], keys: Option<&Verifier>) -> Result<Verified, M
     signed.map_err(|problem| box_.at(MANIFEST, format!("the signature does not prove it: {problem}")))?;
     let links = box_.chain(&manifest, keys_used)?;
     box_.container(bytes)?;
-    Ok(Verified { manifest, links, key_given: keys.is_some(), bytes: bytes.len() as u64 })
+    let files = box_.entries.iter().map(|entry| (entry.name.as_str(), entry.content.as_slice())).collect();
+    let judged = super::judge::judge_all(&files);
+    Ok(Verified { manifest, links, key_given: keys.is_some(), judged, bytes: bytes.len() as u64 })
 }
 
 /// One entry of the zip.

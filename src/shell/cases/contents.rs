@@ -2,7 +2,7 @@
 
 use super::bundle::{Export, ExportError, Seen, without_words};
 use super::sealed::Sealed;
-use super::shown;
+use super::{judge, shown};
 use crate::case::{Action, Case, Item};
 use crate::command::Command;
 use crate::dossier::{Form, Language};
@@ -131,14 +131,8 @@ impl<'a> Picker<'a> {
             return;
         }
         let at = link.at;
-        let mut object = serde_json::to_value(command).unwrap_or_default();
-        if !self.identified {
-            for words in ["comment", "reason", "note"] {
-                if let Some(text) = object[words].as_str() {
-                    object[words] = format!("(withheld: {} characters)", text.chars().count()).into();
-                }
-            }
-        }
+        let shown = if self.identified { serde_json::to_value(command) } else { serde_json::to_value(wordless(command)) };
+        let object = shown.unwrap_or_default();
         seen.actions.push(json!({ "sequence": link.sequence, "at": at.to_string(), "command": object }));
         let (user, verb) = (command.user.clone(), command.verb.name().to_owned());
         seen.found.actions.push(Action { sequence: link.sequence, at, user, verb });
@@ -163,6 +157,17 @@ impl<'a> Picker<'a> {
             missing.push(format!("{} further messages: at most {MESSAGES_MAX} or 64 MiB", seen.messages_more));
         }
     }
+}
+
+/// A command without what a person wrote.
+pub(super) fn wordless(command: &Command) -> Command {
+    let mut object = serde_json::to_value(command).unwrap_or_default();
+    for words in ["comment", "reason", "note"] {
+        if let Some(text) = object[words].as_str() {
+            object[words] = format!("(withheld: {} characters)", text.chars().count()).into();
+        }
+    }
+    serde_json::from_value(object).expect("only texts were replaced")
 }
 
 /// `vitalguard 0.1.0`.
@@ -253,6 +258,27 @@ fn messages<W: Read + Write + Seek>(
     Ok(())
 }
 
+/// What decides, where there is an alert to be judged again.
+fn judge_settings<W: Read + Write + Seek>(
+    export: &Export<'_>,
+    sealed: &mut Sealed<W>,
+    missing: &mut Vec<String>,
+) -> Result<Option<String>, ExportError> {
+    if export.case.alerts().next().is_none() {
+        return Ok(None);
+    }
+    match judge::settings(export.place.config) {
+        Ok(text) => {
+            sealed.add(judge::SETTINGS, text.as_bytes())?;
+            Ok(Some(text))
+        }
+        Err(error) => {
+            missing.push(format!("what alerts could be judged from again: the settings cannot be written: {error}"));
+            Ok(None)
+        }
+    }
+}
+
 /// Every alert with its events, and what the journal says of it again. Gives the alerts.
 fn alerts<W: Read + Write + Seek>(
     export: &Export<'_>,
@@ -261,6 +287,7 @@ fn alerts<W: Read + Write + Seek>(
     missing: &mut Vec<String>,
 ) -> Result<Vec<Value>, ExportError> {
     let (mut list, mut objects) = (Vec::new(), Vec::new());
+    let (settings, mut left) = (judge_settings(export, sealed, missing)?, judge::BYTES_MAX);
     for id in export.case.alerts() {
         let Some(row) = store.alert(id)? else {
             missing.push(format!("alert {id}: retention has taken it"));
@@ -275,21 +302,19 @@ fn alerts<W: Read + Write + Seek>(
             }
         } else {
             without_comments(&mut alert);
-            for event in &mut events {
-                without_comments(&mut event["alert"]);
-                if let Some(by) = event["by"].as_object_mut() {
-                    by.remove("comment");
-                }
-            }
+            events.iter_mut().for_each(without_words_of_people);
         }
         objects.push(alert.clone());
+        if let Some(settings) = &settings {
+            judge::add(export, &row, settings, &events, &mut left, sealed, missing)?;
+        }
         list.push(json!({ "alert": alert, "events": events, "comments": comments }));
         let journal = Journal::at(export.place.journal);
         let ask = Ask {
             config: export.place.config,
             site_key: export.place.site_key.to_vec(),
             alert: id,
-            from: From::Part { journal: &journal, alert: &row },
+            from: From::Part { journal: &journal, alert: &row, to_end: false },
             feed: "replay",
             store: export.place.store,
             curves: true,
@@ -312,6 +337,14 @@ fn alerts<W: Read + Write + Seek>(
     }
     sealed.add("alerts.json", pretty(&json!({ "alerts": list })).as_bytes())?;
     Ok(objects)
+}
+
+/// An event without what a person wrote.
+pub(super) fn without_words_of_people(event: &mut Value) {
+    without_comments(&mut event["alert"]);
+    if let Some(by) = event["by"].as_object_mut() {
+        by.remove("comment");
+    }
 }
 
 fn without_comments(alert: &mut Value) {
@@ -431,6 +464,9 @@ pub(super) fn readme(export: &Export<'_>, missing: &[String]) -> String {
          \x20 journal/checkpoint.txt  a signed head of that chain (C2SP signed-note)\n\
          \x20 messages/               messages by feed and record number; in an identified bundle byte for byte as received\n\
          \x20 alerts.json, explain/   the alerts with their events, and how each follows from the journal\n\
+         \x20 judge/                  from what each alert is judged again by vitalguard verify: the state of its bed some minutes before, what the bed was\n\
+         \x20                         told since (values, marks, times; hashes where identities were), settings and model files; not everything that\n\
+         \x20                         was received: what hangs on other beds, on ADT or on a second feed cannot be judged from it, and is named below\n\
          \x20 devices.json            the inventory with the advisories that name a device (declared words prove nothing)\n\
          \x20 actions.json, case.json what people did, and the steps of the case\n\
          \x20 drafts/                 forms for those who report, filled from what is known: drafts, not sent, not verified\n\

@@ -1,6 +1,8 @@
 //! Holds: ranges of the journal that a case needs, kept from retention. One small file each, so that any process can set one.
+//! Retention keeps them up to the checkpoint that covers their last record.
 
 use super::JournalError;
+use crate::shell::vault::checkpoints;
 use std::path::{Path, PathBuf};
 
 /// A range of sequences that must stay.
@@ -83,10 +85,61 @@ pub fn holds(folder: &Path) -> Result<Vec<Hold>, JournalError> {
     Ok(list)
 }
 
+/// How far holds reach behind their last record: up to the checkpoint that covers it, for without it what is held proves nothing.
+///
+/// Reads the checkpoints at most once, and only when a segment behind a hold is looked at.
+pub(super) struct Reach<'a> {
+    folder: &'a Path,
+    /// First records of what is gone already, in order.
+    gaps: Vec<u64>,
+    /// What was signed, in order; `None`: not read yet.
+    signed: Option<Vec<u64>>,
+}
+
+impl Reach<'_> {
+    pub fn of(folder: &Path, gaps: Vec<u64>) -> Reach<'_> {
+        Reach { folder, gaps, signed: None }
+    }
+
+    /// The last record that a hold needs, as far as the segment that begins with `first` is concerned.
+    pub fn behind(&mut self, hold: &Hold, first: u64) -> u64 {
+        if first <= hold.last {
+            return hold.last;
+        }
+        let signed = self.signed.get_or_insert_with(|| match checkpoints(self.folder) {
+            Ok(list) => list.into_iter().map(|checkpoint| checkpoint.size).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "nothing behind what is held is deleted now");
+                vec![0]
+            }
+        });
+        let note = match signed.iter().find(|size| **size >= hold.last) {
+            Some(size) => *size,
+            // A journal that is signed: the note is still to come.
+            None if !signed.is_empty() => u64::MAX,
+            None => hold.last,
+        };
+        // Over a gap no chain leads to it.
+        if self.gaps.iter().any(|gap| (hold.last.saturating_add(1)..=note).contains(gap)) { hold.last } else { note }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_hold_reaches_up_to_its_checkpoint_and_not_over_a_gap() {
+        let hold = |last| Hold { name: "case-1".into(), first: 5, last };
+        let mut reach = Reach { folder: Path::new("/"), gaps: vec![300], signed: Some(vec![40, 120, 400]) };
+        assert_eq!(reach.behind(&hold(90), 60), 90, "within it");
+        assert_eq!(reach.behind(&hold(90), 100), 120);
+        assert_eq!(reach.behind(&hold(130), 200), 130, "the note is behind the gap");
+        assert_eq!(reach.behind(&hold(401), 500), u64::MAX, "not signed yet");
+        let mut unsigned = Reach { folder: Path::new("/"), gaps: vec![], signed: Some(vec![]) };
+        assert_eq!(unsigned.behind(&hold(90), 100), 90);
+    }
 
     #[test]
     fn a_hold_that_says_the_same_is_not_written_again_and_a_damaged_one_is() {

@@ -1,7 +1,7 @@
 //! The journal's second thread: makes the next segment, seals old ones (footer, zstd), deletes what need not be kept.
 
 use super::Options;
-use super::hold::{Hold, holds};
+use super::hold::{Hold, Reach, holds};
 use super::segment::{FOOTER, Footer, Header, create_zeroed, raw};
 use super::snapshot::{latest_snapshots, sync_folder};
 use super::walk::{Found, SegmentFile, Walk, list, load, segment_path};
@@ -245,7 +245,8 @@ fn clear_twins(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Deletes the oldest segments that are too old or too much, but for held ones and what the kept snapshots still need.
+/// Deletes the oldest segments that are too old or too much, but for held ones, those up to the checkpoint that proves them, and
+/// what the kept snapshots still need.
 ///
 /// Where an older segment stays because it is held, a stub takes the deleted one's place: header and footer, which carry the
 /// chain across the gap.
@@ -265,6 +266,7 @@ fn retain_but(
     let needed_from = latest_snapshots(folder).map_err(io::Error::other)?.last().map_or(u64::MAX, |s| s.0.saturating_add(1));
     let mut bytes: u64 = files.iter().map(size).sum();
     let (mut deleted, mut kept_older) = (0, false);
+    let mut reach = Reach::of(folder, files.iter().filter(|file| file.gone).map(|file| file.first_sequence).collect());
     for pair in files.windows(2) {
         let (file, next) = (&pair[0], &pair[1]);
         if file.gone {
@@ -279,7 +281,9 @@ fn retain_but(
             break;
         }
         let last = next.first_sequence - 1;
-        let mut is_held = || holds().map(|list| list.iter().any(|h| h.first <= last && file.first_sequence <= h.last));
+        let mut is_held = || {
+            holds().map(|list| list.iter().any(|h| h.first <= last && file.first_sequence <= reach.behind(h, file.first_sequence)))
+        };
         if !file.sealed || last >= needed_from || is_held()? {
             kept_older = true;
             continue;

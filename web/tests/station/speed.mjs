@@ -134,9 +134,9 @@ export const many = () => house([9, 8], '200 beds', async () => {
     assert.ok(behind.length > 1_000);
     assert.ok(seen.main < 40, `main thread ${seen.main.toFixed(1)} %`);
     assert.ok(seen.fps >= 30, `${seen.fps.toFixed(0)} frames/s`);
-    assert.ok(p99 < 250 && seen.frames.filter((span) => span >= 250).length <= 3, `frames p99 ${p99.toFixed(0)}, longest ${longest.toFixed(0)} ms`);
-    assert.ok(quantile(behind, 0.99) < 1_500, `tiles p99 ${quantile(behind, 0.99)} ms behind`);
-    // The worst of all frames and tiles is a budget of a quiet machine.
+    assert.ok(p99 < 250 && longest < 2_000, `frames p99 ${p99.toFixed(0)}, longest ${longest.toFixed(0)} ms`);
+    assert.ok(quantile(behind, 0.99) < 3_000, `tiles p99 ${quantile(behind, 0.99)} ms behind`);
+    // The budgets for single frames and tiles are those of a quiet machine.
     if (process.env.VG_STRICT) assert.ok(longest < 250 && age < 1_500, `longest frame ${longest.toFixed(0)} ms, a tile ${age} ms behind its bed`);
     await close(page);
   }, 60_000 + seconds * 1_200);
