@@ -9,6 +9,7 @@ import { agree, confirmCase, FIRST, NURSE, openCase, press, SECOND } from './cas
 import { BINARY, folder, run, sleep, until } from './house.mjs';
 import { close, go, open, spoken, violations } from './pages.mjs';
 import { scenario } from './report.mjs';
+import { Wire } from './wire.mjs';
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 /** `HH:MM:SS` more than `local` has. */
@@ -164,6 +165,7 @@ export default async function casework({ service, gateway, page }) {
         times[way].push(Date.now() - at);
       }));
     };
+    const wire = await Wire.open(service.ports.mqtt, { ...FIRST, filter: 'vitalguard/v1/+/case/+/status' });
     for (const n of [1, 2, 3]) await note(`invented note ${n}`);
     const calls = [];
     for (const one of Object.values(pages)) one.on('request', (request) => /\/api\/v1\/cases/.test(request.url()) && calls.push(request.url()));
@@ -172,6 +174,13 @@ export default async function casework({ service, gateway, page }) {
     assert.deepEqual(calls, []);
     await note('invented note 4');
     assert.ok(Math.max(...times.mqtt, ...times.events) < 4_000, JSON.stringify(times));
+    // The document at the broker, judged by its schema: versions and nobody's words.
+    const documents = await until('the newest version at the broker', async () => {
+      const heard = wire.of(`/case/${id}/`).map(({ document }) => document);
+      return heard.at(-1)?.version === (await whole(id)).case.version && heard;
+    });
+    assert.ok(documents.length >= 4 && !/invented/.test(JSON.stringify(documents)), JSON.stringify(documents));
+    wire.end();
     for (const one of Object.values(pages)) await close(one);
     say(`a note on another page after ${times.mqtt.join(', ')} ms by MQTT, ${times.events.join(', ')} ms by server-sent events; no request in 32 s without a change`);
   });

@@ -24,7 +24,7 @@ export const seen = { messages: 0, kinds: new Map(), wrong: [] };
 const KIND = [
   [/\/sys\/(status|info)$/, (m) => `sys-${m[1]}/1`], [/\/sys\/heartbeat$/, () => 'heartbeat/1'], [/\/feed\/[^/]+\/status$/, () => 'feed-status/1'],
   [/\/ward\/[^/]+\/state(\/\d+)?$/, () => 'ward-state/1'], [/\/bed\/[^/]+\/state$/, () => 'bed-state/1'], [/\/bed\/[^/]+\/event\/(high|medium|low|info)$/, () => 'alert-event/1'],
-  [/\/bed\/[^/]+\/vitals$/, () => 'vitals/1'], [/\/bed\/[^/]+\/flat$/, () => 'flat'], [/\/device\/[^/]+\/event$/, () => 'device-event/1'],
+  [/\/bed\/[^/]+\/vitals$/, () => 'vitals/1'], [/\/bed\/[^/]+\/flat$/, () => 'flat'], [/\/device\/[^/]+\/event$/, () => 'device-event/1'], [/\/case\/[^/]+\/status$/, () => 'case-status/1'],
   [/\/station\/[^/]+\/status$/, () => 'station-status/1'], [/\/cmd\/[^/]+\/([a-z-]+)$/, (m) => `command-${m[1]}/1`], [/\/rsp\/[^/]+\/[^/]+$/, () => 'response/1'],
 ];
 
