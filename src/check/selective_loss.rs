@@ -19,7 +19,8 @@ declare_check! {
     /// A patient who gets worse is touched, and sensors come off.
     /// ## References
     /// Shin, Ramdas and Rinaldo 2024 (Shiryaev–Roberts e-detector; average run length at least 100 losses); Shafer 2021 (bets as
-    /// evidence). Unmeasured.
+    /// evidence). In the benchmark 0 in 48.6 bed-days of clean recordings (at most 0.62 in ten), and 0 of 14 suppressions of abnormal
+    /// values on recordings, 0 of 27 on invented patients.
     "M05" "selective_loss" class=Liveness evidence=false weights=(20, 10, 50) rest=Unverified
     {
         /// Evidence for a verdict, 1. Lower: two losses in a row alert. Higher: slower. The design's common limit.

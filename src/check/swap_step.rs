@@ -15,11 +15,13 @@ declare_check! {
     /// away is a step. Two beds that stepped within two minutes of each other, and not more than ten minutes ago: how much better
     /// does each one's minute fit the other one's hour than its own? Each parameter counts at most a factor of 100; the smaller
     /// of the two ratios must be 1000. Only beds that were the same patient's for half an hour, without ADT in ten minutes.
-    /// Report only: it calls nobody until it is measured.
+    /// Report only: what it finds of recorded exchanges is too little to call anybody.
     /// ## Known false alerts
     /// A transfer without ADT, an exchange of devices, two patients of like levels who change at once.
     /// ## References
-    /// Unmeasured; the limits are design choices.
+    /// The limits are design choices. In the benchmark, up to twelve recordings of one set side by side: 0 in 48.6 bed-days (at most 0.62
+    /// in ten). Two patients exchanged for half an hour: 0 of 4 on recordings at 1 s, 1 of 7 at one a minute (two parameters, like
+    /// levels); on invented patients 6 of 9 and 4 of 5 (median 36 and 90 s).
     "T17" "swap_step" class=CrossSource evidence=false weights=(5, 5, 20) rest=Identity
     {
         /// Away from the own hour, spreads. Lower: every turn of a patient is a step. Higher: patients of like levels are not told apart.

@@ -146,9 +146,12 @@ fn line_of(what: &str, target: &str, measured: &str, outcome: Outcome) -> Target
     }
 }
 
+/// Events that a goal judges, and those of which too few altered readings came.
+type Row<'a> = (Vec<&'a Event>, Vec<&'a Event>);
+
 /// One row for each condition under which the kinds have a goal, recordings and invented patients apart.
 fn group(what: &str, kinds: &[Kind], attacks: &[Attack], events: &[(bool, &Event)], lines: &mut Vec<TargetLine>) {
-    let mut by: BTreeMap<(&str, u64, bool), (Vec<&Event>, Vec<&Event>)> = BTreeMap::new();
+    let mut by: BTreeMap<(&str, u64, bool), Row<'_>> = BTreeMap::new();
     for (invented, event) in events {
         let Some(goal) = event.truth.counts.goal else { continue };
         if kinds.contains(&attacks[event.attack].kind) {

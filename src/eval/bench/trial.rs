@@ -48,26 +48,35 @@ fn stood(e: &Episode, trial: &Trial) -> Option<crate::time::Timestamp> {
     trial.check.iter().filter_map(|id| e.has(id)).min()
 }
 
+/// Kind of attack, source and cadence.
+type Place = (&'static str, &'static str, &'static str);
+
+/// Events of one place, and how long each took that was found, seconds.
+#[derive(Default)]
+struct Tally {
+    tried: u64,
+    delays: Vec<f64>,
+}
+
 /// One line for each rule, under the first setup.
 pub(super) fn lines(input: &Input, setup: Setup, attacks: &[Attack], done: &[Done<'_>], options: &Options) -> Vec<TrialLine> {
     let main: Vec<&Done<'_>> = done.iter().filter(|(job, _)| job.setup == setup).collect();
     let line = |trial: &Trial| {
-        let mut by: BTreeMap<(&str, &str, &str), (u64, u64, Vec<f64>)> = BTreeMap::new();
+        let mut by: BTreeMap<Place, Tally> = BTreeMap::new();
         for (job, m) in &main {
             for event in m.events.iter().filter(|e| trial.kinds.contains(&attacks[e.attack].kind)) {
                 let (origin, cadence) = attack_places(&input.entries[job.entry], event);
                 let row = by.entry((attacks[event.attack].kind.as_str(), origin, cadence)).or_default();
-                row.1 += 1;
-                row.0 += u64::from(event.own.is_some());
-                row.2.extend(event.own);
+                row.tried += 1;
+                row.delays.extend(event.own);
             }
         }
-        let share = |((kind, source, rate), (found, tried, mut list)): ((&str, &str, &str), (u64, u64, Vec<f64>))| TrialShare {
+        let share = |((kind, source, rate), mut tally): (Place, Tally)| TrialShare {
             kind: kind.into(),
             source: source.into(),
             rate: rate.into(),
-            found: Found::new(found, tried),
-            delays: delays(&mut list),
+            found: Found::new(tally.delays.len() as u64, tally.tried),
+            delays: delays(&mut tally.delays),
         };
         let wards = trial.kinds.contains(&Kind::Swap);
         TrialLine {

@@ -205,8 +205,12 @@ fn a_goal_in_readings_ends_with_the_second_altered_one_or_says_nothing() {
     let recording = patient(12, 6300);
     let case = Case { recording: &recording, number: 1, donor: None };
     let cuff = recording.column_of(Parameter::NibpMean).unwrap();
-    let cuffs: Vec<f64> =
-        recording.rows.iter().filter(|r| r.column == cuff && r.cell.number().is_some()).map(|r| r.at_ms as f64 / 1000.0).collect();
+    let cuffs: Vec<f64> = recording
+        .rows
+        .iter()
+        .filter(|r| r.column == cuff && r.cell.number().is_some())
+        .map(|r| r.at_ms as f64 / 1000.0)
+        .collect();
     let goal = |mean, duration_s, start_s: f64, rate| {
         let bed = bed(&recording, 1, Encoding::Status, rate);
         let (severity, params) = (Severity::Units(10.0), Target::Line(mean));
