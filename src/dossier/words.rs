@@ -51,7 +51,8 @@ pub const PROPOSAL_NOTE: Words = words(
     "A proposal for a person to decide, from the alerts of the case; not a finding, and no term starts with it.",
     "Una proposta, da decidere da una persona, tratta dagli avvisi del caso; non è un accertamento e non fa decorrere alcun termine.",
 );
-pub const NO_PROPOSAL: Words = words("The alerts of this case propose none.", "Gli avvisi di questo caso non ne propongono alcuna.");
+pub const NO_PROPOSAL: Words =
+    words("The alerts of this case propose none.", "Gli avvisi di questo caso non ne propongono alcuna.");
 pub const STATED: Words = words("Confirmed by a person", "Confermato da una persona");
 pub const FILINGS: Words = words("Filed so far, as stated", "Già inviato, come indicato");
 pub const LEGAL: Words = words("Legal source", "Fonte normativa");

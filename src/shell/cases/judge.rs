@@ -482,7 +482,8 @@ fn compare(published: &[Value], derived: &[AlertEvent], last: u64) -> Judged {
         for one in [&mut again, &mut event] {
             super::contents::without_words_of_people(one);
         }
-        if again.to_string() != event.to_string() {
+        let bytes = |value: &Value| serde_json::to_vec(value).unwrap_or_default();
+        if bytes(&again) != bytes(&event) {
             return differs(difference("", &event, &again).unwrap_or_else(|| "the order of its members".into()));
         }
         same += 1;
