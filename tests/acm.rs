@@ -222,6 +222,179 @@ fn a_message_that_the_receiver_cannot_take_is_left_out_after_as_many_tries_as_co
 }
 
 #[test]
+fn an_alert_whose_start_was_not_taken_is_never_ended_and_everyone_can_see_that_it_is_left_out() {
+    let at = address();
+    // The first one is refused, the second one fails as often as is tried, the third one is taken.
+    let plan = |n: usize| match n {
+        0 => Do::Answer("AR"),
+        1 | 2 => Do::Answer("AE"),
+        _ => Do::Answer("AA"),
+    };
+    let receiver = Receiver::start(at, plan);
+    let mut site = Site::new(at, "tries = 2\nupdates = true\n");
+    for bed in ["A01", "A02", "A03"] {
+        site.raise(bed);
+    }
+    wait_for("the third", || receiver.told().iter().any(|t| t == "ICU^^A03 start").then_some(()));
+    let left_out = |site: &Site| site.served.as_ref().unwrap().get("/metrics").1.contains("vitalguard_acm_left_out_alerts 2");
+    wait_for("the metric", || left_out(&site).then_some(()));
+    let mut ended = false;
+    for _ in 0..80 {
+        for bed in ["A01", "A02", "A03"] {
+            site.pair(bed, "97", "97");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        ended = receiver.told().iter().any(|t| t == "ICU^^A03 end");
+        let none = site.served.as_ref().unwrap().get("/api/v1/alerts").1.contains("\"alerts\":[]");
+        if ended && none {
+            break;
+        }
+    }
+    assert!(ended, "{:?}", receiver.told());
+    let other: Vec<String> = receiver.told().into_iter().filter(|t| !t.starts_with("ICU^^A03")).collect();
+    assert_eq!(other, ["ICU^^A01 start", "ICU^^A02 start", "ICU^^A02 start"], "neither updated nor ended");
+    wait_for("over there and here", || {
+        site.served.as_ref().unwrap().get("/metrics").1.contains("vitalguard_acm_left_out_alerts 0").then_some(())
+    });
+}
+
+/// An alert manager behind TLS, as anybody would write it: Python's ssl, a certificate made by openssl.
+mod behind_tls {
+    use super::*;
+    use std::process::{Child, Command, Stdio};
+
+    const RECEIVER: &str = "import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2], sys.argv[3])
+with socket.create_server(('127.0.0.1', int(sys.argv[1]))) as server:
+    print('ready', flush=True)
+    while True:
+        plain, _ = server.accept()
+        try:
+            with context.wrap_socket(plain, server_side=True) as stream:
+                data = b''
+                while chunk := stream.recv(4096):
+                    data += chunk
+                    while b'\\x1c\\r' in data:
+                        frame, data = data.split(b'\\x1c\\r', 1)
+                        fields = frame.lstrip(b'\\x0b').split(b'\\r')[0].split(b'|')
+                        print('told', fields[9].decode(), flush=True)
+                        stream.sendall(b'\\x0bMSH|^~\\\\&|AM|H|VITALGUARD|H|2026||ACK^R40^ACK|1|P|2.6\\rMSA|CA|' + fields[9] + b'\\r\\x1c\\r')
+        except OSError as error:
+            print('closed', type(error).__name__, flush=True)
+";
+
+    fn openssl(folder: &Path, arguments: &[&str]) {
+        let out = Command::new("openssl").args(arguments).current_dir(folder).output().expect("openssl is there");
+        assert!(out.status.success(), "{}", common::text(&out.stderr));
+    }
+
+    /// An authority, and a certificate of it for this machine (`good`) and for another one (`other`).
+    fn certificates(folder: &Path, authority: &str) {
+        let (key, pem) = (format!("{authority}.key"), format!("{authority}.pem"));
+        let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+        let subject = format!("/CN=Authority {authority}");
+        let root = ["req", "-x509", "-subj", subject.as_str(), "-keyout", key.as_str(), "-out", pem.as_str()];
+        openssl(folder, &[&root[..], &new[..]].concat());
+        for (name, alternative) in [("good", "IP:127.0.0.1"), ("other", "DNS:elsewhere.example")] {
+            let (own_key, own, extension) =
+                (format!("{authority}-{name}.key"), format!("{authority}-{name}.pem"), format!("subjectAltName={alternative}"));
+            let signed = [
+                "req",
+                "-x509",
+                "-CA",
+                pem.as_str(),
+                "-CAkey",
+                key.as_str(),
+                "-subj",
+                "/CN=Alert manager",
+                "-addext",
+                extension.as_str(),
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+                "-keyout",
+                own_key.as_str(),
+                "-out",
+                own.as_str(),
+            ];
+            openssl(folder, &[&signed[..], &new[..]].concat());
+        }
+    }
+
+    struct Manager {
+        child: Child,
+        said: Arc<Mutex<String>>,
+        port: u16,
+    }
+
+    impl Manager {
+        fn start(folder: &Path, certificate: &str) -> Manager {
+            let port = free_port();
+            let file = |ending: &str| folder.join(format!("{certificate}.{ending}"));
+            let mut child = Command::new("python3")
+                .args(["-c", RECEIVER, &port.to_string()])
+                .args([file("pem"), file("key")])
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("python3 is there");
+            let said = Arc::new(Mutex::new(String::new()));
+            let (mut out, shared) = (child.stdout.take().unwrap(), Arc::clone(&said));
+            std::thread::spawn(move || {
+                let mut buffer = [0; 1024];
+                while let Ok(read @ 1..) = out.read(&mut buffer) {
+                    shared.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
+                }
+            });
+            let manager = Manager { child, said, port };
+            wait_for("the receiver", || manager.said().contains("ready").then_some(()));
+            manager
+        }
+        fn said(&self) -> String {
+            self.said.lock().unwrap().clone()
+        }
+    }
+
+    impl Drop for Manager {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    #[test]
+    fn alerts_go_to_a_receiver_of_the_right_authority_and_name_and_to_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        for authority in ["ours", "theirs"] {
+            certificates(folder.path(), authority);
+        }
+        let ca = folder.path().join("ours.pem");
+        for (certificate, why) in [("ours-good", ""), ("theirs-good", "UnknownIssuer"), ("ours-other", "not valid for name")] {
+            let manager = Manager::start(folder.path(), certificate);
+            let address = SocketAddr::from(([127, 0, 0, 1], manager.port));
+            let mut site = Site::new(address, &format!("encrypted = true\nca = {ca:?}\n"));
+            site.raise("A01");
+            if why.is_empty() {
+                wait_for("the start", || (site.counted("accepted") == 1).then_some(()));
+                assert_eq!(manager.said().matches("told VG").count(), 1, "{}", manager.said());
+                assert!(site.served.as_ref().unwrap().get("/metrics").1.contains("vitalguard_acm_connected 1"));
+                continue;
+            }
+            wait_for("attempts", || (site.counted("unanswered") >= 2).then_some(()));
+            assert!(!manager.said().contains("told"), "{certificate}: {}", manager.said());
+            let log = site.served.as_ref().unwrap().log.lock().unwrap().clone();
+            assert!(log.contains(why), "{certificate}: {log}");
+            assert_eq!(site.counted("accepted"), 0);
+        }
+        // Plain text where TLS is spoken: nothing is told either.
+        let manager = Manager::start(folder.path(), "ours-good");
+        let mut site = Site::new(SocketAddr::from(([127, 0, 0, 1], manager.port)), "");
+        site.raise("A01");
+        wait_for("an attempt", || (site.counted("unanswered") >= 1).then_some(()));
+        assert!(!manager.said().contains("told"), "{}", manager.said());
+    }
+}
+
+#[test]
 fn what_happens_while_the_receiver_is_away_is_told_in_order_after_a_restart_and_only_once() {
     let at = address();
     let mut site = Site::new(at, "");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{BPM, Client, HR, PERCENT, SPO2, Served, now_hl7, program, text, wait_for};
+use common::{BPM, Client, HR, PERCENT, SPO2, Served, Subscriber, now_hl7, program, text, wait_for};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -276,6 +276,75 @@ fn a_case_gathers_what_belongs_to_its_alert_and_leaves_as_a_bundle_that_proves_i
         })
         .collect();
     assert_eq!((words[0], words.iter().filter(|word| **word == "export").count()), ("open", 2), "{words:?}");
+}
+
+#[test]
+fn an_alert_of_a_later_run_is_judged_again_from_the_state_of_its_bed() {
+    let mut house = House::start();
+    let mut client = Client::connect(house.served.mllp);
+    for n in 0..3 {
+        client.ask(&message(&format!("S{n}"), &now_hl7(), &format!("{}", 96 + n))).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
+    }
+    assert_eq!(house.get("viewer", "/api/v1/alerts").1["alerts"], json!([]), "nothing to tell in the first run");
+    drop(client);
+    assert!(house.served.terminate().success());
+    house.served = Served::start(&house.data(), &["--config", house.config.to_str().unwrap()]);
+    let alert = house.alert();
+    let id = alert["id"].as_str().unwrap();
+    let case = house.open(&alert);
+    let bundle = house.bundle(&case, false);
+    let files = unpacked(&bundle);
+    let state = &files[&format!("judge/{id}/state.bin")];
+    assert!(state.len() > 1_000 && text(state).contains("A01"), "{} bytes", state.len());
+    let all = files.into_values().map(|content| text(&content)).collect::<String>();
+    assert!([NAME, RECORD, COMMENT, "00A0370000000001"].iter().all(|word| !all.contains(word)));
+    let judged = verify_bytes(&bundle, None).unwrap().judged;
+    assert!(matches!(&judged[..], [(_, Judged::Reproduced { events, of })] if events == of && *of > 0), "{judged:?}");
+}
+
+#[test]
+fn a_case_that_was_closed_a_day_ago_leaves_mqtt() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir_all(data.join("journal")).unwrap();
+    // Written a day ago but for some seconds, by a clock that stood there.
+    let then = jiff::Timestamp::now().as_millisecond() - 86_400_000 + 25_000;
+    let mut options = Options::new(&Config::default().journal, "boot");
+    options.clock = std::sync::Arc::new(move || Now { wall_ms: then, mono_ns: 0 });
+    let (journal, feed) = Journal::open(&data.join("journal"), options).unwrap();
+    std::thread::spawn(move || for _ in feed {});
+    let id = Case::id_of(Timestamp::from_ms(then), 7);
+    let steps = [
+        Step::Open { title: "a case".into(), alert: None },
+        Step::Close { reason: "done".into(), keep_until: Some(Timestamp::from_ms(then + 40 * 86_400_000)) },
+    ];
+    journal.handle().submit_blocking(Record::Start { boot: "boot".into(), applied_until: Timestamp::MIN }).unwrap();
+    for step in steps {
+        let act = Act { id: "x".into(), case: id.clone(), expect: None, user: "eng".into(), via: Way::Cli, step };
+        journal.handle().submit_blocking(Record::Case(Box::new(act))).unwrap();
+    }
+    journal.close();
+    let served = Served::start(&data, &[]);
+    let all = Subscriber::start(served.mqtt.unwrap().port(), &["vitalguard/v1/+/case/#"], &[]);
+    let document = wait_for("its document", || all.payloads("case/").pop());
+    assert!(document["state"] == "closed" && document["closed_at"].is_string(), "{document}");
+    let ended = || all.lines.lock().unwrap().iter().any(|(topic, payload)| topic.contains(&id) && payload == "(null)");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(150);
+    while !ended() && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    assert!(ended(), "{:?}", all.lines.lock().unwrap());
+    assert!(jiff::Timestamp::now().as_millisecond() >= then + 86_400_000, "not before the day is over");
+    // Who comes later hears nothing of it; the case itself stays.
+    let later = Subscriber::start(served.mqtt.unwrap().port(), &["vitalguard/v1/+/case/#", "vitalguard/v1/+/sys/#"], &[]);
+    wait_for("what is retained", || later.payloads("sys/").pop());
+    assert!(later.payloads("case/").is_empty());
+    let list: Value = serde_json::from_str(&served.get("/api/v1/cases").1).unwrap();
+    assert!(list.to_string().contains(&id), "{list}");
+    let state: Value = serde_json::from_str(&served.get("/api/v1/state").1).unwrap();
+    let topics = state["documents"].as_array().unwrap().iter().filter_map(|document| document["topic"].as_str());
+    assert!(topics.clone().count() > 0 && topics.filter(|topic| topic.starts_with("case/")).count() == 0, "{state}");
 }
 
 /// The bundle's own judgement, and what becomes of it where something in it was changed.
@@ -669,8 +738,7 @@ impl Bench {
         }
         let mut options = Options::new(&self.config.journal, "boot-2");
         (options.segment_bytes, options.retain_bytes, options.retain_days) = (64 << 10, bytes, days);
-        options.signer =
-            signed.then(|| std::sync::Arc::new(Signer::open(&self.folder.path().join("evidence.pem")).unwrap()));
+        options.signer = signed.then(|| std::sync::Arc::new(Signer::open(&self.folder.path().join("evidence.pem")).unwrap()));
         let (journal, feed) = Journal::open(&self.journal(), options).unwrap();
         std::thread::spawn(move || for _ in feed {});
         journal.handle().submit_blocking(Record::Close { connection: 1 }).unwrap();

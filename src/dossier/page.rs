@@ -1,7 +1,8 @@
 //! A draft as a page that prints: no script, nothing fetched, everything that others wrote escaped.
 
+use super::proposal::kind_name;
 use super::words as say;
-use super::{Clock, Draft, Mark, Row};
+use super::{Clock, Draft, Mark, Row, form as described};
 use crate::html::{self, escape};
 use crate::text::{NOT_FOR_PRIMARY, Words};
 use std::fmt::Write as _;
@@ -105,6 +106,20 @@ fn clocks(w: &mut Writer<'_>) {
     w.head(&[&say::TERM, &say::START, &say::DUE, &say::STATE, &say::SOURCE]);
     draft.clocks.iter().for_each(|clock| term(w, clock));
     w.put(format_args!("</table>\n"));
+    if draft.head.filings.is_empty() {
+        return;
+    }
+    // Which form followed which: a final report names what went before it. References are for the case, not for a masked bundle.
+    w.put(format_args!("<p>{}:</p>\n<ul>\n", w.of(&say::FILINGS)));
+    for filing in &draft.head.filings {
+        w.put(format_args!(
+            "<li>{}: {}, {}</li>\n",
+            escape(draft.pick(&described(filing.form).title)),
+            escape(&draft.time(filing.at)),
+            escape(&filing.by)
+        ));
+    }
+    w.put(format_args!("</ul>\n"));
 }
 
 fn term(w: &mut Writer<'_>, clock: &Clock) {
@@ -131,7 +146,13 @@ fn proposals(w: &mut Writer<'_>) {
     if !draft.is_cyber() {
         return;
     }
-    w.put(format_args!("<h2>{}</h2>\n<p>{}</p>\n", w.of(&say::PROPOSALS), w.of(&say::PROPOSAL_NOTE)));
+    w.put(format_args!("<h2>{}</h2>\n", w.of(&say::PROPOSALS)));
+    for known in draft.head.confirmations.iter().filter(|known| known.withdrawn.is_none()) {
+        let Some(name) = kind_name(known.kind) else { continue };
+        let (name, by, at) = (escape(draft.pick(&name)), escape(&known.by), escape(&draft.time(known.at)));
+        w.put(format_args!("<p>{}: <b>{name}</b> ({by}, {at})</p>\n", w.of(&say::STATED)));
+    }
+    w.put(format_args!("<p>{}</p>\n", w.of(&say::PROPOSAL_NOTE)));
     if draft.proposals.is_empty() {
         w.put(format_args!("<p>{}</p>\n", w.of(&say::NO_PROPOSAL)));
         return;

@@ -21,6 +21,13 @@ pub struct Proposal {
     pub alerts: Vec<String>,
 }
 
+/// What a kind of significant incident is called; `None`: it is none.
+pub fn kind_name(kind: Kind) -> Option<Text> {
+    let known = catalogue::proposals().iter().find(|def| def.kind == kind).map(|def| def.name.clone());
+    let bare = || Text { en: "IS-4".into(), it: "IS-4".into() };
+    known.or_else(|| (kind == Kind::NisIs4).then(bare))
+}
+
 /// What the alerts of a case suggest; empty where they suggest nothing. In the order of the data, each kind at most once.
 pub fn proposals(seen: &[Seen]) -> Vec<Proposal> {
     let meets = |def: &ProposalDef, s: &Seen| {

@@ -200,6 +200,42 @@ fn a_term_is_shown_only_after_a_person_has_confirmed_and_from_the_stated_time() 
 }
 
 #[test]
+fn what_a_person_has_confirmed_and_what_went_before_stands_in_the_notices_to_come() {
+    let confirmed = |kind, withdrawn| Confirmation {
+        kind,
+        at: at("2026-11-30T08:00:00Z"),
+        known_since: at("2026-11-29T21:00:00Z"),
+        by: "eng1".into(),
+        withdrawn,
+    };
+    let back = Withdrawn { at: at("2026-11-30T08:30:00Z"), by: "eng1".into(), reason: "no".into() };
+    let confirmations = vec![confirmed(Kind::NisIs2, None), confirmed(Kind::NisIs3, Some(back)), confirmed(Kind::Law90, None)];
+    let reference = "ACN-SECRET-7".to_owned();
+    let filing = Filing { form: Form::Nis2PreNotification, at: at("2026-11-30T08:40:00Z"), by: "eng2".into(), reference };
+    let head = Head { confirmations, filings: vec![filing], ..head() };
+    for (language, said, sent) in [
+        (
+            Language::It,
+            "Confermato da una persona: <b>IS-2: integrità</b> (eng1, 2026-11-30 09:00:00 +01:00)",
+            "NIS2: pre-notifica",
+        ),
+        (
+            Language::En,
+            "Confirmed by a person: <b>IS-2: integrity</b> (eng1, 2026-11-30 09:00:00 +01:00)",
+            "NIS2: pre-notification",
+        ),
+    ] {
+        let html = fill(Form::Nis2Final, language, &Facts::new(), &head).html();
+        assert!(html.contains(said), "{html}");
+        assert!(html.contains(&format!("<li>{sent}: 2026-11-30 09:40:00 +01:00, eng2</li>")), "{html}");
+        assert!(!html.contains("IS-3") || html.matches("IS-3").count() == 1, "withdrawn; only the source names it: {html}");
+        assert!(!html.contains("SECRET"));
+    }
+    let other = fill(Form::MinistryIt, Language::It, &Facts::new(), &head).html();
+    assert!(!other.contains("IS-2"), "{other}");
+}
+
+#[test]
 fn a_kind_of_incident_is_proposed_with_its_reason_and_decided_by_nobody_here() {
     let seen = |alert: &str, condition: &str, assessment| Seen { alert: alert.into(), condition: condition.into(), assessment };
     let all = [

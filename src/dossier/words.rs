@@ -46,12 +46,15 @@ pub const NO_CLOCK: Words = words(
     "No term runs: no person has confirmed a suspicion that this form is about.",
     "Nessun termine in corso: nessuna persona ha confermato un sospetto che riguardi questo modulo.",
 );
-pub const PROPOSALS: Words = words("Kind of incident: proposal", "Tipo di incidente: proposta");
+pub const PROPOSALS: Words = words("Kind of incident", "Tipo di incidente");
 pub const PROPOSAL_NOTE: Words = words(
     "A proposal for a person to decide, from the alerts of the case; not a finding, and no term starts with it.",
     "Una proposta, da decidere da una persona, tratta dagli avvisi del caso; non è un accertamento e non fa decorrere alcun termine.",
 );
-pub const NO_PROPOSAL: Words = words("None from the alerts of this case.", "Nessuna dagli avvisi di questo caso.");
+pub const NO_PROPOSAL: Words =
+    words("The alerts of this case propose none.", "Gli avvisi di questo caso non ne propongono alcuna.");
+pub const STATED: Words = words("Confirmed by a person", "Confermato da una persona");
+pub const FILINGS: Words = words("Filed so far, as stated", "Già inviato, come indicato");
 pub const LEGAL: Words = words("Legal source", "Fonte normativa");
 pub const CONFIRMED: Words = words("confirmed by", "confermato da");
 

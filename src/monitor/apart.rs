@@ -145,10 +145,10 @@ fn without_identities(report: &Report, shown: Option<String>, masked: bool, at: 
     for device in &mut report.devices {
         device.key.clear();
     }
+    let first = |text: &mut String| text.truncate(text.find('^').unwrap_or(text.len()));
+    first(&mut report.application);
+    first(&mut report.facility);
     if masked {
-        let first = |text: &mut String| text.truncate(text.find('^').unwrap_or(text.len()));
-        first(&mut report.application);
-        first(&mut report.facility);
         for device in &mut report.devices {
             device.declared.clear();
             device.names.clear();
@@ -174,7 +174,7 @@ mod tests {
     fn message(n: u32, hr: u32) -> Vec<u8> {
         let at = format!("202601011200{:02}", n % 60);
         format!(
-            "MSH|^~\\&|MON^TOKENEUI^EUI-64|H|||{at}+0000||ORU^R01^ORU_R01|TOKEN {n}|P|2.6\r{PID}PV1||I|icu^^A01\r\
+            "MSH|^~\\&|MON^00A0370000000001^EUI-64|H|||{at}+0000||ORU^R01^ORU_R01|TOKEN {n}|P|2.6\r{PID}PV1||I|icu^^A01\r\
              OBR|1|||182777000^monitoring of patient^SCT|||{at}+0000\r\
              OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.1.1.147842|{hr}|264864^MDC_DIM_BEAT_PER_MIN^MDC|||||R|||{at}+0000\r"
         )
@@ -200,7 +200,8 @@ mod tests {
         while live.poll_output().is_some() {}
         let elsewhere = Settings::default();
         let state = live.snapshot_apart("icu", "A01", &elsewhere);
-        assert!(!String::from_utf8_lossy(&state).contains("TOKEN"));
+        let text = String::from_utf8_lossy(&state);
+        assert!(!text.contains("TOKEN") && !text.contains("00A0370000000001"), "{text}");
         live.record("icu", "A01", true);
         let (mut first, mut again) = (Vec::new(), Vec::new());
         for n in 20..50 {
@@ -213,7 +214,7 @@ mod tests {
         assert_eq!(heard.len(), 30);
         let bytes = postcard::to_stdvec(&heard).unwrap();
         let text = String::from_utf8_lossy(&bytes);
-        assert!(!text.contains("TOKEN") && !text.contains("192.0.2.7"), "{text}");
+        assert!(["TOKEN", "00A037", "192.0.2.7"].iter().all(|word| !text.contains(word)), "{text}");
         let heard: Vec<Heard> = postcard::from_bytes(&bytes).unwrap();
         let mut other = Monitor::restore(elsewhere, &state).unwrap();
         for one in &heard {

@@ -119,6 +119,14 @@ impl Cell {
         self.learner.count(spoke(id::pressure_order), spoke(id::time_order));
     }
 
+    /// With nothing of MSH-3 but its first component, which names a profile.
+    pub fn nameless(&self) -> Cell {
+        let mut cell = self.clone();
+        cell.application.truncate(cell.application.find('^').unwrap_or(cell.application.len()));
+        cell.learner.hide_names();
+        cell
+    }
+
     pub fn due_at(&self) -> Timestamp {
         self.judge_at.min(self.house_at)
     }

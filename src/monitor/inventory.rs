@@ -84,7 +84,7 @@ impl Inventory {
     /// What is known of the devices of one bed, without their own names.
     pub fn apart(&self, bed: u32) -> Inventory {
         let mut entries: Vec<Entry> = self.entries.iter().filter(|entry| entry.bed == Some(bed)).cloned().collect();
-        entries.iter_mut().for_each(|entry| entry.key.clear());
+        entries.iter_mut().for_each(Entry::hide_names);
         Inventory {
             entries,
             forgotten: 0,

@@ -127,7 +127,7 @@ impl Monitor {
         let house = Monitor::new(settings.clone()).house;
         let number = self.bed_id(ward, bed).map(|id| id.0);
         let cells = (0..).zip(&self.cells).map(|(at, cell)| match Some(at) == number {
-            true => cell.clone(),
+            true => cell.nameless(),
             false => Cell::new(&cell.bed.ward, &cell.bed.bed, cell.reserved, Timestamp::MIN),
         });
         let snapshot = Snapshot {

@@ -404,6 +404,11 @@ impl Learner {
         (!before.device.is_empty()).then_some(before)
     }
 
+    /// Without what stands behind the name in MSH-3.
+    pub fn hide_names(&mut self) {
+        self.application.truncate(self.application.find('^').unwrap_or(self.application.len()));
+    }
+
     /// Takes a message that was judged. What is known is looked at once a minute, so that a steady feed costs nothing.
     pub fn learn(&mut self, lesson: &Lesson<'_>) {
         self.habits.learn(lesson);

@@ -3,7 +3,8 @@
 //! One contract: what was answered with AA or CA is behind us, durably (`acm.json` in the data folder); everything else is sent
 //! again, also after a restart, with the same MSH-10. The store keeps the events, so that a receiver that is dead, slow or
 //! hanging holds up nothing but its own queue. A receiver that refuses a message (AR, CR) does not get it again; one that fails
-//! (AE, CE) gets it `tries` times. Only told alerts are updated and ended; nothing of a person leaves.
+//! (AE, CE) gets it `tries` times. Only alerts whose start was taken are updated and ended; one whose start was not is left out
+//! until its priority rises. Nothing of a person leaves.
 
 use crate::alert::{AlertEvent, AlertState, EventKind};
 use crate::config::Acm as Config;
@@ -38,7 +39,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const SLICE: Duration = Duration::from_millis(100);
 /// First wait after a failure; it doubles up to `retry_max_s`.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Told alerts that are remembered; when there are more, the one with the oldest onset goes and would be told anew.
+/// Told alerts that are remembered, and alerts that were left out; when there are more, the one with the oldest onset goes and
+/// would be told anew.
 const TOLD_MAX: usize = 10_000;
 /// What waits is counted so often.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
@@ -50,6 +52,18 @@ pub struct Position {
     pub number: i64,
     /// Alerts that were told and have not ended.
     pub told: BTreeSet<String>,
+    /// Alerts whose start the receiver did not take, and that have not ended.
+    #[serde(default)]
+    pub left_out: BTreeSet<String>,
+}
+
+/// Remembers an alert among others. An alert's id ends with its onset, in digits that sort as time does.
+fn remember(among: &mut BTreeSet<String>, alert: &str) {
+    among.insert(alert.to_owned());
+    while among.len() > TOLD_MAX {
+        let Some(oldest) = among.iter().min_by_key(|id| id.rsplit('-').next()).cloned() else { break };
+        among.remove(&oldest);
+    }
 }
 
 impl Position {
@@ -57,11 +71,17 @@ impl Position {
     pub fn read(folder: &Path) -> Option<Position> {
         serde_json::from_slice(&std::fs::read(folder.join(POSITION)).ok()?).ok()
     }
-    /// An alert's id ends with its onset, in digits that sort as time does.
-    fn forget_oldest(&mut self) {
-        let oldest = self.told.iter().min_by_key(|id| id.rsplit('-').next()).cloned();
-        if let Some(oldest) = oldest {
-            self.told.remove(&oldest);
+    /// What became of an event.
+    fn note(&mut self, alert: &str, phase: Phase, fate: Fate) {
+        match (phase, fate) {
+            (Phase::End, _) => drop(self.told.remove(alert)),
+            (Phase::Start, Fate::Accepted) => {
+                self.left_out.remove(alert);
+                remember(&mut self.told, alert);
+            }
+            (Phase::Start, _) => remember(&mut self.left_out, alert),
+            // It knows the alert, whatever it thinks of this news.
+            _ => {}
         }
     }
 }
@@ -109,7 +129,7 @@ impl Acm {
                 if folder.join(POSITION).exists() {
                     tracing::warn!("acm: the position cannot be read: what the store holds counts as told");
                 }
-                Position { number: reader.last_event()?, told: BTreeSet::new() }
+                Position { number: reader.last_event()?, ..Position::default() }
             }
         };
         let stop = Arc::new(AtomicBool::new(false));
@@ -185,36 +205,51 @@ impl Sender {
         let last = self.reader.last_event()?;
         if last < self.position.number {
             tracing::warn!("acm: the store is another one: what it holds counts as told");
-            self.position = Position { number: last, told: BTreeSet::new() };
+            self.position = Position { number: last, ..Position::default() };
             self.save();
         }
         if self.counted_at.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
             self.counted_at = Some(Instant::now());
             ::metrics::gauge!(metrics::ACM_WAITING).set((last - self.position.number).max(0) as f64);
+            ::metrics::gauge!(metrics::ACM_LEFT_OUT).set(self.position.left_out.len() as f64);
         }
         let events = self.reader.events_after(self.position.number, BATCH)?;
         let any = !events.is_empty();
+        let mut unsaved = false;
         for (number, json) in events {
             let parsed = std::str::from_utf8(&json).ok().and_then(|text| AlertEvent::from_json(text).ok());
-            let Some((event, _)) = parsed else {
-                self.count("unreadable");
-                self.position.number = number;
-                continue;
-            };
-            if let Some(phase) = self.phase(&event)? {
-                match self.tell(&event, number, phase) {
-                    Fate::Stopped => return Ok(true),
-                    Fate::Accepted => self.count("accepted"),
-                    Fate::Refused => self.count("refused"),
-                    Fate::Failed => self.count("failed"),
+            let sent = match parsed {
+                Some((event, _)) => match self.phase(&event)? {
+                    Some(phase) => {
+                        let fate = self.tell(&event, number, phase);
+                        match fate {
+                            Fate::Stopped => break,
+                            Fate::Accepted => self.count("accepted"),
+                            Fate::Refused => self.count("refused"),
+                            Fate::Failed => self.count("failed"),
+                        }
+                        self.position.note(&event.alert.id, phase, fate);
+                        true
+                    }
+                    None => {
+                        if event.alert.state == AlertState::Cleared {
+                            self.position.left_out.remove(&event.alert.id);
+                        }
+                        false
+                    }
+                },
+                None => {
+                    self.count("unreadable");
+                    false
                 }
-                self.told(&event, phase);
-                self.position.number = number;
+            };
+            self.position.number = number;
+            unsaved = !sent;
+            if sent {
                 self.save();
             }
-            self.position.number = number;
         }
-        if any {
+        if unsaved {
             self.save();
         }
         Ok(any)
@@ -226,6 +261,10 @@ impl Sender {
         let over = alert.state == AlertState::Cleared;
         if !self.position.told.contains(&alert.id) {
             if over || alert.priority > self.config.least {
+                return Ok(None);
+            }
+            // Its start was not taken: it is begun again only when it says something else.
+            if self.position.left_out.contains(&alert.id) && event.event != EventKind::Escalated {
                 return Ok(None);
             }
             if now().since_s(event.ts) > self.config.expire_s
@@ -244,17 +283,6 @@ impl Sender {
             EventKind::Updated if !self.config.updates && !changed => None,
             _ => Some(Phase::Update),
         })
-    }
-
-    fn told(&mut self, event: &AlertEvent, phase: Phase) {
-        if phase == Phase::End {
-            self.position.told.remove(&event.alert.id);
-            return;
-        }
-        self.position.told.insert(event.alert.id.clone());
-        while self.position.told.len() > TOLD_MAX {
-            self.position.forget_oldest();
-        }
     }
 
     fn save(&self) {
@@ -389,11 +417,30 @@ mod tests {
 
     #[test]
     fn the_alert_with_the_oldest_onset_is_forgotten_first() {
-        let told =
-            ["A-0aaaaaaaaaaa-20260108T000000000Z", "A-ffffffffffff-20260107T000000000Z", "A-1aaaaaaaaaaa-20260107T000000001Z"];
-        let mut position = Position { number: 1, told: told.iter().map(|id| (*id).to_owned()).collect() };
-        position.forget_oldest();
-        assert_eq!(position.told.iter().collect::<Vec<_>>(), [told[0], told[2]]);
+        let mut told = BTreeSet::new();
+        remember(&mut told, "A-0aaaaaaaaaaa-20260108T000000000Z");
+        remember(&mut told, "A-ffffffffffff-20260107T000000000Z");
+        for n in 0..TOLD_MAX - 1 {
+            remember(&mut told, &format!("A-1aaaaaaaaaaa-20260107T00{n:06}1Z"));
+        }
+        assert_eq!(told.len(), TOLD_MAX);
+        assert!(!told.iter().any(|id| id.starts_with("A-f")) && told.iter().any(|id| id.starts_with("A-0")));
+    }
+
+    #[test]
+    fn what_was_not_taken_is_not_told_and_ends_unsaid() {
+        let mut position = Position::default();
+        for fate in [Fate::Refused, Fate::Failed] {
+            position.note("A-1", Phase::Start, fate);
+            assert!(position.told.is_empty() && position.left_out.len() == 1, "{fate:?}");
+        }
+        position.note("A-1", Phase::Start, Fate::Accepted);
+        assert!(position.told.len() == 1 && position.left_out.is_empty());
+        position.note("A-1", Phase::Escalate, Fate::Refused);
+        assert_eq!(position.told.len(), 1, "it knows the alert");
+        position.note("A-1", Phase::End, Fate::Refused);
+        assert_eq!(position, Position::default());
+        assert_eq!(serde_json::from_str::<Position>(r#"{"number":3,"told":["A-2"]}"#).unwrap().told.len(), 1, "of before");
     }
 
     #[test]

@@ -280,16 +280,10 @@ fn last_soon(store: &Path, alert: &AlertRow) -> u64 {
 /// it does not hold.
 fn resume(driver: &mut Driver<'_, Machine>, folder: &Path, raised: Timestamp) -> Result<u64, ExplainError> {
     for before in [raised.plus_s(-LEAD_S), raised] {
-        for past in journal::past(folder)?.iter().filter(|past| past.at < before) {
-            let Ok(state) = past.read() else { continue };
-            if driver.resume(&state, before) {
-                return Ok(past.sequence + 1);
-            }
-        }
-        for (sequence, path) in journal::latest_snapshots(folder)? {
-            let Ok(state) = journal::read_snapshot(&path) else { continue };
-            if driver.resume(&state, before) {
-                return Ok(sequence + 1);
+        for state in journal::standing(folder)?.iter().filter(|state| state.may_precede(before)) {
+            let Ok(bytes) = state.read() else { continue };
+            if driver.resume(&bytes, before) {
+                return Ok(state.sequence + 1);
             }
         }
     }

@@ -39,7 +39,7 @@ mod writer;
 pub use cipher::{EncryptionKey, EncryptionKeyError, unlock};
 pub use clock::{Clock, Now, system_clock};
 pub use hold::{Hold, hold, holds, release};
-pub use past::{Past, keep, past};
+pub use past::{Past, Standing, keep, past, standing};
 pub use pick::{number_of, read_named, read_one, segment_before, unbroken};
 pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
 pub use recover::is_held;

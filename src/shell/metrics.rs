@@ -98,6 +98,7 @@ pub const RELAY_SECONDS: &str = "vitalguard_relay_hold_seconds";
 pub const ACM_MESSAGES: &str = "vitalguard_acm_messages_total";
 /// Events that the alert manager was not told yet, and 1 while it is connected.
 pub const ACM_WAITING: &str = "vitalguard_acm_waiting_events";
+pub const ACM_LEFT_OUT: &str = "vitalguard_acm_left_out_alerts";
 pub const ACM_CONNECTED: &str = "vitalguard_acm_connected";
 
 /// Bounds of the histograms, seconds: a memory write up to a broken minute.
@@ -173,6 +174,7 @@ fn describe() {
     );
     describe_counter!(ACM_MESSAGES, "Reports to the alert manager, by result");
     describe_gauge!(ACM_WAITING, "Alert events that the alert manager was not told yet");
+    describe_gauge!(ACM_LEFT_OUT, "Open alerts whose start the alert manager refused or failed at: it does not know them");
     describe_gauge!(ACM_CONNECTED, "1 while the alert manager is connected");
     describe_counter!(HTTP_REQUESTS, "HTTP requests, by route and status class");
     describe_counter!(HTTP_STREAMS_CUT, "Event streams over HTTP that were cut because their reader was too slow");

@@ -37,6 +37,14 @@ pub fn check<W: Write>(config: &Config, found: &mut Findings<W>) -> anyhow::Resu
             }
             Err(error) => found.say(Level::Warn, "acm", error)?,
         }
+        if !position.left_out.is_empty() {
+            let count = position.left_out.len();
+            found.say(
+                Level::Warn,
+                "acm",
+                format_args!("{count} open alerts are not known there: it did not take their start"),
+            )?;
+        }
     }
     Ok(())
 }

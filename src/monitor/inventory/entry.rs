@@ -139,6 +139,15 @@ impl Entry {
         self.site = devices.entry(&self.key, &self.id).map(SiteWord::of);
     }
 
+    /// Its words as they may be published, and no name of its own.
+    pub fn hide_names(&mut self) {
+        for text in &mut self.texts {
+            text.text = masked(&text.text.replace('^', " "), &self.key);
+        }
+        self.declared = masked(&self.declared.replace('^', " "), &self.key);
+        self.key.clear();
+    }
+
     /// What is forgotten first has the least of it.
     pub fn worth(&self) -> (bool, bool, bool, Timestamp, &str) {
         let advised = self.matches.iter().any(|m| m.found.level != Level::Vendor);

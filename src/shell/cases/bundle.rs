@@ -9,7 +9,7 @@ use super::{Place, contents};
 use crate::alert::hex;
 use crate::case::{Case, Found, Step};
 use crate::monitor::{Monitor, Settings};
-use crate::shell::journal::{JournalError, unbroken};
+use crate::shell::journal::{JournalError, Record, unbroken};
 use crate::shell::store::{AlertReader, StepRow, StoreError};
 use crate::shell::vault::{Checkpoint, CheckpointError, Link, Signer, checkpoints, links};
 use crate::time::Timestamp;
@@ -311,13 +311,30 @@ fn begin(link: &Link) -> Chain {
     Chain { first: link.sequence, last: link.sequence, previous: hex(&link.entry.previous), complete: false }
 }
 
-/// A link as a line: `hash = SHA-256(hash before ‖ header ‖ payload_sha256)`.
+/// A link as a line: `hash = SHA-256(hash before ‖ header ‖ payload_sha256)`. What came by a feed has a direction; what a tap has
+/// overheard of a receiver's answers came to us as well, and its leg is said.
 fn line(link: &Link) -> String {
-    let object = json!({
+    let mut object = json!({
         "sequence": link.sequence, "at": link.at.to_string(), "header": hex(&link.header),
         "payload_sha256": hex(&link.payload_sha256), "hash": hex(&link.hash),
     });
+    if is_received(&link.header) {
+        object["direction"] = IN.into();
+    }
+    if matches!(&link.entry.stamped.record, Record::Fragment { what, .. } if what == "answer") {
+        object["leg"] = ANSWER.into();
+    }
     format!("{object}\n")
+}
+
+/// The direction of whatever is in the journal: what we send is not.
+pub const IN: &str = "in";
+/// The leg of what a receiver answered to its sender, overheard.
+pub const ANSWER: &str = "answer";
+
+/// Whether the record of a header came by a feed: a connection, a frame, or a part of one.
+pub(super) fn is_received(header: &[u8]) -> bool {
+    header.get(32).is_some_and(|kind| (2..=5).contains(kind))
 }
 
 /// Whether a step is a person's words that are left out of a masked bundle.

@@ -1,6 +1,6 @@
 //! Proves a bundle from its bytes, as `verify.py` does, and says where the first thing stands that does not fit.
 
-use super::bundle::{CHECKPOINT, KEY, LINKS, MANIFEST, Manifest, SCHEMA, SIGNATURE};
+use super::bundle::{CHECKPOINT, IN, KEY, LINKS, MANIFEST, Manifest, SCHEMA, SIGNATURE, is_received};
 use super::judge::Judged;
 use super::sealed::{SEAL_BYTES, options};
 use crate::alert::hex;
@@ -117,6 +117,11 @@ struct LinkLine {
     header: String,
     payload_sha256: String,
     hash: String,
+    #[serde(default)]
+    direction: Option<String>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "for people; the header holds it")]
+    leg: Option<String>,
 }
 
 impl Unpacked {
@@ -221,6 +226,9 @@ impl Unpacked {
             let of_header = header.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
             if line.sequence != sequence || of_header != Some(sequence) || line.hash != hex(&last) {
                 return Err(wrong(&format!("record {} does not follow from the one before", line.sequence)));
+            }
+            if line.direction.as_deref() != is_received(&header).then_some(IN) {
+                return Err(wrong(&format!("record {} has another direction", line.sequence)));
             }
             if let Some(wanted) = records.get(&sequence) {
                 if *wanted != line.payload_sha256 {

@@ -460,7 +460,9 @@ pub(super) fn readme(export: &Export<'_>, missing: &[String]) -> String {
          \x20 manifest.json           every other file with size and SHA-256, versions, what is missing\n\
          \x20 manifest.sig            raw Ed25519 signature over manifest.json\n\
          \x20 key.pem                 the public key {key}; compare it with the one that the site gives out\n\
-         \x20 journal/links.jsonl     the records of the journal as a chain: hash = SHA-256(hash before | header | payload_sha256)\n\
+         \x20 journal/links.jsonl     the records of the journal as a chain: hash = SHA-256(hash before | header | payload_sha256);\n\
+         \x20                         direction \"in\": it came by a feed (leg \"answer\": a receiver's answer that a tap overheard); what this\n\
+         \x20                         program sends is not in the journal\n\
          \x20 journal/checkpoint.txt  a signed head of that chain (C2SP signed-note)\n\
          \x20 messages/               messages by feed and record number; in an identified bundle byte for byte as received\n\
          \x20 alerts.json, explain/   the alerts with their events, and how each follows from the journal\n\

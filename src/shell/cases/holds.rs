@@ -4,7 +4,7 @@
 //! two looks an hour apart, of the journal's time and of a clock that nobody sets: a time that was wrong for a moment ends nothing.
 
 use super::{Cases, case_of_hold, hold_name};
-use crate::case::Case;
+use crate::case::{Case, Item};
 use crate::shell::journal::{self, Hold, JournalError, Reader, Record, segment_before};
 use crate::shell::store::Store;
 use crate::time::Timestamp;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
 /// Between two looks the journal's time goes on by this at least, ms: a minute less, so that a slow clock is one, too.
 const LOOK_EVERY_MS: i64 = 3_540_000;
+/// A state is taken so long before what is held at most, s: before a day they are kept once an hour.
+const STATE_WITHIN_S: f64 = 7_200.0;
 /// A case is in the journal so long after its id was made, at the latest, s: the command line gathers for ten minutes.
 const OPENS_WITHIN_S: f64 = 1_200.0;
 
@@ -38,6 +40,7 @@ fn keep_among(folder: &Path, holds: &[Hold], case: &Case, now: Timestamp) -> Res
     }
     // Without a record there is nothing to hold yet: what stands was set for the steps that follow.
     let Some((first, last)) = case.records().filter(|_| case.keeps(now)) else { return Ok(there.is_some()) };
+    let first = reach_back(folder, case, first);
     // A damaged note holds everything: it is written anew.
     let whole = there.filter(|hold| (hold.first, hold.last) != (0, u64::MAX));
     let wanted = whole.map_or((first, last), |hold| (hold.first.min(first), hold.last.max(last)));
@@ -45,6 +48,18 @@ fn keep_among(folder: &Path, holds: &[Hold], case: &Case, now: Timestamp) -> Res
         return Ok(true);
     }
     journal::hold(folder, &name, wanted.0, wanted.1).map(|()| true)
+}
+
+/// What is held begins behind the newest kept state before it, so that it can be judged again from there. Where that is far away,
+/// with the first record itself.
+fn reach_back(folder: &Path, case: &Case, first: u64) -> u64 {
+    let from = case.items.iter().filter_map(|held| match held.item {
+        Item::Range { from, .. } => Some(from),
+        _ => None,
+    });
+    let Some(from) = from.min() else { return first };
+    let past = journal::past(folder).unwrap_or_default().into_iter().find(|past| past.sequence < first);
+    past.filter(|past| from.since_s(past.at) <= STATE_WITHIN_S).map_or(first, |past| past.sequence + 1)
 }
 
 /// What the judging thread remembers of holds.
@@ -204,7 +219,7 @@ fn time_of(case: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{Act, Closed, Item, Step, Way};
+    use crate::case::{Act, Closed, Step, Way};
     use crate::case::{By, Held};
 
     const NOW: Timestamp = Timestamp::from_ms(1_767_755_045_678);
@@ -264,6 +279,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_begins_behind_a_state_that_is_near() {
+        let room = room();
+        let folder = room.folder.path();
+        std::fs::write(folder.join(format!("{:020}.vgj", 1)), b"").unwrap();
+        let state = |seconds: f64, sequence| journal::keep(folder, NOW.plus_s(seconds), sequence, b"state", 1 << 20, None);
+        state(-9_000.0, 10).unwrap();
+        let mut case = opened();
+        let by = By { user: "eng".into(), at: NOW };
+        let item = Item::Range { ward: "icu".into(), bed: "A01".into(), from: NOW, to: NOW, first: 40, last: 50 };
+        case.items.push(Held { number: 2, by, item });
+        keep(folder, &case, NOW).unwrap();
+        assert_eq!(held(&room), Some((40, 50)), "too far away");
+        state(-700.0, 30).unwrap();
+        state(60.0, 45).unwrap();
+        keep(folder, &case, NOW).unwrap();
+        assert_eq!(held(&room), Some((31, 50)));
+    }
+
+    #[test]
     fn a_clock_far_ahead_ends_nothing_unless_it_stays_there_for_an_hour() {
         let room = room();
         let folder = room.folder.path();
@@ -287,6 +321,54 @@ mod tests {
         assert!(held(&room).is_some(), "not before an hour is over");
         keeper.look(folder, &room.store, &cases, ahead.plus_s(7_200.0), hours(4));
         assert_eq!(held(&room), None);
+    }
+
+    #[test]
+    fn after_its_time_a_case_is_let_go_and_retention_takes_what_it_held() {
+        let room = room();
+        let folder = room.folder.path();
+        let begun = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(NOW.ms()));
+        let run = |records: u32, bytes: u64| {
+            let mut options = journal::Options::new(&crate::config::Config::default().journal, "boot");
+            let read = std::sync::Arc::clone(&begun);
+            options.clock =
+                std::sync::Arc::new(move || journal::Now { wall_ms: read.load(std::sync::atomic::Ordering::SeqCst), mono_ns: 0 });
+            (options.segment_bytes, options.retain_bytes) = (4 << 10, bytes);
+            let (journal, feed) = journal::Journal::open(folder, options).unwrap();
+            let feeds = std::thread::spawn(move || feed.iter().count());
+            for n in 0..records {
+                let (source, payload) = (Default::default(), vec![b'x'; 300]);
+                journal.handle().submit_blocking(Record::Fragment { source, what: format!("{n}"), payload }).unwrap();
+            }
+            journal.close();
+            feeds.join().unwrap();
+        };
+        let first = || Reader::open(folder, 0).unwrap().next().unwrap().unwrap().stamped.sequence;
+        run(60, u64::MAX);
+        // Closed, and kept for a year.
+        let mut case = with(closed(opened()), 3);
+        case.closed.as_mut().unwrap().keep_until = NOW.plus_s(365.0 * 86_400.0);
+        let mut cases = Cases::default();
+        cases.known.insert(case.id.clone(), case.clone());
+        let mut keeper = Keeper::default();
+        keeper.note(&case.id);
+        keeper.keep_due(folder, &room.store, &cases, NOW);
+        let clock = Instant::now();
+        let mut look = |days: f64, hours: u64| {
+            let now = NOW.plus_s(days * 86_400.0);
+            begun.store(now.ms(), std::sync::atomic::Ordering::SeqCst);
+            keeper.look(folder, &room.store, &cases, now, clock + Duration::from_secs(3_600 * hours));
+        };
+        look(364.9, 1);
+        look(364.99, 3);
+        run(1, 0);
+        assert!(held(&room).is_some() && first() == 1, "a year is not over");
+        look(365.1, 5);
+        assert!(held(&room).is_some(), "seen once");
+        look(365.2, 7);
+        assert_eq!(held(&room), None);
+        run(1, 0);
+        assert!(first() > 60, "{}", first());
     }
 
     #[test]

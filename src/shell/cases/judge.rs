@@ -33,8 +33,12 @@ const ALERT_BYTES_MAX: usize = 32 << 20;
 pub(super) const BYTES_MAX: usize = 128 << 20;
 /// From the state to the last event, seconds at most.
 const SPAN_S_MAX: f64 = 48.0 * 3600.0;
-/// One alert is judged for so long at most.
+/// One alert, and all of a bundle, are judged for so long at most.
 const JUDGE_FOR: Duration = Duration::from_secs(60);
+const ALL_FOR: Duration = Duration::from_secs(300);
+/// Model files of an alert, and their bytes, at most.
+const MODEL_FILES_MAX: usize = 1_000;
+const MODEL_BYTES_MAX: usize = 16 << 20;
 /// Time goes on by so much before the clock is looked at, ms.
 const STRIDE_MS: i64 = 60_000;
 
@@ -163,7 +167,7 @@ pub(super) fn settings(config: &Config) -> Result<String, toml::ser::Error> {
 }
 
 /// What one alert is judged from.
-struct Box_<'a> {
+struct Parts<'a> {
     settings: &'a str,
     models: Vec<(String, String)>,
     state: &'a [u8],
@@ -231,12 +235,12 @@ fn make(export: &Export<'_>, row: &AlertRow, settings: &str, published: &[Value]
         return Err("it does not follow from the journal as it is kept".into());
     }
     let inputs = postcard::to_stdvec(&plan).map_err(|error| error.to_string())?;
-    let box_ = Box_ { settings, models: models.clone(), state: &state, inputs: &inputs };
-    match judge(&box_, &row.id, published) {
+    let parts = Parts { settings, models: models.clone(), state: &state, inputs: &inputs };
+    match judge(&parts, &row.id, published, until) {
         Judged::Reproduced { .. } => Ok((models, state, inputs)),
-        Judged::Differs { event, what } => {
-            Err(format!("from what concerns its bed alone event {event} does not follow as it was published ({what}): other beds, ADT or another feed have a part in it"))
-        }
+        Judged::Differs { event, what } => Err(format!(
+            "from what concerns its bed alone event {event} does not follow as it was published ({what}): other beds, ADT or another feed have a part in it"
+        )),
         Judged::Not { why } => Err(why),
     }
 }
@@ -259,15 +263,10 @@ fn load(files: &[(String, String)]) -> Option<Arc<Models>> {
 /// A monitor some minutes before that time, and the first record that it has not heard.
 fn begin(journal: &std::path::Path, settings: &Settings, raised: Timestamp) -> Result<(Monitor, u64), journal::JournalError> {
     for before in [raised.plus_s(-LEAD_S), raised] {
-        let restored = |state: &[u8]| Monitor::restore(settings.clone(), state).ok().filter(|monitor| monitor.at() < before);
-        for past in journal::past(journal)?.iter().filter(|past| past.at < before) {
-            if let Some(monitor) = past.read().ok().and_then(|state| restored(&state)) {
-                return Ok((monitor, past.sequence + 1));
-            }
-        }
-        for (sequence, path) in journal::latest_snapshots(journal)? {
-            if let Some(monitor) = journal::read_snapshot(&path).ok().and_then(|state| restored(&state)) {
-                return Ok((monitor, sequence + 1));
+        for state in journal::standing(journal)?.iter().filter(|state| state.may_precede(before)) {
+            let restored = state.read().ok().and_then(|bytes| Monitor::restore(settings.clone(), &bytes).ok());
+            if let Some(monitor) = restored.filter(|monitor| monitor.at() < before) {
+                return Ok((monitor, state.sequence + 1));
             }
         }
     }
@@ -350,7 +349,7 @@ fn drain(monitor: &mut Monitor, row: &AlertRow, plan: &mut Plan) -> bool {
 /// Judges every alert of a bundle again. `files`: its files by name.
 pub fn judge_all(files: &BTreeMap<&str, &[u8]>) -> Vec<(String, Judged)> {
     let list: Value = files.get("alerts.json").and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default();
-    let mut judged = Vec::new();
+    let (mut judged, all) = (Vec::new(), Instant::now() + ALL_FOR);
     for one in list["alerts"].as_array().into_iter().flatten() {
         let Some(alert) = one["alert"]["id"].as_str() else { continue };
         let published = one["events"].as_array().cloned().unwrap_or_default();
@@ -364,8 +363,8 @@ pub fn judge_all(files: &BTreeMap<&str, &[u8]>) -> Vec<(String, Judged)> {
                 let models = files.iter().filter_map(|(name, text)| {
                     Some((name.strip_prefix(&below)?.to_owned(), String::from_utf8(text.to_vec()).ok()?))
                 });
-                let box_ = Box_ { settings, models: models.collect(), state, inputs };
-                judge(&box_, alert, &published)
+                let parts = Parts { settings, models: models.take(MODEL_FILES_MAX + 1).collect(), state, inputs };
+                judge(&parts, alert, &published, all.min(Instant::now() + JUDGE_FOR))
             }
             _ => not("what it was judged from is not in the bundle (the manifest says why)"),
         };
@@ -375,8 +374,17 @@ pub fn judge_all(files: &BTreeMap<&str, &[u8]>) -> Vec<(String, Judged)> {
 }
 
 /// Judges one again, from bytes that may be anything.
-fn judge(box_: &Box_<'_>, alert: &str, published: &[Value]) -> Judged {
-    let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| try_judge(box_, alert, published)));
+fn judge(parts: &Parts<'_>, alert: &str, published: &[Value], until: Instant) -> Judged {
+    let model_bytes: usize = parts.models.iter().map(|(_, text)| text.len()).sum();
+    let much =
+        [parts.state.len() + parts.inputs.len() + parts.settings.len() > 2 * ALERT_BYTES_MAX, model_bytes > MODEL_BYTES_MAX];
+    if much.contains(&true) || parts.models.len() > MODEL_FILES_MAX {
+        return not("it is more than a bundle of ours holds");
+    }
+    if Instant::now() >= until {
+        return not("it takes too long here");
+    }
+    let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| try_judge(parts, alert, published, until)));
     match judged {
         Ok(Ok(judged)) => judged,
         Ok(Err(why)) => not(why),
@@ -384,17 +392,17 @@ fn judge(box_: &Box_<'_>, alert: &str, published: &[Value]) -> Judged {
     }
 }
 
-fn try_judge(box_: &Box_<'_>, alert: &str, published: &[Value]) -> Result<Judged, String> {
+fn try_judge(parts: &Parts<'_>, alert: &str, published: &[Value], until: Instant) -> Result<Judged, String> {
     let broken = |what: &str, error: &dyn std::fmt::Display| format!("{what} cannot be read: {error}");
-    let deciding: Deciding = toml::from_str(box_.settings).map_err(|error| broken("its settings", &error))?;
-    let models = load(&box_.models).ok_or("its model files cannot be read")?;
-    let plan: Plan = postcard::from_bytes(box_.inputs).map_err(|error| broken("what its bed was told", &error))?;
+    let deciding: Deciding = toml::from_str(parts.settings).map_err(|error| broken("its settings", &error))?;
+    let models = load(&parts.models).ok_or("its model files cannot be read")?;
+    let plan: Plan = postcard::from_bytes(parts.inputs).map_err(|error| broken("what its bed was told", &error))?;
     let settings = deciding.settings(models);
     let here = format!("sha256:{}", &Monitor::new(settings.clone()).model_hash()[..16]);
     if here != plan.model {
         return Err(format!("another version decides here ({here}) than did then ({})", plan.model));
     }
-    let mut monitor = Monitor::restore(settings, box_.state).map_err(|error| broken("the state of its bed", &error))?;
+    let mut monitor = Monitor::restore(settings, parts.state).map_err(|error| broken("the state of its bed", &error))?;
     if plan.alert != alert {
         return Err("what its bed was told belongs to another alert".into());
     }
@@ -403,7 +411,6 @@ fn try_judge(box_: &Box_<'_>, alert: &str, published: &[Value]) -> Result<Judged
     if !within(plan.to) || !plan.inputs.iter().all(|input| within(input.at())) {
         return Err("times in what its bed was told are out of order".into());
     }
-    let until = Instant::now() + JUDGE_FOR;
     let mut derived = Vec::new();
     for input in &plan.inputs {
         if !matches!(input, Input::Start { .. }) {
@@ -475,7 +482,8 @@ fn compare(published: &[Value], derived: &[AlertEvent], last: u64) -> Judged {
         for one in [&mut again, &mut event] {
             super::contents::without_words_of_people(one);
         }
-        if again.to_string() != event.to_string() {
+        let bytes = |value: &Value| serde_json::to_vec(value).unwrap_or_default();
+        if bytes(&again) != bytes(&event) {
             return differs(difference("", &event, &again).unwrap_or_else(|| "the order of its members".into()));
         }
         same += 1;

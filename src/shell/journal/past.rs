@@ -3,10 +3,11 @@
 //! They lie in `past/` beside the segments, packed (snapshots of the zstd frame), named `{time of the state, ms}-{sequence}.zst`, and nothing else depends on
 //! them: whoever loses them waits longer for an explanation. The time in the name only says where to look; the state has its own.
 //! All of the last day are kept, before that one an hour, none that is older than the oldest record, and at most so many bytes:
-//! then the oldest go first.
+//! then the oldest go first. The state from which what is held goes on stays with the hold, in half of that room.
 
 use super::cipher::EncryptionKey;
-use super::snapshot::{pack, read_snapshot, write_atomic};
+use super::hold::holds;
+use super::snapshot::{latest_snapshots, pack, read_snapshot, write_atomic};
 use super::{JournalError, walk};
 use crate::time::Timestamp;
 use std::io::Read;
@@ -40,6 +41,39 @@ impl Past {
             .map_err(JournalError::io(&self.path))?;
         Ok(state)
     }
+}
+
+/// A state that is there, of the past or one of the newest.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The last record that it holds.
+    pub sequence: u64,
+    /// Its time, where the name has it.
+    at: Option<Timestamp>,
+    path: PathBuf,
+}
+
+impl Standing {
+    /// Whether it may be from before that time: the state itself has its own.
+    pub fn may_precede(&self, time: Timestamp) -> bool {
+        self.at.is_none_or(|at| at < time)
+    }
+    /// The state, if it is whole.
+    pub fn read(&self) -> Result<Vec<u8>, JournalError> {
+        match self.at {
+            Some(at) => Past { at, sequence: self.sequence, path: self.path.clone() }.read(),
+            None => read_snapshot(&self.path),
+        }
+    }
+}
+
+/// Every state that is there, newest first.
+pub fn standing(folder: &Path) -> Result<Vec<Standing>, JournalError> {
+    let past = past(folder)?.into_iter().map(|p| Standing { sequence: p.sequence, at: Some(p.at), path: p.path });
+    let newest = latest_snapshots(folder)?.into_iter().map(|(sequence, path)| Standing { sequence, at: None, path });
+    let mut list: Vec<Standing> = past.chain(newest).collect();
+    list.sort_by_key(|state| std::cmp::Reverse(state.sequence));
+    Ok(list)
 }
 
 fn below(folder: &Path) -> PathBuf {
@@ -84,9 +118,20 @@ pub fn keep(
         write_atomic(&path, &pack(&packed, encryption)?)?;
     }
     let oldest = walk::list(folder)?.iter().find(|file| !file.gone).map_or(0, |file| file.first_sequence);
+    let held: Vec<u64> = holds(folder)?.into_iter().map(|hold| hold.first).collect();
+    let size_of = |past: &Past| std::fs::metadata(&past.path).map_or(0, |meta| meta.len());
     let (mut bytes, mut hour) = (0u64, None);
-    for past in self::past(folder)? {
-        let size = std::fs::metadata(&past.path).map_or(0, |meta| meta.len());
+    let (pinned, others): (Vec<Past>, Vec<Past>) =
+        self::past(folder)?.into_iter().partition(|past| past.sequence + 1 >= oldest && held.contains(&(past.sequence + 1)));
+    for past in pinned {
+        if bytes + size_of(&past) <= bytes_max / 2 {
+            bytes += size_of(&past);
+        } else {
+            std::fs::remove_file(&past.path).map_err(JournalError::io(&past.path))?;
+        }
+    }
+    for past in others {
+        let size = size_of(&past);
         let this_hour = past.at.ms().div_euclid(THEN_EVERY_MS);
         let wanted = at.since_ms(past.at) <= ALL_MS || hour.replace(this_hour) != Some(this_hour);
         if wanted && past.sequence + 1 >= oldest && bytes + size <= bytes_max {
@@ -130,6 +175,26 @@ mod tests {
         // None are wanted.
         keep(folder.path(), at, 2_001, &state, 0, None).unwrap();
         assert!(past(folder.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_state_from_which_what_is_held_goes_on_stays_with_the_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(format!("{:020}.vgj", 1)), b"").unwrap();
+        let state = vec![7; 1_000];
+        let put = |minute: i64| {
+            keep(folder.path(), Timestamp::from_ms(minute * MINUTE_MS), 100 + minute as u64, &state, 1 << 20, None).unwrap();
+        };
+        for minute in 0..4 {
+            put(minute);
+        }
+        super::super::hold(folder.path(), "case-1", 102, 110).unwrap();
+        put(40 * 60);
+        let kept = minutes(folder.path(), 40 * 60);
+        assert_eq!(kept, [0, 2_400 - 3, 2_400 - 1], "the newest of its hour, and the one that ends before record 102");
+        super::super::release(folder.path(), "case-1").unwrap();
+        put(41 * 60);
+        assert_eq!(past(folder.path()).unwrap().len(), 3);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Opening: the lock, the end of what is there, the torn tail.
 
-use super::segment::{Hash, Header};
-use super::walk::{Found, Walk, list, load};
+use super::segment::{HEADER_BYTES, Hash, Header, raw};
+use super::walk::{Found, SegmentFile, Walk, list, load};
 use super::{Fault, JournalError, Torn, write_atomic};
 use crate::shell::vault::Head;
 use crate::time::Timestamp;
@@ -65,6 +65,10 @@ impl End {
         }
         let mut end = End { next_sequence: 1, head: [0; 32], last_at: Timestamp::MIN, torn: None };
         let files = list(folder)?;
+        if let Some(stub) = files.last().filter(|file| file.gone) {
+            // The empty segment behind it was lost: numbers and chain go on where the stub says that it ended.
+            return End::behind(stub);
+        }
         for (i, file) in files.iter().enumerate().rev().filter(|(_, f)| !f.gone) {
             let last = i + 1 == files.len();
             let (bytes, whole) = load(file).map_err(JournalError::io(&file.path))?;
@@ -95,6 +99,21 @@ impl End {
         }
         Ok(end)
     }
+
+    fn behind(stub: &SegmentFile) -> Result<End, JournalError> {
+        let (bytes, _) = load(stub).map_err(JournalError::io(&stub.path))?;
+        let footer = Header::decode(&bytes).and_then(|_| raw(&bytes[HEADER_BYTES..])).and_then(|record| record.footer());
+        let footer = footer.filter(|footer| footer.first_sequence == stub.first_sequence).ok_or_else(|| {
+            let what = "the stub at the end of the journal is damaged";
+            JournalError::Damaged(Fault { segment: stub.name(), offset: 0, sequence: stub.first_sequence, what })
+        })?;
+        Ok(End {
+            next_sequence: footer.first_sequence.saturating_add(footer.count),
+            head: footer.last_hash,
+            last_at: Timestamp::from_ms(footer.last_at_ms),
+            torn: None,
+        })
+    }
 }
 
 /// Cuts a torn tail; its bytes are kept in a file of their own.
@@ -111,4 +130,55 @@ fn cut(folder: &Path, path: &Path, bytes: &[u8], walk: &Walk, torn_bytes: u64) -
     cut().map_err(JournalError::io(path))?;
     let segment = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Torn { segment, offset: offset as u64, bytes: torn_bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Journal, Options, Record, hold, verify};
+    use super::*;
+
+    #[test]
+    fn numbers_go_on_behind_a_stub_whose_empty_successor_was_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |records: u32, keep: u64| {
+            let config = crate::config::Journal::default();
+            let options = Options { segment_bytes: 4 << 10, retain_bytes: keep, ..Options::new(&config, "boot") };
+            let (journal, feed) = Journal::open(folder.path(), options).unwrap();
+            let feeds = std::thread::spawn(move || feed.iter().count());
+            let mut last = 0;
+            for n in 0..records {
+                let (source, payload) = (Default::default(), vec![b'x'; 300]);
+                last = journal.handle().submit_blocking(Record::Fragment { source, what: format!("{n}"), payload }).unwrap();
+            }
+            // The other thread gets to work while there is an open segment.
+            std::thread::sleep(std::time::Duration::from_millis(if records == 0 { 200 } else { 0 }));
+            journal.close();
+            feeds.join().unwrap();
+            last
+        };
+        let last = run(60, u64::MAX);
+        let before = End::find(folder.path()).unwrap();
+        hold(folder.path(), "case-1", 1, 3).unwrap();
+        // Starts without a record: what was open is closed, packed and deleted by retention, which leaves stubs; the empty segment
+        // behind them goes with the run.
+        let ends_gone = || list(folder.path()).unwrap().last().is_some_and(|file| file.gone);
+        for _ in 0..20 {
+            if ends_gone() {
+                break;
+            }
+            run(0, 0);
+        }
+        assert!(ends_gone() && !list(folder.path()).unwrap()[0].gone, "{:?}", list(folder.path()));
+        let after = End::find(folder.path()).unwrap();
+        assert_eq!((after.next_sequence, after.head, after.last_at), (last + 1, before.head, before.last_at));
+        assert_eq!(run(1, u64::MAX), last + 1);
+        assert_eq!(verify(folder.path(), None).unwrap().fault, None);
+        // A stub that cannot be read is no reason to begin anew.
+        let stub = list(folder.path()).unwrap().into_iter().rfind(|file| file.gone).unwrap();
+        for file in list(folder.path()).unwrap().into_iter().filter(|file| file.first_sequence > stub.first_sequence) {
+            std::fs::remove_file(&file.path).unwrap();
+        }
+        std::fs::write(&stub.path, &std::fs::read(&stub.path).unwrap()[..200]).unwrap();
+        assert!(matches!(End::find(folder.path()), Err(JournalError::Damaged(_))));
+    }
 }

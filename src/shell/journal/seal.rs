@@ -282,7 +282,8 @@ fn retain_but(
         }
         let last = next.first_sequence - 1;
         let mut is_held = || {
-            holds().map(|list| list.iter().any(|h| h.first <= last && file.first_sequence <= reach.behind(h, file.first_sequence)))
+            holds()
+                .map(|list| list.iter().any(|h| h.first <= last && file.first_sequence <= reach.behind(h, file.first_sequence)))
         };
         if !file.sealed || last >= needed_from || is_held()? {
             kept_older = true;
