@@ -119,6 +119,11 @@ impl Cell {
         self.learner.count(spoke(id::pressure_order), spoke(id::time_order));
     }
 
+    /// Brings what a message will need into the caches, all at once.
+    pub fn touch(&self) {
+        std::hint::black_box(self.bed.touch() ^ self.learner.habits.touch() ^ self.states.touch());
+    }
+
     pub fn due_at(&self) -> Timestamp {
         self.judge_at.min(self.house_at)
     }
