@@ -73,6 +73,37 @@ const FUTURE_MS: i64 = 3_600_000;
 /// From the distance between median and 5 % quantile of a normal distribution to three of its standard deviations.
 static STRETCH: LazyLock<f64> = LazyLock::new(|| -3.0 / Normal::standard().inverse_cdf(0.05));
 
+/// What the past of a stream still weighs after so many seconds.
+#[derive(Debug, Clone, Copy)]
+struct Fade {
+    fast: f64,
+    slow: f64,
+    changes: f32,
+    samples: f64,
+}
+
+/// Intervals of whole seconds up to here are looked up: four exponentials a value are 2 % of a message's cost.
+const FADES: usize = 64;
+
+static FADE: LazyLock<[Fade; FADES]> = LazyLock::new(|| std::array::from_fn(|s| Fade::found(s as f64)));
+
+impl Fade {
+    fn after(dt_s: f64) -> Fade {
+        // A cast of a number saturates.
+        let whole = dt_s as usize;
+        if whole as f64 == dt_s && whole < FADES { FADE[whole] } else { Fade::found(dt_s) }
+    }
+
+    fn found(dt_s: f64) -> Fade {
+        Fade {
+            fast: Ewma::fade(dt_s, FAST_S),
+            slow: Ewma::fade(dt_s, SLOW_S),
+            changes: ChangeRate::fade((HALF_LIFE_S / dt_s).max(120.0)),
+            samples: (-std::f64::consts::LN_2 * dt_s / HALF_LIFE_S).exp(),
+        }
+    }
+}
+
 /// One accepted value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
@@ -85,6 +116,7 @@ pub struct Sample {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Recent {
     /// Value, and the low half of its time: differences up to 24 days come out right.
+    #[serde(with = "crate::stats::packed::timed")]
     entries: Vec<(f32, u32)>,
     head: u8,
     newest_ms: i64,
@@ -113,6 +145,10 @@ impl Recent {
         self.head = 0;
     }
 
+    fn touch(&self) -> u64 {
+        self.entries.get(self.head as usize).map_or(0, |(_, low)| u64::from(*low))
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -123,12 +159,14 @@ impl Recent {
 
     /// Values and their own times, newest first.
     pub fn iter(&self) -> impl Iterator<Item = (f64, Timestamp)> + '_ {
-        let len = self.entries.len();
         let newest = self.newest_ms as u32;
-        (0..len).map(move |back| {
-            let (value, low) = self.entries[(self.head as usize + len - back) % len];
-            (f64::from(value), Timestamp(self.newest_ms - i64::from(newest.wrapping_sub(low))))
-        })
+        // Two stretches in place of a division for each value.
+        let (young, old) = self.entries.split_at((self.head as usize + 1).min(self.entries.len()));
+        young
+            .iter()
+            .rev()
+            .chain(old.iter().rev())
+            .map(move |(value, low)| (f64::from(*value), Timestamp(self.newest_ms - i64::from(newest.wrapping_sub(*low)))))
     }
 
     /// The values that are not older than `from`, newest first.
@@ -331,12 +369,13 @@ impl Stream {
             self.samples = self.samples.min(COLD_SAMPLES);
         }
         let dt_s = if gap_s > 0.0 { gap_s.min(SLOW_S) } else { self.delta_s().unwrap_or(1.0) };
-        self.fast.push(o.value, dt_s, FAST_S);
+        let fade = Fade::after(dt_s);
+        self.fast.push_faded(o.value, fade.fast, f64::INFINITY);
         let step_max = match population.within_sd(self.parameter) {
             Some(sd) if self.learned_s >= DRIFT_FREE_S => DRIFT_SD_PER_HOUR * sd * dt_s / 3600.0,
             _ => f64::INFINITY,
         };
-        self.slow.push_limited(o.value, dt_s, SLOW_S, step_max);
+        self.slow.push_faded(o.value, fade.slow, step_max);
         if self.p50.count() < BAND_NEEDED || o.effective_at.since_s(self.marked_at) >= MARK_EVERY_S {
             self.marked_at = o.effective_at;
             self.p05.push(o.value);
@@ -344,13 +383,12 @@ impl Stream {
             self.p95.push(o.value);
         }
         if let Some(before) = before {
-            self.changes.push(before.value != o.value, (HALF_LIFE_S / dt_s).max(120.0));
+            self.changes.push_faded(before.value != o.value, fade.changes);
         }
         self.learned_s += dt_s;
         self.halved_s += dt_s;
         // A value that stands for longer than a minute is one sample.
-        let kept = (-std::f64::consts::LN_2 * dt_s / HALF_LIFE_S).exp();
-        self.samples = (f64::from(self.samples) * kept + (dt_s / SAMPLE_S).min(1.0)) as f32;
+        self.samples = (f64::from(self.samples) * fade.samples + (dt_s / SAMPLE_S).min(1.0)) as f32;
         if self.halved_s >= HALF_LIFE_S {
             self.halved_s = 0.0;
             self.forget();
@@ -508,6 +546,16 @@ impl Bed {
                 self.brought.push(stream.without_device());
             }
         }
+    }
+
+    /// Reads one word of each line of memory that a message will need: see [`crate::check::States::touch`].
+    pub fn touch(&self) -> u64 {
+        self.streams.iter().fold(self.cadence.count().into(), |sum, s| {
+            let counts = s.cadence.count() ^ s.fast.count() ^ s.slow.count() ^ s.changes.seen();
+            let marks = s.p05.count() ^ s.p50.count() ^ s.p95.count();
+            let times = s.heard_at.0 ^ s.latest.map_or(0, |l| l.received_at.0) ^ s.last.map_or(0, |l| l.received_at.0);
+            sum ^ u64::from(counts ^ marks) ^ times as u64 ^ s.samples.to_bits() as u64 ^ s.recent.touch()
+        })
     }
 
     /// The stream that speaks for a parameter.

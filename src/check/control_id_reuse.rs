@@ -40,6 +40,7 @@ const BODY_BUCKETS: usize = 256;
 /// belongs to it. A full bucket forgets its oldest entry. Two keys are confused once in 10¹¹ look-ups.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Table {
+    #[serde(with = "crate::stats::packed::words")]
     entries: Vec<u64>,
 }
 

@@ -45,6 +45,7 @@ pub struct State {
     count: u32,
     /// Slots since the last change.
     still: u16,
+    #[serde(with = "crate::stats::packed::words")]
     kept: Vec<u64>,
     next: u8,
     matched_at: Timestamp,
@@ -79,6 +80,10 @@ impl State {
 
 impl Judge for Check {
     type State = State;
+
+    fn touch(state: &State) -> u64 {
+        state.slots.joint.touch() ^ state.tokens[state.count as usize % TOKENS].0
+    }
 
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let Some(heard) = state.slots.hear(view) else { return };

@@ -1,5 +1,6 @@
 use super::{Arg, Judge, REPORT_ONLY_LOG10_E, Verdict, Verdicts, View, id};
 use crate::stats::ewma::Ewma;
+use crate::stats::whole::nearest;
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,10 @@ fn surprise(bins: &[u16; 10]) -> f64 {
 impl Judge for Check {
     type State = State;
 
+    fn touch(state: &State) -> u64 {
+        super::touch_each(&state.digits, |d| d.last_at.0 as u64 ^ u64::from(d.bins[0]))
+    }
+
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let (mut looked, mut found) = (false, false);
         for parameter in PRESSURES {
@@ -83,7 +88,7 @@ impl Judge for Check {
             });
             let digits = &mut state.digits[at];
             // What was converted has no last digit.
-            let whole = o.value.round();
+            let whole = nearest(o.value);
             if (o.value - whole).abs() > 1e-6 || !(0.0..1000.0).contains(&whole) {
                 *digits = Digits { bins: [0; 10], level: Ewma::default(), since: None, ..*digits };
                 continue;

@@ -75,6 +75,9 @@ pub struct State {
     at: Timestamp,
     levels: Gaussian,
     slots: [Slot; SLOTS],
+    /// No detector holds, as the last look found: between two blocks ten slots need not be read. False: not known.
+    #[serde(skip)]
+    quiet: bool,
 }
 
 impl Check {
@@ -152,6 +155,9 @@ impl Judge for Check {
 
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let scores = self.score(state, view);
+        if scores.is_empty() && state.quiet {
+            return;
+        }
         for score in &scores {
             let slot = &mut state.slots[usize::from(score.slot)];
             out.scored(id::drift_alone, view, *score);
@@ -159,6 +165,7 @@ impl Judge for Check {
             slot.votes = rank.votes;
             slot.detector.push_signed(rank.p, score.value > 0.0, state.at, rank.arl_factor * self.arl_blocks);
         }
+        state.quiet = !state.slots.iter().any(|slot| slot.detector.holds());
         let mut held = false;
         for (i, slot) in state.slots.iter().enumerate().filter(|(_, slot)| slot.detector.holds()) {
             let Some((key, _)) = view.bed.blocks.get(i) else { continue };

@@ -1,5 +1,6 @@
 use super::{Arg, Assessment, Judge, Verdict, Verdicts, View, id};
 use crate::observation::Observation;
+use crate::stats::places::find;
 use crate::stats::runs::ChangeRate;
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter, Sensor};
@@ -107,6 +108,10 @@ fn witnesses(set: ParamSet) -> usize {
 impl Judge for Check {
     type State = State;
 
+    fn touch(state: &State) -> u64 {
+        super::touch_each(&state.rates, |(_, rate)| u64::from(rate.seen()))
+    }
+
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let Some(report) = view.report else { return };
         let live = ParamSet::from_slice(LIVE);
@@ -120,6 +125,7 @@ impl Judge for Check {
         let mut changed = false;
         let mut updated = ParamSet::EMPTY;
         let mut surprise = [0.0f64; 16];
+        let mut next = 0;
         for p in fresh.iter().filter(|p| live.contains(*p)) {
             let (Some(o), Some(stream)) = (view.fresh(p), view.bed.stream(p)) else {
                 changed = true;
@@ -136,7 +142,7 @@ impl Judge for Check {
             }
             let moved = latest.value != o.value;
             changed |= moved;
-            let position = state.rates.iter().position(|r| r.0 == p).unwrap_or_else(|| {
+            let position = find(&state.rates, &mut next, |r| r.0 == p).unwrap_or_else(|| {
                 state.rates.push((p, ChangeRate::default()));
                 state.rates.len() - 1
             });

@@ -1,4 +1,6 @@
 use super::{Arg, Judge, REPORT_ONLY_LOG10_E, Verdict, Verdicts, View, id};
+use crate::stats::places::find;
+use crate::stats::whole::{TENS, TENTHS, nearest};
 use crate::time::Timestamp;
 use crate::vital::{Nature, ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
@@ -52,13 +54,13 @@ pub struct State {
 /// One step of the last decimal of a value; of a computed one next to nothing.
 fn step(value: f64, decimals: &mut u8) -> f64 {
     let fits = |k: u8| {
-        let scaled = value * 10f64.powi(i32::from(k));
-        (scaled - scaled.round()).abs() <= 1e-7 * scaled.abs().max(1.0)
+        let scaled = value * TENS[usize::from(k)];
+        (scaled - nearest(scaled)).abs() <= 1e-7 * scaled.abs().max(1.0)
     };
     while *decimals < 4 && !fits(*decimals) {
         *decimals += 1;
     }
-    if *decimals < 4 { 10f64.powi(-i32::from(*decimals)) } else { 1e-4 }
+    TENTHS[usize::from((*decimals).min(4))]
 }
 
 impl Line {
@@ -88,19 +90,24 @@ impl Line {
 
     /// Steps of the last decimal between first and last value.
     fn steps(&self) -> f64 {
-        (self.last - self.from).abs() * 10f64.powi(i32::from(self.decimals.min(4)))
+        (self.last - self.from).abs() * TENS[usize::from(self.decimals.min(4))]
     }
 }
 
 impl Judge for Check {
     type State = State;
 
+    fn touch(state: &State) -> u64 {
+        super::touch_each(&state.lines, |line| line.last.to_bits() ^ u64::from(line.increments))
+    }
+
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let (mut looked, mut found) = (false, false);
+        let mut next = 0;
         for parameter in view.fresh_set().iter().filter(|p| p.nature() == Nature::Continuous) {
             let Some(o) = view.fresh(parameter) else { continue };
             let begin = Line::new(parameter, o.value, o.effective_at, view.now);
-            let Some(at) = state.lines.iter().position(|l| l.parameter == parameter) else {
+            let Some(at) = find(&state.lines, &mut next, |l| l.parameter == parameter) else {
                 if state.lines.len() < FOLLOWED_MAX {
                     state.lines.push(begin);
                 }

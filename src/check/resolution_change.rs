@@ -1,6 +1,8 @@
 use super::{Arg, Judge, REPORT_ONLY_LOG10_E, Verdict, Verdicts, View, id};
 use crate::observation::Observation;
 use crate::profile::Profile;
+use crate::stats::places::find;
+use crate::stats::whole::{TENTHS, nearest};
 use crate::time::Timestamp;
 use crate::vital::{Nature, ParamSet, Parameter, Unit};
 use serde::{Deserialize, Serialize};
@@ -93,12 +95,12 @@ pub struct State {
 /// Whether a value is a whole number of steps.
 fn fits(value: f64, step: f64) -> bool {
     let steps = value / step;
-    (steps - steps.round()).abs() <= 1e-7 * steps.abs().max(1.0)
+    (steps - nearest(steps)).abs() <= 1e-7 * steps.abs().max(1.0)
 }
 
 /// Decimals of a value, 4 where it has more than three.
 fn decimals(value: f64) -> u8 {
-    (0..CONVERTED).find(|k| fits(value, 10f64.powi(-i32::from(*k)))).unwrap_or(CONVERTED)
+    (0..CONVERTED).find(|k| fits(value, TENTHS[usize::from(*k)])).unwrap_or(CONVERTED)
 }
 
 fn looked_at(parameter: Parameter) -> bool {
@@ -163,7 +165,7 @@ impl Check {
             return Some((quantum, grid.reviewed == Reviewed::Confirmed));
         }
         let held = f64::from(grid.kept) >= self.learn_values && now.since_s(grid.since) >= Profile::LEARN_S;
-        (grid.decimals < CONVERTED).then(|| (10f64.powi(-i32::from(grid.decimals)), held && profile.learns))
+        (grid.decimals < CONVERTED).then(|| (TENTHS[usize::from(grid.decimals)], held && profile.learns))
     }
 
     /// Whether something was found: its sentence, limit (the step) and value.
@@ -226,11 +228,16 @@ impl Check {
 impl Judge for Check {
     type State = State;
 
+    fn touch(state: &State) -> u64 {
+        super::touch_each(&state.grids, |grid| u64::from(grid.kept) ^ grid.since.0 as u64)
+    }
+
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let (mut looked, mut found) = (false, false);
+        let mut next = 0;
         for parameter in view.fresh_set().iter().filter(|p| looked_at(*p)) {
             let Some(o) = view.fresh(parameter) else { continue };
-            let at = match state.grids.iter().position(|g| g.parameter == parameter) {
+            let at = match find(&state.grids, &mut next, |g| g.parameter == parameter) {
                 Some(at) => at,
                 None if state.grids.len() < FOLLOWED_MAX => {
                     state.grids.push(Grid::new(parameter, decimals(o.value), view.now));

@@ -131,9 +131,7 @@ impl Slots {
             }
         }
         self.own = own;
-        for o in values() {
-            self.joint.hear(o.parameter, o.value);
-        }
+        self.joint.hear_all(values().map(|o| (o.parameter, o.value)));
         Some(heard)
     }
 
@@ -217,6 +215,10 @@ impl Check {
 
 impl Judge for Check {
     type State = State;
+
+    fn touch(state: &State) -> u64 {
+        state.slots.joint.touch() ^ state.chain.touch() ^ state.winnow.touch()
+    }
 
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         state.place = None;

@@ -1,5 +1,6 @@
 use super::flat_line::{LIVE, is_saturated};
 use super::{Arg, Judge, Verdict, Verdicts, View, id};
+use crate::stats::places::find;
 use crate::stats::runs::ChangeRate;
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
@@ -57,12 +58,17 @@ pub struct State {
 impl Judge for Check {
     type State = State;
 
+    fn touch(state: &State) -> u64 {
+        super::touch_each(&state.followed, |f| f.since.0 as u64 ^ u64::from(f.blocks))
+    }
+
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let live = ParamSet::from_slice(LIVE);
         let (mut looked, mut found) = (false, false);
+        let (mut fade, mut next) = ((f64::NAN, 0.0), 0);
         for parameter in view.fresh_set().iter().filter(|p| live.contains(*p)) {
             let Some(o) = view.fresh(parameter) else { continue };
-            let at = state.followed.iter().position(|f| f.parameter == parameter).unwrap_or_else(|| {
+            let at = find(&state.followed, &mut next, |f| f.parameter == parameter).unwrap_or_else(|| {
                 let (rate, now) = (ChangeRate::default(), view.now);
                 state.followed.push(Followed {
                     parameter,
@@ -89,7 +95,11 @@ impl Judge for Check {
                 f.rate.count_run(moved);
             } else {
                 let delta_s = o.effective_at.since_s(before.effective_at).clamp(0.05, 60.0);
-                f.rate.push(moved, (self.half_life_s / delta_s).max(120.0));
+                // Most values of a message come at one interval.
+                if fade.0 != delta_s {
+                    fade = (delta_s, ChangeRate::fade((self.half_life_s / delta_s).max(120.0)));
+                }
+                f.rate.push_faded(moved, fade.1);
             }
             if moved {
                 f.surprise = 0.0;

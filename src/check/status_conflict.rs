@@ -1,6 +1,7 @@
 use super::{Arg, Assessment, Judge, Verdict, Verdicts, View, id};
 use crate::observation::{MessageFlags, ObsFlags, Observation, Validity};
 use crate::stats::hold::Hold;
+use crate::stats::places::find;
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter};
 use serde::{Deserialize, Serialize};
@@ -83,8 +84,8 @@ pub struct State {
 }
 
 impl State {
-    fn row(&mut self, parameter: Parameter) -> &mut Row {
-        let at = self.rows.iter().position(|r| r.parameter == parameter).unwrap_or_else(|| {
+    fn row(&mut self, parameter: Parameter, next: &mut usize) -> &mut Row {
+        let at = find(&self.rows, next, |r| r.parameter == parameter).unwrap_or_else(|| {
             self.rows.push(Row::new(parameter));
             self.rows.len() - 1
         });
@@ -149,6 +150,10 @@ impl Check {
 impl Judge for Check {
     type State = State;
 
+    fn touch(state: &State) -> u64 {
+        super::touch_each(&state.rows, |row| row.since.0 as u64 ^ u64::from(row.moves))
+    }
+
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         let Some(report) = view.report else { return };
         let n = |params: ParamSet, text: &'static str, onset: Timestamp| Verdict {
@@ -170,7 +175,7 @@ impl Judge for Check {
             return;
         }
         let others_valid = report.observations.iter().any(|o| o.validity.usable());
-        let mut found = false;
+        let (mut found, mut next) = (false, 0);
         for o in report.observations.iter().filter(|o| !o.flags.has(ObsFlags::CHARTED)) {
             if o.validity == Validity::Test {
                 if !self.in_use(view) {
@@ -186,7 +191,7 @@ impl Judge for Check {
                 });
                 continue;
             }
-            let Some((text, onset)) = self.follow(state.row(o.parameter), o, others_valid, view) else { continue };
+            let Some((text, onset)) = self.follow(state.row(o.parameter, &mut next), o, others_valid, view) else { continue };
             found = true;
             out.push(Verdict {
                 assessment: Some(Assessment::Unverified),

@@ -1,5 +1,4 @@
 use super::{Arg, Judge, Verdict, Verdicts, View, id};
-use crate::bed::Stream;
 use crate::observation::Observation;
 use crate::time::Timestamp;
 use crate::vital::{ParamSet, Parameter, Sensor, Unit};
@@ -92,38 +91,55 @@ fn compare(parameter: Parameter, median: f64, tolerance: f64, value: f64) -> Opt
     None
 }
 
-/// Median of the accepted values of the last `window_s`, newest included, and their median distance from it; `None` where fewer
-/// than three are known.
-fn median(stream: &Stream, at: Timestamp, window_s: f64) -> Option<(f64, f64)> {
-    let mut values = [0.0f64; crate::bed::Recent::KEPT];
-    let mut count = 0;
-    for (value, _) in stream.recent.since(at.plus_s(-window_s)) {
-        values[count] = value;
-        count += 1;
-    }
-    if count < 3 {
-        return None;
-    }
-    values[..count].sort_unstable_by(f64::total_cmp);
-    let median = values[count / 2];
-    for value in &mut values[..count] {
-        *value = (*value - median).abs();
-    }
-    values[..count].sort_unstable_by(f64::total_cmp);
-    Some((median, values[count / 2]))
+fn middle(values: &mut [f64]) -> f64 {
+    *values.select_nth_unstable_by(values.len() / 2, f64::total_cmp).1
+}
+
+/// Whether a value may be `last` on another scale, however the values before spread: the median lies near to `last`, and the ratio
+/// to the median is met within the widest tolerance. Saves both medians for a value that only jumps (a sixth of all checks' cost).
+fn may_be(parameter: Parameter, last: f64, value: f64) -> bool {
+    /// (1 − 0.12) / 1.15 and (1 + 0.12) / 0.85, and a little.
+    const WIDE: (f64, f64) = (0.75, 1.4);
+    parameter.unit() == Unit::Cel
+        || scales(parameter).iter().any(|(text, ratios)| {
+            // The median is at most 0.15 / 0.85 of `last` away from it.
+            let enough = *text != "cmh2o" || (value - last).abs() + 0.2 * last.abs() >= CMH2O_MIN_MMHG;
+            enough
+                && ratios.iter().any(|ratio| {
+                    let off = value / last / ratio;
+                    WIDE.0 <= off && off <= WIDE.1
+                })
+        })
 }
 
 /// Whether a new value looks like the old ones in another unit. The quick no costs two comparisons.
 pub fn other_unit(view: &View<'_>, o: &Observation) -> Option<Switched> {
     let stream = view.bed.channel(o.parameter, o.channel)?;
     let last = stream.last?.value;
-    if (o.value - last).abs() <= 0.2 * last.abs() || stream.unit_hash != o.unit_hash {
+    if (o.value - last).abs() <= 0.2 * last.abs() || stream.unit_hash != o.unit_hash || !may_be(o.parameter, last, o.value) {
         return None;
     }
-    let (median, apart) = median(stream, stream.last?.effective_at, Check::default().window_s)?;
+    // The accepted values of the last minutes, newest included: three at least.
+    let mut values = [0.0f64; crate::bed::Recent::KEPT];
+    let mut count = 0;
+    for (value, _) in stream.recent.since(stream.last?.effective_at.plus_s(-Check::default().window_s)) {
+        values[count] = value;
+        count += 1;
+    }
+    let values = &mut values[..count];
+    if count < 3 {
+        return None;
+    }
+    let median = middle(values);
     if (last - median).abs() > NEAR * median.abs() {
         return None;
     }
+    // What is not near enough within the widest tolerance need not be measured by the spread.
+    compare(o.parameter, median, TOLERANCE.1, o.value)?;
+    for value in &mut *values {
+        *value = (*value - median).abs();
+    }
+    let apart = middle(values);
     let tolerance = (TOLERANCE_SPREADS * apart / median.abs().max(f64::MIN_POSITIVE)).clamp(TOLERANCE.0, TOLERANCE.1);
     compare(o.parameter, median, tolerance, o.value)
 }

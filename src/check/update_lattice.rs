@@ -137,6 +137,10 @@ impl Beat {
 impl Judge for Check {
     type State = State;
 
+    fn touch(state: &State) -> u64 {
+        super::touch_each(&state.beats, |beat| u64::from(beat.changes.back().copied().unwrap_or(0)))
+    }
+
     fn judge(&self, state: &mut State, view: &View<'_>, out: &mut Verdicts) {
         if view.report.is_none() {
             return;

@@ -418,7 +418,7 @@ impl<'a> Header<'a> {
             part(unit.raw());
         }
         // MSH-10 differs from message to message; what the tables ask of it does not.
-        out.extend(tables.control_id_features(firsts));
+        out.extend(tables.control_id_features(self.control_id, firsts));
     }
 }
 

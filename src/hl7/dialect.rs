@@ -495,9 +495,13 @@ impl Tables {
         choose::all(self, &Firsts::of(message))
     }
     /// What the tables ask of MSH-10, answered: one byte a feature.
-    pub(super) fn control_id_features<'a>(&'a self, firsts: &'a Firsts<'_>) -> impl Iterator<Item = u8> + 'a {
+    pub(super) fn control_id_features<'a>(
+        &'a self,
+        control_id: super::Field<'a>,
+        firsts: &'a Firsts<'_>,
+    ) -> impl Iterator<Item = u8> + 'a {
         let feature = |at: &(u16, u16)| &self.tables[at.0 as usize].features[at.1 as usize];
-        self.of_control_id.iter().map(move |at| u8::from(feature(at).holds(firsts)))
+        self.of_control_id.iter().map(move |at| u8::from(feature(at).holds_of(control_id, firsts)))
     }
     /// The table that fits best, if one fits.
     pub(super) fn best(&self, firsts: &Firsts<'_>) -> Option<u16> {
@@ -567,7 +571,9 @@ pub fn hash32(parts: &[&[u8]]) -> u32 {
 /// Whether a text contains a lower-case word, without regard to case.
 pub fn contains_word(text: &str, word: &str) -> bool {
     let (text, word) = (text.as_bytes(), word.as_bytes());
-    !word.is_empty() && text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+    let Some(first) = word.first() else { return false };
+    memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text)
+        .any(|at| text[at..].get(..word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word)))
 }
 
 /// The MDC number of an MDIL code (`0002-4182` = 147842); `None` for private terms and partitions.

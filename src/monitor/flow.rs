@@ -208,6 +208,7 @@ impl Monitor {
             self.feed(&source.feed).beds_refused += 1;
             return;
         };
+        self.cells[number as usize].touch();
         if test {
             if !doubted {
                 self.demonstration(source, sequence, report, sender_hash, &device_known, at);

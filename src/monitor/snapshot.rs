@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Changes with the layout of the snapshot.
-const LAYOUT: u32 = 8;
+const LAYOUT: u32 = 9;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot<'a> {

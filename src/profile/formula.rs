@@ -56,7 +56,8 @@ impl Corrected {
             let usable = |o: &&Observation| o.parameter == p && o.validity.usable() && o.value.is_finite();
             lesson.report.observations.iter().find(usable).map(|o| o.value).filter(|_| !lesson.doubted.contains(p))
         };
-        let (Some(qtc), Some(qt), Some(hr)) = (value(Parameter::Qtc), value(Parameter::Qt), value(Parameter::Hr)) else { return };
+        let Some(qtc) = value(Parameter::Qtc) else { return };
+        let (Some(qt), Some(hr)) = (value(Parameter::Qt), value(Parameter::Hr)) else { return };
         if hr <= 0.0 || f64::from(self.last) == qtc {
             return;
         }

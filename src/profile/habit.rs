@@ -4,6 +4,7 @@
 
 use super::Profile;
 use crate::stats::quantile::Quantile;
+use crate::stats::whole::nearest;
 use crate::time::Timestamp;
 use crate::vital::Parameter;
 use serde::{Deserialize, Serialize};
@@ -81,10 +82,11 @@ impl Step {
     fn push(&mut self, value: f64, before: Option<f64>, at: Timestamp) {
         let thousandths = value.abs() * 1000.0;
         // Units that were converted leave a rest.
-        self.off_grid |= (thousandths - thousandths.round()).abs() > 0.02;
-        self.common = common(self.common, thousandths.round().min(4e9) as u32);
+        let whole = nearest(thousandths);
+        self.off_grid |= (thousandths - whole).abs() > 0.02;
+        self.common = common(self.common, whole.min(4e9) as u32);
         if let Some(before) = before.filter(|b| *b != value) {
-            let step = ((value - before).abs() * 1000.0).round().min(4e9) as u32;
+            let step = nearest((value - before).abs() * 1000.0).min(4e9) as u32;
             if step > 0 && (self.smallest == 0 || step < self.smallest) {
                 (self.smallest, self.taken) = (step, 0);
             }
@@ -183,8 +185,9 @@ pub(super) struct Habit {
     hold: Quantile,
     valid_ms: u64,
     outs: u32,
-    out: Quantile,
-    candidates: [Candidate; CANDIDATES],
+    /// Of the first drop-out and the first doubtful number on: most parameters have neither.
+    out: Option<Box<Quantile>>,
+    candidates: Vec<Candidate>,
 }
 
 impl Habit {
@@ -202,8 +205,8 @@ impl Habit {
             hold: Quantile::new(0.5),
             valid_ms: 0,
             outs: 0,
-            out: Quantile::new(0.5),
-            candidates: [Candidate::default(); CANDIDATES],
+            out: None,
+            candidates: Vec::new(),
         }
     }
 
@@ -211,6 +214,13 @@ impl Habit {
     pub fn restart(&mut self) {
         (self.last_ms, self.run_ms) = (None, None);
         self.beat.restart();
+    }
+
+    /// One word of each line of memory that a value changes.
+    pub fn touch(&self) -> u64 {
+        let times = self.last_ms.unwrap_or(0) ^ self.run_ms.unwrap_or(0) ^ self.step.settled.since.0 ^ self.beat.settled.since.0;
+        let counts = self.hold.count() ^ self.beat.tick ^ self.step.common ^ u32::from(self.beat.phases[0][0]);
+        times as u64 ^ self.values ^ u64::from(counts)
     }
 
     /// A value that passed. `own_ms` is its own time, `delta_ms` the interval of the device's messages.
@@ -230,7 +240,8 @@ impl Habit {
             if dt_ms > delta_ms.saturating_mul(3).max(5000) {
                 if dt_ms <= OUT_MAX_MS {
                     self.outs = self.outs.saturating_add(1);
-                    self.out.push((dt_ms - delta_ms) as f64 / 1000.0);
+                    let out = self.out.get_or_insert_with(|| Box::new(Quantile::new(0.5)));
+                    out.push((dt_ms - delta_ms) as f64 / 1000.0);
                 }
                 self.run_ms = None;
             } else {
@@ -256,11 +267,15 @@ impl Habit {
 
     /// A number that no measurement can be.
     pub fn doubt(&mut self, value: f64, at: Timestamp) {
-        let place = self.candidates.iter().position(|c| c.seen > 0 && c.value == value);
-        let place = place.unwrap_or_else(|| {
+        let place = self.candidates.iter().position(|c| c.value == value).unwrap_or_else(|| {
+            let new = Candidate { value, first: at, ..Candidate::default() };
+            if self.candidates.len() < CANDIDATES {
+                self.candidates.push(new);
+                return self.candidates.len() - 1;
+            }
             // The one that was seen least makes room.
             let least = (0..CANDIDATES).min_by_key(|i| self.candidates[*i].seen).unwrap_or(0);
-            self.candidates[least] = Candidate { value, first: at, ..Candidate::default() };
+            self.candidates[least] = new;
             least
         });
         let candidate = &mut self.candidates[place];
@@ -302,7 +317,7 @@ impl Habit {
             lattice,
             hold_s: median(&self.hold, RUNS_NEEDED),
             dropouts_per_hour: (hours >= 0.5).then(|| f64::from(self.outs) / hours),
-            dropout_s: median(&self.out, 5),
+            dropout_s: self.out.as_deref().and_then(|out| median(out, 5)),
             sentinels,
         }
     }

@@ -16,6 +16,7 @@ use crate::observation::{AgeBand, ObsFlags, Observation, Report, Validity};
 use crate::population::Population;
 use crate::stats::cadence::Cadence;
 use crate::stats::median::Median;
+use crate::stats::places::find;
 use crate::stats::quantile::Quantile;
 use crate::time::Timestamp;
 use crate::vital::{Nature, ParamSet, Parameter};
@@ -190,9 +191,10 @@ impl Habits {
             self.latency.push(at.since_ms(newest));
         }
         let delta_ms = (self.delta_s().unwrap_or(1.0) * 1000.0).max(1.0) as i64;
+        let mut next = 0;
         for o in &report.observations {
             if !o.flags.has(ObsFlags::SHOWN_ONLY | ObsFlags::WITHDRAWN) {
-                self.row(o, lesson, delta_ms);
+                self.row(o, lesson, delta_ms, &mut next);
             }
         }
         if !lesson.frozen {
@@ -212,8 +214,8 @@ impl Habits {
         }
     }
 
-    fn row(&mut self, o: &Observation, lesson: &Lesson<'_>, delta_ms: i64) {
-        let Some(habit) = self.open(o.parameter, o.channel) else { return };
+    fn row(&mut self, o: &Observation, lesson: &Lesson<'_>, delta_ms: i64, next: &mut usize) {
+        let Some(habit) = self.open(o.parameter, o.channel, next) else { return };
         let (parameter, value) = (o.parameter, o.value);
         if !value.is_finite() {
             return;
@@ -238,8 +240,8 @@ impl Habits {
     }
 
     /// The habits of a parameter; of several channels the first one is followed.
-    fn open(&mut self, parameter: Parameter, channel: u32) -> Option<&mut Habit> {
-        let place = match self.list.iter().position(|h| h.parameter == parameter) {
+    fn open(&mut self, parameter: Parameter, channel: u32, next: &mut usize) -> Option<&mut Habit> {
+        let place = match find(&self.list, next, |h| h.parameter == parameter) {
             Some(place) => place,
             None if self.list.len() < Self::PARAMETERS_MAX => {
                 self.list.push(Habit::new(parameter, channel));
@@ -256,13 +258,19 @@ impl Habits {
                 let usable = |o: &&Observation| o.parameter == p && o.validity.usable() && o.value.is_finite();
                 report.observations.iter().find(usable).filter(|o| !lesson.base.is_sentinel(p, o.value))
             };
-            let (Some(s), Some(d), Some(m)) = (value(line[0]), value(line[1]), value(line[2])) else { continue };
+            let Some(s) = value(line[0]) else { continue };
+            let (Some(d), Some(m)) = (value(line[1]), value(line[2])) else { continue };
             let together = s.effective_at == d.effective_at && d.effective_at == m.effective_at && s.effective_at > kept.last;
             if together && !line.iter().any(|p| lesson.doubted.contains(*p)) {
                 kept.last = s.effective_at;
                 kept.push(s.value, d.value, m.value);
             }
         }
+    }
+
+    /// Reads one word of each line of memory that a message will need: see [`crate::check::States::touch`].
+    pub fn touch(&self) -> u64 {
+        self.list.iter().fold(self.messages, |sum, habit| sum ^ habit.touch())
     }
 
     /// Interval of the messages, seconds; `None` until it is known.

@@ -22,8 +22,18 @@ impl Ewma {
 
     /// The same, but the mean moves by `step_max` at most (the drift cap of a baseline).
     pub fn push_limited(&mut self, value: f64, dt_s: f64, tau_s: f64, step_max: f64) {
+        self.push_faded(value, Ewma::fade(dt_s, tau_s), step_max);
+    }
+
+    /// What the past still weighs after `dt_s` seconds.
+    pub fn fade(dt_s: f64, tau_s: f64) -> f64 {
+        (-dt_s.max(0.0) / tau_s).exp()
+    }
+
+    /// The same for whoever knows the [`Ewma::fade`] already.
+    pub fn push_faded(&mut self, value: f64, fade: f64, step_max: f64) {
         self.count = self.count.saturating_add(1);
-        let alpha = (1.0 - (-dt_s.max(0.0) / tau_s).exp()).max(1.0 / f64::from(self.count));
+        let alpha = (1.0 - fade).max(1.0 / f64::from(self.count));
         let difference = value - self.mean;
         let step = (alpha * difference).clamp(-step_max, step_max);
         self.mean += step;

@@ -11,6 +11,8 @@
 //! 1.3 · 10⁻¹², in 86 400 look-ups of a day 1.1 · 10⁻⁷ a bed-day. What two different stretches share by chance of their *values* is
 //! another matter, and is measured.
 
+use super::places::find;
+use super::whole::nearest;
 use crate::time::Timestamp;
 use crate::vital::Parameter;
 use serde::{Deserialize, Serialize};
@@ -61,7 +63,7 @@ impl Grid {
             return Step::Break;
         };
         let gap_ms = own.since_ms(slot) as f64;
-        let slots = (gap_ms / self.period_ms).round();
+        let slots = nearest(gap_ms / self.period_ms);
         if !(0.0..=FILL_MAX).contains(&slots) {
             *self = Grid { at: Some(own), period_ms: self.period_ms };
             return Step::Break;
@@ -71,7 +73,7 @@ impl Grid {
         }
         // A loop of second order: a quarter of the deviation is followed, and an eighth of that taken for the interval's.
         let ahead_ms = gap_ms - slots * self.period_ms;
-        self.at = Some(slot.plus_ms((slots * self.period_ms + ahead_ms / 4.0).round() as i64));
+        self.at = Some(slot.plus_ms(nearest(slots * self.period_ms + ahead_ms / 4.0) as i64));
         self.period_ms = (self.period_ms + ahead_ms / slots / 32.0).clamp(0.6 * delta_ms, 1.5 * delta_ms);
         Step::Next(slots as u8)
     }
@@ -107,15 +109,23 @@ pub struct Joint {
 }
 
 impl Joint {
+    /// A new value of each of some parameters.
+    pub fn hear_all(&mut self, values: impl Iterator<Item = (Parameter, f64)>) {
+        let mut next = 0;
+        for (parameter, value) in values {
+            // A cast of a number saturates; NaN does not come here, and would be 0.
+            let value = nearest(value * 100.0) as i32;
+            if let Some(at) = find(&self.held, &mut next, |h| h.parameter == parameter) {
+                (self.held[at].value, self.held[at].age) = (value, 0);
+            } else if self.held.len() < PARAMETERS_MAX {
+                self.held.push(Held { parameter, value, before: None, age: 0 });
+            }
+        }
+    }
+
     /// A new value of a parameter.
     pub fn hear(&mut self, parameter: Parameter, value: f64) {
-        // A cast of a number saturates; NaN does not come here, and would be 0.
-        let value = (value * 100.0).round() as i32;
-        if let Some(held) = self.held.iter_mut().find(|h| h.parameter == parameter) {
-            (held.value, held.age) = (value, 0);
-        } else if self.held.len() < PARAMETERS_MAX {
-            self.held.push(Held { parameter, value, before: None, age: 0 });
-        }
+        self.hear_all(std::iter::once((parameter, value)));
     }
 
     /// Ends the slot.
@@ -149,6 +159,11 @@ impl Joint {
 
     pub fn clear(&mut self) {
         self.held.clear();
+    }
+
+    /// One word of each entry.
+    pub fn touch(&self) -> u64 {
+        self.held.iter().fold(0, |sum, held| sum ^ u64::from(held.age))
     }
 }
 
@@ -226,6 +241,11 @@ impl Chain {
         self.rolling[0].window.slots.max(self.rolling[1].window.slots)
     }
 
+    /// One word of the places that the next slot changes.
+    pub fn touch(&self) -> u64 {
+        self.slots.get(usize::from(self.next)).map_or(0, |slot| slot.0)
+    }
+
     fn back(&self, slots: usize) -> (u64, u32, bool) {
         self.slots[(usize::from(self.next) + SLOTS_MAX - slots) % SLOTS_MAX]
     }
@@ -267,6 +287,7 @@ impl Chain {
 /// Picks of every w windows in a row the one with the smallest hash, the last of equals.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Winnow {
+    #[serde(with = "super::packed::words")]
     hashes: Vec<u64>,
     width: u8,
     seen: u32,
@@ -286,6 +307,11 @@ impl Winnow {
 
     pub fn width(&self) -> u8 {
         self.width
+    }
+
+    /// One word of each line of the ring.
+    pub fn touch(&self) -> u64 {
+        self.hashes.iter().step_by(8).fold(0, |sum, hash| sum ^ hash)
     }
 
     /// Takes the next window, `None` if it has too little in it; a hash that is picked now, and how many windows ago it stood.
@@ -344,27 +370,12 @@ pub fn kept(key: u64) -> u64 {
 /// overwrites the oldest of the 22 that it may stand in, and the index reaches back less than a day.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Index {
-    #[serde(with = "eight_bytes")]
+    #[serde(with = "super::packed::words")]
     places: Vec<u64>,
     used: u32,
     grown: u8,
     swept: u32,
     heard_at: Timestamp,
-}
-
-/// Places in a snapshot take eight bytes each; as numbers of variable length they would take ten.
-mod eight_bytes {
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(places: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes: Vec<u8> = places.iter().flat_map(|place| place.to_le_bytes()).collect();
-        serializer.serialize_bytes(&bytes)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u64>, D::Error> {
-        let bytes = Vec::<u8>::deserialize(deserializer)?;
-        Ok(bytes.chunks_exact(8).map(|eight| u64::from_le_bytes(eight.try_into().expect("eight of eight"))).collect())
-    }
 }
 
 impl Index {

@@ -28,7 +28,16 @@ impl ChangeRate {
 
     /// Takes one update; `half_life` in updates.
     pub fn push(&mut self, changed: bool, half_life: f64) {
-        let keep = (-std::f64::consts::LN_2 / half_life.max(1.0)).exp() as f32;
+        self.push_faded(changed, ChangeRate::fade(half_life));
+    }
+
+    /// What the past still weighs after one update.
+    pub fn fade(half_life: f64) -> f32 {
+        (-std::f64::consts::LN_2 / half_life.max(1.0)).exp() as f32
+    }
+
+    /// The same for whoever knows the [`ChangeRate::fade`] already.
+    pub fn push_faded(&mut self, changed: bool, keep: f32) {
         self.changes = self.changes * keep + f32::from(u8::from(changed));
         self.updates = self.updates * keep + 1.0;
         self.count_run(changed);

@@ -37,9 +37,9 @@ fn put_line(out: &mut String, field: Field<'_>, bytes_max: usize) {
     }
     let text = field.text();
     // A line end in an escape would make two lines of one.
-    let line = text.lines().next().unwrap_or_default().trim_end();
+    let line = text[..memchr::memchr(b'\n', text.as_bytes()).unwrap_or(text.len())].trim_end();
     let fits = out.len() + line.len() < bytes_max && line.len() <= ID_BYTES_MAX;
-    if fits && !line.is_empty() && !out.lines().any(|known| known == line) {
+    if fits && !line.is_empty() && !out.as_bytes().split(|byte| *byte == b'\n').any(|known| known == line.as_bytes()) {
         if !out.is_empty() {
             out.push('\n');
         }

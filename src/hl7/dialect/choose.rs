@@ -94,23 +94,34 @@ impl Feature {
     }
 
     pub(super) fn holds(&self, firsts: &Firsts<'_>) -> bool {
-        self.fields.iter().all(|path| {
-            let Some(field) = firsts.get(*path) else { return false };
-            let text = field.text();
-            let text = text.trim();
-            match &self.test {
-                Test::Is(words) => words.iter().any(|word| word.eq_ignore_ascii_case(text)),
-                Test::Prefix(words) => words.iter().any(|word| begins(text, word)),
-                Test::Contains(words) => {
-                    let text = text.to_ascii_lowercase();
-                    words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
-                }
-                Test::Empty => field.is_empty() || text.is_empty(),
-                Test::Filled => !field.is_empty(),
-                Test::Stamp => text.len() >= 14 && text.bytes().all(|b| b.is_ascii_digit()),
-                Test::Digits(most) => !text.is_empty() && text.len() <= *most && text.bytes().all(|b| b.is_ascii_digit()),
-            }
+        self.fields.iter().all(|path| firsts.get(*path).is_some_and(|field| self.test.passes(field)))
+    }
+
+    /// The same where MSH-10 was found already.
+    pub(super) fn holds_of(&self, control_id: Field<'_>, firsts: &Firsts<'_>) -> bool {
+        self.fields.iter().all(|path| match (&path.segment, path.field) {
+            (b"MSH", 10) => self.test.passes(path.within(control_id)),
+            _ => firsts.get(*path).is_some_and(|field| self.test.passes(field)),
         })
+    }
+}
+
+impl Test {
+    fn passes(&self, field: Field<'_>) -> bool {
+        let text = field.text();
+        let text = text.trim();
+        match self {
+            Test::Is(words) => words.iter().any(|word| word.eq_ignore_ascii_case(text)),
+            Test::Prefix(words) => words.iter().any(|word| begins(text, word)),
+            Test::Contains(words) => {
+                let text = text.to_ascii_lowercase();
+                words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
+            }
+            Test::Empty => field.is_empty() || text.is_empty(),
+            Test::Filled => !field.is_empty(),
+            Test::Stamp => text.len() >= 14 && text.bytes().all(|b| b.is_ascii_digit()),
+            Test::Digits(most) => !text.is_empty() && text.len() <= *most && text.bytes().all(|b| b.is_ascii_digit()),
+        }
     }
 }
 
