@@ -347,12 +347,14 @@ fn a_case_that_was_closed_a_day_ago_leaves_mqtt() {
     assert!(topics.clone().count() > 0 && topics.filter(|topic| topic.starts_with("case/")).count() == 0, "{state}");
 }
 
+type Files = BTreeMap<String, Vec<u8>>;
+
 /// The bundle's own judgement, and what becomes of it where something in it was changed.
 fn judged_again(judged: &[(String, Judged)], bundle: &[u8], alert: &str) {
     let [(id, Judged::Reproduced { events, of })] = judged else { panic!("{judged:?}") };
     assert!(id == alert && events == of && *events >= 2, "{judged:?}");
     let files = unpacked(bundle);
-    let with = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+    let with = |change: &dyn Fn(&mut Files)| {
         let mut changed = files.clone();
         change(&mut changed);
         judge_all(&changed.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect()).remove(0).1
@@ -376,7 +378,7 @@ fn judged_again(judged: &[(String, Judged)], bundle: &[u8], alert: &str) {
             with(&|files| files.get_mut(&name).unwrap()[at] ^= 0x55);
         }
     }
-    let other = |files: &mut BTreeMap<String, Vec<u8>>| {
+    let other = |files: &mut Files| {
         let text = text(&files[judge::SETTINGS]).replacen("agree_s = ", "agree_s = 1", 1);
         files.insert(judge::SETTINGS.into(), text.into_bytes());
     };
