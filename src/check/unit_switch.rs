@@ -96,7 +96,7 @@ fn middle(values: &mut [f64]) -> f64 {
 }
 
 /// Whether a value may be `last` on another scale, however the values before spread: the median lies near to `last`, and the ratio
-/// to the median is met within the widest tolerance. Saves both medians for a value that only jumps (a sixth of all checks' cost).
+/// to the median is met within the widest tolerance. Saves both medians for a value that only jumps: a seventh of what the checks cost.
 fn may_be(parameter: Parameter, last: f64, value: f64) -> bool {
     /// (1 − 0.12) / 1.15 and (1 + 0.12) / 0.85, and a little.
     const WIDE: (f64, f64) = (0.75, 1.4);
