@@ -175,9 +175,9 @@ fn an_alert_is_explained_from_a_state_of_the_past_with_the_models_that_judged_th
 
 const KEY: &[u8] = b"key of a test";
 
-/// A journal of 40 min on a clock of its own: one bed, one message each 10 s, and what raises P01 after 15 min. The events of
-/// that alert are in the store as the service would write them; the alert as it stands at the end.
-fn judged(root: &Path) -> vitalguard::shell::store::AlertRow {
+/// A journal of 40 min on a clock of its own: one bed, and each 10 s the heart rates that `sent` names, all under one id. The
+/// events of every alert are in the store as the service would write them; the first alert of `condition` as it stands at the end.
+fn judged(root: &Path, condition: &str, sent: impl Fn(i64) -> Vec<i64>) -> vitalguard::shell::store::AlertRow {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicI64, Ordering};
     use vitalguard::alert::Envelope;
@@ -218,11 +218,11 @@ fn judged(root: &Path) -> vitalguard::shell::store::AlertRow {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for step in 0..240i64 {
         let at = BEGIN.plus_ms(step * 10_000);
-        let value = (70 + step % 5).to_string();
         let id = format!("J{step:06}");
-        let mut payloads = vec![pcd01("EXPLAIN", "icu", "B01", &id, &at.hl7(), &[(HR, &value, BPM)])];
-        if step == 90 {
-            payloads.push(pcd01("EXPLAIN", "icu", "B01", &id, &at.hl7(), &[(HR, "140", BPM)]));
+        let message = |value: i64| pcd01("EXPLAIN", "icu", "B01", &id, &at.hl7(), &[(HR, &value.to_string(), BPM)]);
+        let payloads: Vec<_> = sent(step).into_iter().map(message).collect();
+        if payloads.is_empty() {
+            continue;
         }
         now.store(at.ms(), Ordering::Relaxed);
         let frames = payloads.into_iter().map(|payload| Record::Frame { source: source.clone(), payload }).collect();
@@ -234,36 +234,37 @@ fn judged(root: &Path) -> vitalguard::shell::store::AlertRow {
     let mut store = Store::open(&root.join("store.sqlite"), 1_000).unwrap();
     let rows = events.iter().map(|event| EventRow::of(event, &envelope)).collect();
     store.commit(&Commit { events: rows, ..Commit::default() }).unwrap();
-    let id = &events.iter().find(|event| event.alert.condition == "P01 control_id_reuse").unwrap().alert.id;
+    let id = &events.iter().find(|event| event.alert.condition == condition).unwrap().alert.id;
     AlertReader::open(&root.join("store.sqlite")).unwrap().find(id).unwrap().unwrap()
 }
 
-#[test]
-fn what_came_of_an_alert_much_later_is_derived_when_it_is_asked_for() {
+/// Messages that were judged again, and what follows from them.
+fn derived(root: &Path, alert: &vitalguard::shell::store::AlertRow, to_end: bool) -> (u64, serde_json::Value) {
     use vitalguard::config::Config;
     use vitalguard::shell::explain::{Ask, From, explain};
     use vitalguard::shell::replay::Journal;
 
+    let explained = explain(&Ask {
+        config: &Config { data: root.to_owned(), ..Config::default() },
+        site_key: KEY.to_vec(),
+        alert: &alert.id,
+        from: From::Part { journal: &Journal::at(&root.join("journal")), alert, to_end },
+        feed: "replay",
+        store: &root.join("store.sqlite"),
+        curves: false,
+        until: None,
+    })
+    .unwrap();
+    assert!(explained.found() && !explained.differs());
+    (explained.messages, explained.to_json())
+}
+
+#[test]
+fn what_came_of_an_alert_much_later_is_derived_when_it_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let alert = judged(folder.path());
-    let config = Config { data: folder.path().to_owned(), ..Config::default() };
-    let journal = Journal::at(&folder.path().join("journal"));
-    let derived = |to_end: bool| {
-        let explained = explain(&Ask {
-            config: &config,
-            site_key: KEY.to_vec(),
-            alert: &alert.id,
-            from: From::Part { journal: &journal, alert: &alert, to_end },
-            feed: "replay",
-            store: &folder.path().join("store.sqlite"),
-            curves: false,
-            until: None,
-        })
-        .unwrap();
-        assert!(explained.found() && !explained.differs());
-        (explained.messages, explained.to_json())
-    };
-    let ((soon, first), (all, whole)) = (derived(false), derived(true));
+    let again = |step| if step == 90 { vec![70, 140] } else { vec![70 + step % 5] };
+    let alert = judged(folder.path(), "P01 control_id_reuse", again);
+    let ((soon, first), (all, whole)) = (derived(folder.path(), &alert, false), derived(folder.path(), &alert, true));
     let events = |object: &serde_json::Value| object["events"].as_array().unwrap().len();
     assert!(soon < all && events(&first) < events(&whole), "{first}\n{whole}");
     assert_eq!(whole["events"][0], first["events"][0]);
@@ -273,4 +274,14 @@ fn what_came_of_an_alert_much_later_is_derived_when_it_is_asked_for() {
         format!("{} events, the same; {later} later ones not derived again (--to-end)", events(&first))
     );
     assert_eq!(whole["published"], format!("{} events, the same", events(&whole)));
+}
+
+#[test]
+fn an_alert_that_time_alone_brought_is_derived_also_where_nothing_came_for_long() {
+    let folder = tempfile::tempdir().unwrap();
+    // Silence from the 15th to the 35th minute.
+    let silent = |step| if (90..210).contains(&step) { vec![] } else { vec![70 + step % 5] };
+    let alert = judged(folder.path(), "M03 device_silence", silent);
+    let (messages, object) = derived(folder.path(), &alert, false);
+    assert_eq!((messages, &object["events"][0]["event"]), (90, &serde_json::json!("raised")), "{object}");
 }

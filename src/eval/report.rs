@@ -183,7 +183,8 @@ pub struct TrialLine {
     pub attacks: Vec<TrialShare>,
     /// On clean recordings of monitors, one bed alone.
     pub own_cadence: PerDay,
-    pub one_a_minute: PerDay,
+    /// Nothing for a rule that compares beds: a bed alone makes it say nothing.
+    pub one_a_minute: Option<PerDay>,
     /// The same recordings side by side, for a rule that compares beds.
     pub wards: Option<PerDay>,
 }
@@ -369,7 +370,8 @@ impl Report {
         for t in &self.trials {
             let false_alerts = t.wards.as_ref().unwrap_or(&t.own_cadence);
             let side = if t.wards.is_some() { "clean, side by side" } else { "clean" };
-            let _ = writeln!(out, "{:<4} {side}: {}; at one a minute: {}", t.check, false_alerts.text(), t.one_a_minute.text());
+            let minute = t.one_a_minute.as_ref().map_or("–".into(), PerDay::text);
+            let _ = writeln!(out, "{:<4} {side}: {}; at one a minute: {minute}", t.check, false_alerts.text());
             for a in &t.attacks {
                 let delay = a.delays.map_or(String::new(), |d| format!("; delay {:.0} s, p95 {:.0} s", d.median_s, d.p95_s));
                 let _ = writeln!(out, "     {}, {}, {}: {}{delay}", a.kind, a.source, a.rate, a.found.text());

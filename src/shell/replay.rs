@@ -333,7 +333,16 @@ impl<'a, W: Wall> Driver<'a, W> {
                     break;
                 }
             };
-            if stamped.sequence > range.last || stamped.at > range.to {
+            if stamped.at > range.to {
+                // What time alone brings up to there. Where the service stood still, the record of its start says how far it got.
+                let until = match stamped.record {
+                    Record::Start { applied_until, .. } => applied_until.min(range.to),
+                    _ => range.to,
+                };
+                self.advance(until)?;
+                break;
+            }
+            if stamped.sequence > range.last {
                 break;
             }
             if stamped.at < range.from {

@@ -10,13 +10,17 @@ use crate::eval::runner::{Episode, count};
 use crate::eval::score::{Share, bootstrap_rate, delays};
 use std::collections::BTreeMap;
 
-/// Beds of a ward at most: recordings of one set that begin a minute after each other.
+/// Beds of a ward at most: recordings of one set, and of one fold (a ward is judged by what other patients taught), that begin a
+/// minute after each other.
 const WARD_BEDS: usize = 12;
 
 /// The recordings that share a ward with this one, if it is the first of them.
 fn ward_of(input: &Input, at: usize) -> Option<Vec<usize>> {
-    let set = &input.entries[at].recording.set;
-    let alike = |i: &usize| input.entries[*i].source == Source::Monitor && input.entries[*i].recording.set == *set;
+    let first = &input.entries[at];
+    let alike = |i: &usize| {
+        let entry = &input.entries[*i];
+        entry.source == Source::Monitor && entry.fold == first.fold && entry.recording.set == first.recording.set
+    };
     let same: Vec<usize> = (0..input.entries.len()).filter(alike).collect();
     let place = same.iter().position(|i| *i == at)?;
     (place % WARD_BEDS == 0).then(|| same[place..].iter().copied().take(WARD_BEDS).collect())
@@ -83,7 +87,7 @@ pub(super) fn lines(input: &Input, setup: Setup, attacks: &[Attack], done: &[Don
             check: trial.check.join("+"),
             attacks: by.into_iter().map(share).collect(),
             own_cadence: clean(input, &main, trial, options, &|rate| rate == Rate::Native),
-            one_a_minute: clean(input, &main, trial, options, &|rate| rate != Rate::Native),
+            one_a_minute: (!wards).then(|| clean(input, &main, trial, options, &|rate| rate != Rate::Native)),
             wards: wards.then(|| in_wards(&main, &|e| stood(e, trial))),
         }
     };
