@@ -29,12 +29,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The target, s.
 const LIMIT_S: f64 = 5.0;
-const BEDS: usize = 200;
 /// A state is left so often, as configured by default, ms.
 const STATE_MS: i64 = 300_000;
 const KEY: &[u8] = b"explain bench";
 /// The bed whose message comes again.
-const VICTIM: usize = 77;
+const VICTIM: usize = 7;
 
 /// Judges what the journal hands over: events of the victim's alert, and states of the past.
 fn judge(
@@ -70,6 +69,7 @@ fn judge(
 }
 
 fn main() {
+    let beds = std::env::var("VG_BENCH_BEDS").ok().and_then(|beds| beds.parse().ok()).unwrap_or(200usize);
     let whole = std::env::args().any(|argument| argument == "whole");
     let root = tempfile::tempdir().expect("temporary folder");
     let config = Config { data: root.path().to_owned(), ..Config::default() };
@@ -91,7 +91,7 @@ fn main() {
     let source = Source { feed: "gw".into(), peer: "192.0.2.1".into(), connection: 1, ward: "main".into(), ..Source::default() };
     let (mut noise, mut number, mut bytes) = (Noise(11), 0u64, 0usize);
     let mut send = |at: Timestamp, again: bool| {
-        let mut records: Vec<Record> = (0..BEDS)
+        let mut records: Vec<Record> = (0..beds)
             .map(|bed| {
                 number += 1;
                 let payload = frame(bed, number, at, &mut noise);
@@ -100,7 +100,7 @@ fn main() {
             })
             .collect();
         if again {
-            let id = number - BEDS as u64 + 1 + VICTIM as u64;
+            let id = number - beds as u64 + 1 + VICTIM as u64;
             records.push(Record::Frame { source: source.clone(), payload: frame(VICTIM, id, at, &mut Noise(5)) });
         }
         now.store(at.ms(), Ordering::Relaxed);
@@ -155,7 +155,12 @@ fn main() {
         .expect("explained");
         let page = if curves { explained.to_html().len() } else { 0 };
         let seconds = began.elapsed().as_secs_f64();
-        assert!(explained.found() && !explained.differs(), "the alert does not come up again as it was");
+        assert!(
+            explained.found() && !explained.differs(),
+            "{} does not come up again as it was: {:#}",
+            alert.condition,
+            explained.to_json()
+        );
         println!(
             "explain{:<12} {} messages judged again in {seconds:.2} s: {:.2} of the limit of {LIMIT_S} s{}",
             if curves { " with page" } else { "" },

@@ -215,6 +215,8 @@ pub struct Response {
     pub compared: Vec<Compared>,
     /// Of a self-test; the shell measures them.
     pub hops: Vec<Hop>,
+    /// Number of the command in the journal.
+    pub record: Option<u64>,
 }
 
 impl Response {
@@ -231,6 +233,7 @@ impl Response {
             at,
             compared: Vec::new(),
             hops: Vec::new(),
+            record: None,
         }
     }
 
@@ -247,6 +250,7 @@ impl Response {
             at,
             compared: Vec::new(),
             hops: Vec::new(),
+            record: None,
         }
     }
 }

@@ -354,9 +354,8 @@ pub fn feed_status(origin: &Origin, at: Timestamp, rev: u64, status: &FeedStatus
     compact(&Document { head: Standing::new("feed-status/1", origin, at, rev), status })
 }
 
-/// `response/1`. An empty `request_id` (a command that named none) is left out. `record`: of a command that was done, its number in
-/// the journal.
-pub fn response(origin: &Origin, answer: &Response, record: Option<u64>) -> Vec<u8> {
+/// `response/1`. An empty `request_id` (a command that named none) is left out; `record` stands on a command that was done.
+pub fn response(origin: &Origin, answer: &Response) -> Vec<u8> {
     #[derive(Serialize)]
     struct Document<'a> {
         schema: &'static str,
@@ -419,7 +418,7 @@ pub fn response(origin: &Origin, answer: &Response, record: Option<u64>) -> Vec<
         alert: answer.alert.as_deref(),
         alert_state: answer.alert_state.as_deref(),
         rev: answer.rev,
-        record: record.filter(|_| answer.refusal.is_none()),
+        record: answer.record.filter(|_| answer.refusal.is_none()),
         compared: answer.compared.iter().map(row).collect(),
         hops: &answer.hops,
     })
@@ -507,9 +506,10 @@ mod tests {
             at: Timestamp::from_ms(1_795_371_902_120),
             compared: Vec::new(),
             hops: Vec::new(),
+            record: Some(184_220),
         };
         assert_eq!(
-            text(response(&origin(), &answer, Some(184_220))),
+            text(response(&origin(), &answer)),
             r#"{"schema":"response/1","ts":"2026-11-22T18:25:02.120Z","ts_ms":1795371902120,"boot":"01a20385-57bb-7c31-9f0a-2b7d5e81c604","site":"hsp1","request_id":"r-20261122-0417","verb":"ack","status":"ok","alert":"A-53ee76904a86-20261122T182326412Z","alert_state":"acknowledged","rev":8813,"record":184220}"#
         );
     }

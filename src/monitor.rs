@@ -115,7 +115,7 @@ pub enum Output {
     /// the document of its ward); at least every 60 s for each bed.
     BedChanged(BedId),
     /// The answer to a command.
-    Response(Response),
+    Response(Box<Response>),
     /// A device was seen first, or at another bed.
     Device(Box<DeviceEvent>),
 }

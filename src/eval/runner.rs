@@ -163,6 +163,7 @@ impl Ward {
         let request_id = format!("bench-{}", at.ms());
         self.monitor.handle_command(
             &Command { request_id, user: "bench".into(), via: Via::Web, expires: None, wards: Vec::new(), verb },
+            self.sequence,
             at,
         );
         self.drain();

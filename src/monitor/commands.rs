@@ -39,17 +39,18 @@ struct Done {
 }
 
 impl Monitor {
-    /// A person's command. Answered exactly once; the same request within five minutes gets the same answer and does nothing.
-    pub fn handle_command(&mut self, command: &Command, at: Timestamp) {
+    /// A person's command, record `sequence` of the journal. Answered exactly once; the same request within five minutes gets
+    /// the same answer and does nothing.
+    pub fn handle_command(&mut self, command: &Command, sequence: u64, at: Timestamp) {
         let at = self.advance(at);
         self.answered.retain(|a| at.since_ms(a.at) <= ANSWERED_MS);
         let known = self.answered.iter().find(|a| a.response.request_id == command.request_id && a.response.user == command.user);
         if let Some(known) = known {
             let response = known.response.clone();
-            self.outputs.push_back(Output::Response(response));
+            self.outputs.push_back(Output::Response(Box::new(response)));
             return;
         }
-        let mut response = Response::new(command, at);
+        let mut response = Response { record: Some(sequence), ..Response::new(command, at) };
         match self.carry_out(command, at) {
             Ok(done) => {
                 response.alert_state = done.state.map(|state| state.as_str().to_owned());
@@ -62,7 +63,7 @@ impl Monitor {
             self.answered.pop_front();
         }
         self.answered.push_back(Answered { at, response: response.clone() });
-        self.outputs.push_back(Output::Response(response));
+        self.outputs.push_back(Output::Response(Box::new(response)));
         self.together(at);
     }
 

@@ -21,7 +21,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Changes with the layout of the snapshot.
-const LAYOUT: u32 = 9;
+const LAYOUT: u32 = 10;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot<'a> {

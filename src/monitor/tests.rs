@@ -93,7 +93,7 @@ impl Ward {
                     self.lines.push(event.to_json(&envelope));
                     self.events.push(*event);
                 }
-                Output::Response(response) => self.responses.push(response),
+                Output::Response(response) => self.responses.push(*response),
                 Output::Device(event) => {
                     self.devices += 1;
                     self.device_events.push(*event);
@@ -166,7 +166,7 @@ impl Ward {
             wards: Vec::new(),
             verb: Verb::Ack { alert: alert.into(), rev, comment: Some("probe off".into()) },
         };
-        self.monitor.handle_command(&command, self.now);
+        self.monitor.handle_command(&command, 0, self.now);
         self.drain();
         self.responses.last().cloned().expect("every command is answered")
     }
@@ -393,7 +393,7 @@ fn a_command_is_answered_once_and_a_stale_one_is_refused() {
         wards: Vec::new(),
         verb: Verb::Comment { alert: id, comment: "x".into() },
     };
-    w.monitor.handle_command(&late, w.now);
+    w.monitor.handle_command(&late, 0, w.now);
     w.drain();
     assert_eq!(w.responses.last().unwrap().refusal, Some(Refusal::Expired));
 }

@@ -145,13 +145,13 @@ impl Commands {
 
     fn refused(&self, refused: &Refused, verb: &str, user: &str) -> Answered {
         let response = Response::refused(refused, verb, user, crate::shell::publisher::now());
-        answered(&self.origin, &response, None)
+        answered(&self.origin, &response)
     }
 }
 
-/// An answer as it is sent; `record`: the command's number in the journal.
-pub(crate) fn answered(origin: &Origin, response: &Response, record: Option<u64>) -> Answered {
-    Answered { refusal: response.refusal, document: document::response(origin, response, record).into() }
+/// An answer as it is sent.
+pub(crate) fn answered(origin: &Origin, response: &Response) -> Answered {
+    Answered { refusal: response.refusal, document: document::response(origin, response).into() }
 }
 
 /// An answer to what never came as far as the judging thread.

@@ -577,7 +577,7 @@ impl Engine {
                 Output::Response(response) => {
                     let Some(command) = command else { continue };
                     self.note_command(command, &response);
-                    self.respond(command, response);
+                    self.respond(command, *response);
                 }
                 Output::Device(event) => {
                     if answered_before {
@@ -617,20 +617,20 @@ impl Engine {
             }
             _ => {}
         }
-        self.answer(command.via, response, reply, Some(self.pending.sequence));
+        self.answer(command.via, response, reply);
     }
 
-    fn answer(&mut self, via: Via, response: Response, reply: Reply, record: Option<u64>) {
+    fn answer(&mut self, via: Via, response: Response, reply: Reply) {
         if via == Via::Mqtt {
             self.pending.outgoing.push(Outgoing {
                 topic: reply.topic,
-                payload: document::response(&self.parts.origin, &response, record),
+                payload: document::response(&self.parts.origin, &response),
                 kind: OutboxKind::Response,
                 expiry_s: RESPONSE_EXPIRY_S,
                 correlation: reply.correlation,
             });
         } else {
-            let answered = commands::answered(&self.parts.origin, &response, record);
+            let answered = commands::answered(&self.parts.origin, &response);
             self.given.push((response.user, response.request_id, answered));
         }
     }
@@ -671,7 +671,7 @@ impl Engine {
                 None => test.response.refusal = Some(Refusal::Unavailable),
             }
             let test = self.tests.remove(at);
-            self.answer(test.via, test.response, test.reply, None);
+            self.answer(test.via, test.response, test.reply);
         }
     }
 
@@ -1247,7 +1247,7 @@ pub(crate) fn handle(monitor: &mut Monitor, stamped: &Stamped) {
             Some(sighting) => monitor.handle_indicator(&sighting, at),
             None => monitor.handle_fragment(source, what, stamped.sequence, at),
         },
-        Record::Command(command) => monitor.handle_command(command, at),
+        Record::Command(command) => monitor.handle_command(command, stamped.sequence, at),
         Record::Audit(_) | Record::Case(_) => monitor.handle_timeout(at),
     }
 }

@@ -9,7 +9,7 @@ mod curve;
 mod page;
 mod sum;
 
-use crate::alert::{AlertEvent, EventKind};
+use crate::alert::{AlertEvent, Envelope, EventKind};
 use crate::check::{Assessment, CheckId};
 use crate::config::Config;
 use crate::fusion::{Account, Line};
@@ -272,7 +272,7 @@ fn drive(ask: &Ask<'_>, config: &Config, seen: &Rc<RefCell<Collected>>) -> Resul
 /// The last event of an alert that was published soon after it was raised.
 fn last_soon(store: &Path, alert: &AlertRow) -> u64 {
     let until = alert.raised.plus_s(AFTER_S);
-    let soon = kept_events(store, &alert.id).iter().filter(|event| event.ts <= until).map(|event| event.seq).max();
+    let soon = kept_events(store, &alert.id).iter().filter(|(event, _)| event.ts <= until).map(|(event, _)| event.seq).max();
     soon.unwrap_or(alert.seq)
 }
 
@@ -393,11 +393,16 @@ impl Published {
     }
 }
 
-/// The events of an alert as they were published.
-fn kept_events(store: &Path, id: &str) -> Vec<AlertEvent> {
+/// The events of an alert as they were published, each with its envelope.
+fn kept_events(store: &Path, id: &str) -> Vec<(AlertEvent, Envelope)> {
     let kept = AlertReader::open(store).ok().and_then(|reader| reader.events(id).ok()).unwrap_or_default();
     let texts = kept.iter().filter_map(|json| std::str::from_utf8(json).ok());
-    texts.filter_map(|text| AlertEvent::from_json(text).ok()).map(|(event, _)| event).collect()
+    texts.filter_map(|text| AlertEvent::from_json(text).ok()).collect()
+}
+
+/// The same event as a document says it: numbers are rounded there.
+fn as_published(event: &AlertEvent, envelope: &Envelope) -> Option<AlertEvent> {
+    AlertEvent::from_json(&event.to_json(envelope)).ok().map(|(event, _)| event)
 }
 
 fn published(store: &Path, steps: &[Step]) -> Published {
@@ -407,12 +412,12 @@ fn published(store: &Path, steps: &[Step]) -> Published {
         return Published::Unknown;
     }
     let mut same = 0;
-    for event in &kept {
+    for (event, envelope) in &kept {
         let Some(step) = steps.iter().find(|step| step.event.seq == event.seq) else {
             // The journal ends, or was pruned, before it.
             continue;
         };
-        if step.event != *event {
+        if as_published(&step.event, envelope).as_ref() != Some(event) {
             let now = step.event.alert.confidence.0;
             return Published::Differs(format!(
                 "event {} differs: published {} at confidence {} by model {}, derived {} at {now} by model {}",
@@ -427,7 +432,7 @@ fn published(store: &Path, steps: &[Step]) -> Published {
         same += 1;
     }
     let derived = steps.iter().map(|step| step.event.seq).max().unwrap_or(0);
-    let later = kept.iter().filter(|event| event.seq > derived).count();
+    let later = kept.iter().filter(|(event, _)| event.seq > derived).count();
     if same == 0 { Published::Unknown } else { Published::Same(same, later) }
 }
 

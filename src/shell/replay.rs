@@ -384,7 +384,7 @@ impl<'a, W: Wall> Driver<'a, W> {
             Record::Start { applied_until, .. } => self.monitor.handle_start(applied_until, at),
             Record::Open { source, .. } => self.monitor.handle_open(&source, at),
             Record::Close { connection } => self.monitor.handle_close(connection, at),
-            Record::Command(command) => self.monitor.handle_command(&command, at),
+            Record::Command(command) => self.monitor.handle_command(&command, stamped.sequence, at),
             Record::Audit(_) | Record::Case(_) => self.monitor.handle_timeout(at),
             // Evidence of what was no frame was never judged; what a tap has seen of a host was.
             Record::Fragment { what, payload, .. } => {

@@ -479,7 +479,7 @@ impl Way {
             tracing::warn!(%error, "a command could not be stored and was not carried out");
             let response = commands::unavailable(&command, crate::shell::publisher::now());
             let reply = self.link.reply(&command.user, &command.request_id);
-            self.link.refuse(reply, crate::document::response(&self.origin, &response, None).into());
+            self.link.refuse(reply, crate::document::response(&self.origin, &response).into());
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn command(State(shared): State<Shared>, session: Session, Path
     if VERBS.contains(&verb.as_str()) && !session.may(&verb) {
         let refused = Refused { refusal: Refusal::Forbidden, request_id: request_id_of(&body) };
         let answer = Answer::refused(&refused, &verb, session.user(), now());
-        return document_of(&document::response(&shared.state.origin, &answer, None));
+        return document_of(&document::response(&shared.state.origin, &answer));
     }
     document_of(&commands.run(&verb, session.user(), session.wards(), &body).await.document)
 }

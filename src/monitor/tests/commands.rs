@@ -8,7 +8,7 @@ impl Ward {
     fn order(&mut self, request: &str, verb: Verb) -> Response {
         let command =
             Command { request_id: request.into(), user: "nurse7".into(), via: Via::Web, expires: None, wards: Vec::new(), verb };
-        self.monitor.handle_command(&command, self.now);
+        self.monitor.handle_command(&command, 0, self.now);
         self.drain();
         self.responses.last().cloned().expect("every command is answered")
     }
@@ -195,7 +195,7 @@ fn what_a_user_does_not_see_it_does_not_command_and_does_not_learn_of() {
     let mut order = |request: &str, wards: &[&str], verb: Verb| {
         let wards = wards.iter().map(|ward| (*ward).to_owned()).collect();
         let command = Command { request_id: request.into(), user: "nurse8".into(), via: Via::Mqtt, expires: None, wards, verb };
-        w.monitor.handle_command(&command, w.now);
+        w.monitor.handle_command(&command, 0, w.now);
         w.drain();
         w.responses.last().and_then(|response| response.refusal)
     };

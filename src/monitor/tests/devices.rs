@@ -39,7 +39,7 @@ impl Ward {
         let verb = Verb::Advisory { device: device.into(), advisory: advisory.into(), status, note: Some("off the net".into()) };
         let command =
             Command { request_id: request.into(), user: "eng1".into(), via: Via::Web, expires: None, wards: Vec::new(), verb };
-        self.monitor.handle_command(&command, self.now);
+        self.monitor.handle_command(&command, 0, self.now);
         self.drain();
         self.responses.last().expect("every command is answered").refusal
     }

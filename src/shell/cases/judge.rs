@@ -421,7 +421,7 @@ fn try_judge(parts: &Parts<'_>, alert: &str, published: &[Value], until: Instant
             Input::Start { at, applied_until } => monitor.handle_start(*applied_until, *at),
             Input::Command { at, json } => {
                 let command: Command = serde_json::from_str(json).map_err(|error| broken("a command", &error))?;
-                monitor.handle_command(&command, *at);
+                monitor.handle_command(&command, 0, *at);
             }
         }
         collect(&mut monitor, alert, &mut derived);

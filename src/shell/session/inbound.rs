@@ -121,7 +121,7 @@ impl Session {
         };
         self.answer(Message {
             topic,
-            payload: Bytes::from(document::response(&shared.origin, &response, None)),
+            payload: Bytes::from(document::response(&shared.origin, &response)),
             at_least_once: true,
             expiry_s: Some(crate::shell::store::RESPONSE_EXPIRY_S),
             correlation: message.correlation.clone().filter(|data| data.len() <= CORRELATION_MAX),
