@@ -92,7 +92,7 @@ mod tests {
         for cut in 1..bytes.len() {
             assert!(postcard::from_bytes::<Kept>(&bytes[..cut]).is_err(), "{cut}");
         }
-        assert!(crate::stats::fingerprint::Index::PLACES_MAX <= super::words::WORDS_MAX);
+        const { assert!(crate::stats::fingerprint::Index::PLACES_MAX <= super::words::WORDS_MAX) };
         let large = |words: usize| postcard::to_stdvec(&Kept { words: vec![0; words], timed: Vec::new() }).unwrap();
         assert!(postcard::from_bytes::<Kept>(&large(super::words::WORDS_MAX)).is_ok());
         for words in [super::words::WORDS_MAX + 1, 1 << 24] {

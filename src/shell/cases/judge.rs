@@ -36,7 +36,7 @@ const OTHERS_MAX: usize = 5_000;
 const ALERT_BYTES_MAX: usize = 32 << 20;
 pub(super) const BYTES_MAX: usize = 128 << 20;
 /// The state of a bed, and the settings, bytes at most. Tables of a state are up to 64 times as large in memory.
-const STATE_BYTES_MAX: usize = 8 << 20;
+const STATE_BYTES_MAX: usize = 16 << 20;
 const SETTINGS_BYTES_MAX: usize = 1 << 20;
 /// Why something is refused, characters at most.
 const WHY_CHARS_MAX: usize = 400;
@@ -266,7 +266,10 @@ fn make(export: &Export<'_>, row: &AlertRow, settings: &str, published: Publishe
     let state = monitor.snapshot_apart(&row.ward, &row.bed, &elsewhere);
     monitor.record(&row.ward, &row.bed, !export.wish.identified);
     let mut plan = Plan { alert: row.id.clone(), model: wanted.into(), last: 0, to: monitor.at(), inputs: Vec::new() };
-    take_down(export, row, monitor, first, until, &mut plan)?;
+    if state.len() > STATE_BYTES_MAX {
+        return Err(format!("the state of its bed has {} bytes, it is too much", state.len()));
+    }
+    take_down(export, row, monitor, first, ALERT_BYTES_MAX - state.len(), until, &mut plan)?;
     if plan.last == 0 {
         return Err("it does not follow from the journal as it is kept".into());
     }
@@ -313,12 +316,13 @@ fn begin(journal: &std::path::Path, settings: &Settings, raised: Timestamp, unti
     Ok((Monitor::new(settings.clone()), 0))
 }
 
-/// Goes through the journal up to the last event of the alert, and takes down what its bed is told.
+/// Goes through the journal up to the last event of the alert, and takes down what its bed is told: `room` bytes at most, about.
 fn take_down(
     export: &Export<'_>,
     row: &AlertRow,
     mut monitor: Monitor,
     first: u64,
+    room: usize,
     until: Instant,
     plan: &mut Plan,
 ) -> Result<(), String> {
@@ -353,7 +357,7 @@ fn take_down(
         heard += new.len();
         plan.inputs.extend(new.into_iter().map(|heard| Input::Heard(Box::new(heard))));
         bytes += plan.inputs[known..].iter().map(bytes_of).sum::<usize>();
-        full = heard > HEARD_MAX || others > OTHERS_MAX || bytes > ALERT_BYTES_MAX - STATE_BYTES_MAX;
+        full = heard > HEARD_MAX || others > OTHERS_MAX || bytes > room;
         if full {
             // What came of it cannot be judged again.
             plan.inputs.truncate(known);

@@ -124,3 +124,18 @@ fn settings_name_no_device_no_sender_and_no_folder() {
     assert!(deciding.devices.entry("", "dev-0a0b0c0d").is_some() && deciding.devices.entry("", "dev-0a0b0c0e").is_none());
     assert_eq!(deciding.senders.sender[0].zone.as_deref(), Some("Europe/Rome"));
 }
+
+#[test]
+fn a_state_of_one_bed_among_two_thousand_is_no_more_than_is_read() {
+    let mut live = Monitor::new(Settings::default());
+    let source = Source { feed: "mllp".into(), connection: 1, ..Source::default() };
+    let mut sizes = Vec::new();
+    for n in 0..41 {
+        let text = String::from_utf8(message(n % 10)).unwrap().replace("^^A01", &format!("^^B{n:03}"));
+        live.handle_frame(&source, n as u64, text.as_bytes(), at(n));
+        while live.poll_output().is_some() {}
+        sizes.push(live.snapshot_apart("icu", "B000", &Settings::default()).len());
+    }
+    let (first, each) = (sizes[0], (sizes[40] - sizes[0]) / 40);
+    assert!(first + 2_000 * each < STATE_BYTES_MAX, "{first} bytes, and {each} for every other bed");
+}
