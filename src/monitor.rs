@@ -69,7 +69,7 @@ mod skew;
 mod snapshot;
 mod together;
 
-pub use apart::Heard;
+pub use apart::{Heard, published_device};
 pub use feeds::{FeedCounts, Refused, UnknownCode};
 pub use habits::DeviceHabits;
 pub use indicators::HostSeen;

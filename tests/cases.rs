@@ -366,6 +366,14 @@ fn judged_again(judged: &[(String, Judged)], bundle: &[u8], alert: &str) {
         panic!("a forged number is not found")
     };
     assert!(what.starts_with("alert.confidence: published 0.123, derived "), "{what}");
+    let mut list: Value = serde_json::from_slice(&files["alerts.json"]).unwrap();
+    list["alerts"][0]["alert"]["confidence"] = 0.123.into();
+    let list = list.to_string().into_bytes();
+    let forged = with(&|files| drop(files.insert("alerts.json".into(), list.clone())));
+    assert!(
+        matches!(&forged, Judged::Differs { what, .. } if what.starts_with("the alert as it became: confidence: published 0.123")),
+        "{forged:?}"
+    );
     let place = |name: &str| format!("judge/{alert}/{name}");
     for (what, name) in [("read", place("state.bin")), ("read", place("inputs.bin")), ("settings", judge::SETTINGS.into())] {
         let without = with(&|files| drop(files.remove(&name)));

@@ -5,6 +5,7 @@
 //! is not in them.
 
 use super::Monitor;
+use super::senders::Keyed;
 use crate::bed::Permit;
 use crate::hl7::dialect::Tables;
 use crate::observation::{AdtDetail, AgeBand, Report, Source};
@@ -47,6 +48,20 @@ pub struct Heard {
     dialect: String,
     told: Told,
     report: Report,
+}
+
+impl Heard {
+    /// Rows of its longest list.
+    pub fn rows(&self) -> usize {
+        let r = &self.report;
+        let lists = [r.observations.len(), r.alarms.len(), r.rejects.len(), r.twins.len(), r.devices.len(), r.structure.len()];
+        lists.into_iter().chain([self.told.others.len()]).max().unwrap_or_default()
+    }
+}
+
+/// `dev-…` of a device, as it is published under the site's key.
+pub fn published_device(site_key: &[u8], key: &str) -> String {
+    Keyed::new(site_key).short("dev", &[key])
 }
 
 /// Takes down what a bed is told.
@@ -123,7 +138,7 @@ impl Monitor {
             sequence: self.frame.0,
             part: self.frame.1,
             at,
-            source: Source { peer: peer.clone(), ..source.clone() },
+            source: Source { peer: peer.clone(), certificate: None, ..source.clone() },
             dialect: report.dialect.to_owned(),
             told: Told { sender, device, peer, others, patient, permit, quarantined },
             report: without_identities(report, shown, masked, at),
@@ -167,6 +182,7 @@ fn stand_in(band: AgeBand, at: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::{Command, Verb, Via};
     use crate::monitor::{Output, Settings};
 
     const PID: &str = "PID|||TOKENID^^^H^MR||TOKENNAME^Ada||19500304|F\r";
@@ -193,7 +209,13 @@ mod tests {
     fn what_a_bed_was_told_has_the_same_effect_again_and_names_nobody() {
         let mut live = Monitor::new(Settings { site_key: b"secret".to_vec(), ..Settings::default() });
         let at = |n: u32| Timestamp::from_ms(1_767_268_800_000 + i64::from(n) * 1_000);
-        let source = Source { feed: "mllp".into(), peer: "192.0.2.7".into(), connection: 1, ..Source::default() };
+        let source = Source {
+            feed: "mllp".into(),
+            peer: "192.0.2.7".into(),
+            connection: 1,
+            certificate: Some("CN=TOKENCERT".into()),
+            ..Source::default()
+        };
         for n in 0..20 {
             live.handle_frame(&source, u64::from(n), &message(n, 70 + n % 3), at(n));
         }
@@ -225,6 +247,28 @@ mod tests {
         events(&mut other, &mut again);
         assert!(!first.is_empty());
         assert_eq!(first, again);
+    }
+
+    #[test]
+    fn what_people_wrote_of_another_alert_of_the_bed_stays_behind() {
+        let mut live = Monitor::new(Settings { site_key: b"secret".to_vec(), ..Settings::default() });
+        let at = |n: u32| Timestamp::from_ms(1_767_268_800_000 + i64::from(n) * 1_000);
+        let (source, mut raised) = (Source { feed: "mllp".into(), connection: 1, ..Source::default() }, Vec::new());
+        for n in 0..50 {
+            live.handle_frame(&source, u64::from(n), &message(n, if n > 20 { 400 } else { 71 }), at(n));
+            events(&mut live, &mut raised);
+        }
+        live.handle_timeout(at(200));
+        events(&mut live, &mut raised);
+        let alert = raised.last().expect("an alert").alert.id.clone();
+        let verb = Verb::Ack { alert, rev: None, comment: Some("TOKENCOMMENT".into()) };
+        let (request_id, user) = ("r1".into(), "nurse7".into());
+        let command = Command { request_id, user, via: Via::Web, expires: None, wards: Vec::new(), verb };
+        live.handle_command(&command, at(201));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(text(&live.snapshot()).contains("TOKENCOMMENT"), "the alert was acknowledged");
+        let apart = text(&live.snapshot_apart("icu", "A01", &Settings::default()));
+        assert!(apart.contains("nurse7") && !apart.contains("TOKEN"), "{apart}");
     }
 
     #[test]

@@ -119,11 +119,20 @@ impl Cell {
         self.learner.count(spoke(id::pressure_order), spoke(id::time_order));
     }
 
-    /// With nothing of MSH-3 but its first component, which names a profile.
+    /// With nothing of MSH-3 but its first component, which names a profile, and without the words of people: no verdict depends
+    /// on them.
     pub fn nameless(&self) -> Cell {
         let mut cell = self.clone();
         cell.application.truncate(cell.application.find('^').unwrap_or(cell.application.len()));
         cell.learner.hide_names();
+        for episode in &mut cell.episodes.list {
+            if let Some(note) = &mut episode.acked {
+                note.comment = None;
+            }
+            if let Some(shelf) = &mut episode.shelf {
+                shelf.reason.clear();
+            }
+        }
         cell
     }
 

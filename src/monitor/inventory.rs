@@ -81,8 +81,8 @@ impl Inventory {
         }
     }
 
-    /// What is known of the devices of one bed, without their own names.
-    pub fn apart(&self, bed: u32) -> Inventory {
+    /// What is known of the devices of one bed, without their own names. `data`: what it is to be looked up with ([`data_key`]).
+    pub fn apart(&self, bed: u32, data: String) -> Inventory {
         let mut entries: Vec<Entry> = self.entries.iter().filter(|entry| entry.bed == Some(bed)).cloned().collect();
         entries.iter_mut().for_each(Entry::hide_names);
         Inventory {
@@ -91,7 +91,7 @@ impl Inventory {
             events_held: 0,
             budget: self.budget,
             budget_at: self.budget_at,
-            data: self.data.clone(),
+            data,
             by_id: FxHashMap::default(),
             hung: BTreeMap::new(),
         }

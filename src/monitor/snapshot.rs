@@ -126,6 +126,7 @@ impl Monitor {
     pub fn snapshot_apart(&self, ward: &str, bed: &str, settings: &Settings) -> Vec<u8> {
         let house = Monitor::new(settings.clone()).house;
         let number = self.bed_id(ward, bed).map(|id| id.0);
+        let data = super::inventory::data_key(&house.settings.devices, &house.settings.advisories);
         let cells = (0..).zip(&self.cells).map(|(at, cell)| match Some(at) == number {
             true => cell.nameless(),
             false => Cell::new(&cell.bed.ward, &cell.bed.bed, cell.reserved, Timestamp::MIN),
@@ -141,7 +142,7 @@ impl Monitor {
             fleet: Cow::default(),
             aside: Cow::default(),
             feeds: Cow::default(),
-            inventory: Cow::Owned(self.inventory.apart(number.unwrap_or(u32::MAX))),
+            inventory: Cow::Owned(self.inventory.apart(number.unwrap_or(u32::MAX), data)),
             answered: Cow::default(),
             past: Cow::default(),
             hosts: Cow::Borrowed(&[]),

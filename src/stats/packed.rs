@@ -7,6 +7,9 @@ pub mod words {
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
+    /// Words of a table at most: the largest of ours has 5 632 places.
+    pub const WORDS_MAX: usize = 8_192;
+
     pub fn serialize<S: Serializer>(words: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::with_capacity(4 + words.len() * 8 + words.len().div_ceil(8));
         bytes.extend((words.len() as u32).to_le_bytes());
@@ -26,7 +29,7 @@ pub mod words {
         let (len, mut rest) = bytes.split_first_chunk::<4>()?;
         let len = u32::from_le_bytes(*len) as usize;
         // A group has one byte at least: what is longer than that was cut off.
-        if len.div_ceil(8) > rest.len() {
+        if len > WORDS_MAX || len.div_ceil(8) > rest.len() {
             return None;
         }
         let mut words = Vec::with_capacity(len);
@@ -88,6 +91,12 @@ mod tests {
         assert_eq!(postcard::from_bytes::<Kept>(&bytes).unwrap(), kept);
         for cut in 1..bytes.len() {
             assert!(postcard::from_bytes::<Kept>(&bytes[..cut]).is_err(), "{cut}");
+        }
+        const { assert!(crate::stats::fingerprint::Index::PLACES_MAX <= super::words::WORDS_MAX) };
+        let large = |words: usize| postcard::to_stdvec(&Kept { words: vec![0; words], timed: Vec::new() }).unwrap();
+        assert!(postcard::from_bytes::<Kept>(&large(super::words::WORDS_MAX)).is_ok());
+        for words in [super::words::WORDS_MAX + 1, 1 << 24] {
+            assert!(postcard::from_bytes::<Kept>(&large(words)).is_err(), "{words}");
         }
         let empty = Kept { words: vec![0; 4096], timed: Vec::new() };
         assert!(postcard::to_stdvec(&empty).unwrap().len() < 4096 / 8 + 10);

@@ -267,7 +267,7 @@ fn judge_settings<W: Read + Write + Seek>(
     if export.case.alerts().next().is_none() {
         return Ok(None);
     }
-    match judge::settings(export.place.config) {
+    match judge::settings(export.place.config, export.place.site_key) {
         Ok(text) => {
             sealed.add(judge::SETTINGS, text.as_bytes())?;
             Ok(Some(text))
@@ -287,7 +287,7 @@ fn alerts<W: Read + Write + Seek>(
     missing: &mut Vec<String>,
 ) -> Result<Vec<Value>, ExportError> {
     let (mut list, mut objects) = (Vec::new(), Vec::new());
-    let (settings, mut left) = (judge_settings(export, sealed, missing)?, judge::BYTES_MAX);
+    let mut rows = Vec::new();
     for id in export.case.alerts() {
         let Some(row) = store.alert(id)? else {
             missing.push(format!("alert {id}: retention has taken it"));
@@ -305,9 +305,6 @@ fn alerts<W: Read + Write + Seek>(
             events.iter_mut().for_each(without_words_of_people);
         }
         objects.push(alert.clone());
-        if let Some(settings) = &settings {
-            judge::add(export, &row, settings, &events, &mut left, sealed, missing)?;
-        }
         list.push(json!({ "alert": alert, "events": events, "comments": comments }));
         let journal = Journal::at(export.place.journal);
         let ask = Ask {
@@ -334,6 +331,16 @@ fn alerts<W: Read + Write + Seek>(
             Err(ExplainError::TooLong) => missing.push(format!("the explanation of alert {id}: it takes too long")),
             Err(error) => missing.push(format!("the explanation of alert {id}: {error}")),
         }
+        rows.push(row);
+    }
+    // With the time that explanations have left.
+    if let Some(settings) = judge_settings(export, sealed, missing)? {
+        let mut left = judge::BYTES_MAX;
+        for (row, one) in rows.iter().zip(&list) {
+            let events = one["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let published = judge::Published { alert: &one["alert"], events };
+            judge::add(export, row, &settings, published, &mut left, sealed, missing)?;
+        }
     }
     sealed.add("alerts.json", pretty(&json!({ "alerts": list })).as_bytes())?;
     Ok(objects)
@@ -347,7 +354,7 @@ pub(super) fn without_words_of_people(event: &mut Value) {
     }
 }
 
-fn without_comments(alert: &mut Value) {
+pub(super) fn without_comments(alert: &mut Value) {
     for (object, member) in [("acked", "comment"), ("shelved", "reason")] {
         if let Some(object) = alert[object].as_object_mut() {
             object.remove(member);

@@ -7,17 +7,19 @@
 use super::bundle::{Export, ExportError};
 use super::sealed::Sealed;
 use crate::alert::AlertEvent;
-use crate::command::Command;
-use crate::config::{Beds, Compare, Config, Devices, Episodes, Profiles, Senders};
+use crate::case::ITEMS_MAX;
+use crate::command::{Command, is_alert_id};
+use crate::config::{Beds, Compare, Config, Devices, Episodes, Profiles, SenderRule, Senders};
+use crate::hl7::SEGMENTS_MAX;
 use crate::models::Models;
-use crate::monitor::{BedId, FIXED_KEY, Heard, Monitor, Output, Settings};
+use crate::monitor::{BedId, FIXED_KEY, Heard, Monitor, Output, Settings, published_device};
 use crate::shell::journal::{self, Reader, Record, Stamped};
 use crate::shell::quarantine::Quarantine;
 use crate::shell::store::AlertRow;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,9 +30,16 @@ pub const SETTINGS: &str = "judge/settings.toml";
 const LEAD_S: f64 = 300.0;
 /// What a bed was told, messages at most: what an alert became behind that is not judged again.
 const HEARD_MAX: usize = 20_000;
+/// Commands and starts beside them at most.
+const OTHERS_MAX: usize = 5_000;
 /// All that is there to judge one alert, and all alerts of a bundle, bytes at most.
 const ALERT_BYTES_MAX: usize = 32 << 20;
 pub(super) const BYTES_MAX: usize = 128 << 20;
+/// The state of a bed, and the settings, bytes at most. Tables of a state are up to 64 times as large in memory.
+const STATE_BYTES_MAX: usize = 16 << 20;
+const SETTINGS_BYTES_MAX: usize = 1 << 20;
+/// Why something is refused, characters at most.
+const WHY_CHARS_MAX: usize = 400;
 /// From the state to the last event, seconds at most.
 const SPAN_S_MAX: f64 = 48.0 * 3600.0;
 /// One alert, and all of a bundle, are judged for so long at most.
@@ -41,6 +50,8 @@ const MODEL_FILES_MAX: usize = 1_000;
 const MODEL_BYTES_MAX: usize = 16 << 20;
 /// Time goes on by so much before the clock is looked at, ms.
 const STRIDE_MS: i64 = 60_000;
+const TOO_MUCH: &str = "it is more than a bundle of ours holds";
+const TOO_LONG: &str = "it takes too long here";
 
 /// How the judgement of an alert stands to what was published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,7 +70,10 @@ impl std::fmt::Display for Judged {
         match self {
             Judged::Reproduced { events, of } if events == of => write!(f, "reproduced: {of} events, each as it was published"),
             Judged::Reproduced { events, of } => {
-                write!(f, "reproduced: {events} of {of} events, each as it was published; the bundle holds no more to judge")
+                write!(
+                    f,
+                    "reproduced: {events} of {of} events, each as it was published; the bundle holds no more to judge, and the alert as it became is not compared"
+                )
             }
             Judged::Differs { event, what } => write!(f, "DIFFERS at event {event}: {what}"),
             Judged::Not { why } => write!(f, "cannot be judged here: {why}"),
@@ -68,7 +82,12 @@ impl std::fmt::Display for Judged {
 }
 
 fn not(why: impl Into<String>) -> Judged {
-    Judged::Not { why: why.into() }
+    Judged::Not { why: plain(&why.into()) }
+}
+
+/// Fit for a terminal, whatever a file has said.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WHY_CHARS_MAX).collect()
 }
 
 /// What is told to the monitor, in order.
@@ -125,8 +144,18 @@ struct Deciding {
 }
 
 impl Deciding {
-    fn of(config: &Config) -> Deciding {
-        let settings = Settings::new(config, FIXED_KEY);
+    /// Without what names a device, a sender or a folder: what was told has come through the list of senders, and says how it
+    /// stood to it; of the list only zones are left, which decide at what times clocks are set.
+    fn of(config: &Config, site_key: &[u8]) -> Deciding {
+        let mut settings = Settings::new(config, FIXED_KEY);
+        let zone_alone = |rule: SenderRule| rule.zone.map(|zone| SenderRule { zone: Some(zone), ..SenderRule::default() });
+        let rules = std::mem::take(&mut settings.senders).sender;
+        settings.senders.sender = rules.into_iter().filter_map(zone_alone).collect();
+        settings.devices.advisories = None;
+        for device in &mut settings.devices.device {
+            let id = device.id.trim();
+            device.id = if id.starts_with("dev-") { id.to_owned() } else { published_device(site_key, id) };
+        }
         Deciding {
             site: settings.site,
             zone: settings.zone,
@@ -162,8 +191,8 @@ impl Deciding {
 }
 
 /// `settings.toml`.
-pub(super) fn settings(config: &Config) -> Result<String, toml::ser::Error> {
-    toml::to_string_pretty(&Deciding::of(config))
+pub(super) fn settings(config: &Config, site_key: &[u8]) -> Result<String, toml::ser::Error> {
+    toml::to_string_pretty(&Deciding::of(config, site_key))
 }
 
 /// What one alert is judged from.
@@ -178,12 +207,19 @@ fn folder(alert: &str) -> String {
     format!("judge/{alert}")
 }
 
-/// Adds what is needed to judge an alert again; what cannot be is named. `published`: its events as the bundle shows them.
+/// What was published of an alert, as the bundle shows it.
+#[derive(Clone, Copy)]
+pub(super) struct Published<'a> {
+    pub alert: &'a Value,
+    pub events: &'a [Value],
+}
+
+/// Adds what is needed to judge an alert again; what cannot be is named.
 pub(super) fn add<W: Read + Write + Seek>(
     export: &Export<'_>,
     row: &AlertRow,
     settings: &str,
-    published: &[Value],
+    published: Published<'_>,
     left: &mut usize,
     sealed: &mut Sealed<W>,
     missing: &mut Vec<String>,
@@ -212,7 +248,7 @@ pub(super) fn add<W: Read + Write + Seek>(
 
 type Made = (Vec<(String, String)>, Vec<u8>, Vec<u8>);
 
-fn make(export: &Export<'_>, row: &AlertRow, settings: &str, published: &[Value]) -> Result<Made, String> {
+fn make(export: &Export<'_>, row: &AlertRow, settings: &str, published: Published<'_>) -> Result<Made, String> {
     if row.bed.starts_with('_') {
         return Err("it is not of one bed".into());
     }
@@ -226,11 +262,14 @@ fn make(export: &Export<'_>, row: &AlertRow, settings: &str, published: &[Value]
     let deciding: Deciding = toml::from_str(settings).map_err(|error| format!("its settings cannot be written: {error}"))?;
     let elsewhere = deciding.settings(loaded);
     let until = (Instant::now() + JUDGE_FOR).min(place.until);
-    let (mut monitor, first) = begin(place.journal, &own, row.raised).map_err(|error| error.to_string())?;
+    let (mut monitor, first) = begin(place.journal, &own, row.raised, until)?;
     let state = monitor.snapshot_apart(&row.ward, &row.bed, &elsewhere);
     monitor.record(&row.ward, &row.bed, !export.wish.identified);
     let mut plan = Plan { alert: row.id.clone(), model: wanted.into(), last: 0, to: monitor.at(), inputs: Vec::new() };
-    take_down(export, row, monitor, first, until, &mut plan)?;
+    if state.len() > STATE_BYTES_MAX {
+        return Err(format!("the state of its bed has {} bytes, it is too much", state.len()));
+    }
+    take_down(export, row, monitor, first, ALERT_BYTES_MAX - state.len(), until, &mut plan)?;
     if plan.last == 0 {
         return Err("it does not follow from the journal as it is kept".into());
     }
@@ -239,7 +278,7 @@ fn make(export: &Export<'_>, row: &AlertRow, settings: &str, published: &[Value]
     match judge(&parts, &row.id, published, until) {
         Judged::Reproduced { .. } => Ok((models, state, inputs)),
         Judged::Differs { event, what } => Err(format!(
-            "from what concerns its bed alone event {event} does not follow as it was published ({what}): other beds, ADT or another feed have a part in it"
+            "from what concerns its bed alone event {event} does not follow as it was published ({what}): other beds, ADT, another feed, or an id of a message that is not shown as it was sent have a part in it"
         )),
         Judged::Not { why } => Err(why),
     }
@@ -261,9 +300,13 @@ fn load(files: &[(String, String)]) -> Option<Arc<Models>> {
 }
 
 /// A monitor some minutes before that time, and the first record that it has not heard.
-fn begin(journal: &std::path::Path, settings: &Settings, raised: Timestamp) -> Result<(Monitor, u64), journal::JournalError> {
+fn begin(journal: &std::path::Path, settings: &Settings, raised: Timestamp, until: Instant) -> Result<(Monitor, u64), String> {
+    let standing = journal::standing(journal).map_err(|error| error.to_string())?;
     for before in [raised.plus_s(-LEAD_S), raised] {
-        for state in journal::standing(journal)?.iter().filter(|state| state.may_precede(before)) {
+        for state in standing.iter().filter(|state| state.may_precede(before)) {
+            if Instant::now() >= until {
+                return Err("it takes too long".into());
+            }
             let restored = state.read().ok().and_then(|bytes| Monitor::restore(settings.clone(), &bytes).ok());
             if let Some(monitor) = restored.filter(|monitor| monitor.at() < before) {
                 return Ok((monitor, state.sequence + 1));
@@ -273,18 +316,19 @@ fn begin(journal: &std::path::Path, settings: &Settings, raised: Timestamp) -> R
     Ok((Monitor::new(settings.clone()), 0))
 }
 
-/// Goes through the journal up to the last event of the alert, and takes down what its bed is told.
+/// Goes through the journal up to the last event of the alert, and takes down what its bed is told: `room` bytes at most, about.
 fn take_down(
     export: &Export<'_>,
     row: &AlertRow,
     mut monitor: Monitor,
     first: u64,
+    room: usize,
     until: Instant,
     plan: &mut Plan,
 ) -> Result<(), String> {
     let journal = export.place.journal;
     let quarantine = Quarantine::read(journal).map_err(|error| error.to_string())?;
-    let (mut heard, mut begins) = (0_usize, None);
+    let (mut heard, mut others, mut bytes, mut full, mut begins) = (0_usize, 0_usize, 0_usize, false, None);
     for (count, entry) in Reader::open(journal, first).map_err(|error| error.to_string())?.enumerate() {
         if count % 256 == 255 && Instant::now() >= until {
             return Err("it takes too long".into());
@@ -294,9 +338,10 @@ fn take_down(
         if (first == 0 && count == 0 && stamped.sequence > 1) || stamped.at.since_s(begun) > SPAN_S_MAX {
             return Err("no state of the journal shortly before it is kept".into());
         }
-        if stamped.at > row.updated.plus_s(1.0) || plan.last >= row.seq || heard >= HEARD_MAX {
+        if stamped.at > row.updated.plus_s(1.0) || plan.last >= row.seq {
             break;
         }
+        let (before, known) = ((plan.last, plan.to), plan.inputs.len());
         let ours = tell(&mut monitor, &stamped, quarantine.holds(stamped.sequence), row, plan);
         let at = stamped.at;
         match stamped.record {
@@ -308,15 +353,28 @@ fn take_down(
             _ => {}
         }
         let new = monitor.recorded();
+        others += plan.inputs.len() - known;
         heard += new.len();
         plan.inputs.extend(new.into_iter().map(|heard| Input::Heard(Box::new(heard))));
+        bytes += plan.inputs[known..].iter().map(bytes_of).sum::<usize>();
+        full = heard > HEARD_MAX || others > OTHERS_MAX || bytes > room;
+        if full {
+            // What came of it cannot be judged again.
+            plan.inputs.truncate(known);
+            (plan.last, plan.to) = before;
+            break;
+        }
     }
-    if heard < HEARD_MAX && plan.last < row.seq {
+    if !full && plan.last < row.seq {
         // What only time brought.
         monitor.handle_timeout(row.updated);
         drain(&mut monitor, row, plan);
     }
     Ok(())
+}
+
+fn bytes_of(input: &Input) -> usize {
+    postcard::serialize_with_flavor(input, postcard::ser_flavors::Size::default()).unwrap_or(usize::MAX / 2)
 }
 
 /// One record; whether it has moved the bed.
@@ -349,40 +407,48 @@ fn drain(monitor: &mut Monitor, row: &AlertRow, plan: &mut Plan) -> bool {
 /// Judges every alert of a bundle again. `files`: its files by name.
 pub fn judge_all(files: &BTreeMap<&str, &[u8]>) -> Vec<(String, Judged)> {
     let list: Value = files.get("alerts.json").and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default();
-    let (mut judged, all) = (Vec::new(), Instant::now() + ALL_FOR);
+    let (mut judged, mut seen, all) = (Vec::new(), BTreeSet::new(), Instant::now() + ALL_FOR);
     for one in list["alerts"].as_array().into_iter().flatten() {
-        let Some(alert) = one["alert"]["id"].as_str() else { continue };
-        let published = one["events"].as_array().cloned().unwrap_or_default();
-        let folder = folder(alert);
-        let file = |name: &str| files.get(format!("{folder}/{name}").as_str()).copied();
-        let settings = files.get(SETTINGS).and_then(|text| std::str::from_utf8(text).ok());
-        let parts = (settings, file("state.bin"), file("inputs.bin"));
-        let outcome = match parts {
-            (Some(settings), Some(state), Some(inputs)) => {
-                let below = format!("{folder}/models/");
-                let models = files.iter().filter_map(|(name, text)| {
-                    Some((name.strip_prefix(&below)?.to_owned(), String::from_utf8(text.to_vec()).ok()?))
-                });
-                let parts = Parts { settings, models: models.take(MODEL_FILES_MAX + 1).collect(), state, inputs };
-                judge(&parts, alert, &published, all.min(Instant::now() + JUDGE_FOR))
-            }
-            _ => not("what it was judged from is not in the bundle (the manifest says why)"),
-        };
-        judged.push((alert.to_owned(), outcome));
+        let Some(alert) = one["alert"]["id"].as_str().filter(|id| is_alert_id(id)) else { continue };
+        if Instant::now() >= all || seen.len() >= ITEMS_MAX {
+            break;
+        }
+        if seen.insert(alert) {
+            judged.push((alert.to_owned(), judge_one(files, alert, one, all)));
+        }
     }
     judged
 }
 
+fn judge_one(files: &BTreeMap<&str, &[u8]>, alert: &str, one: &Value, all: Instant) -> Judged {
+    let events = one["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let folder = folder(alert);
+    let file = |name: &str| files.get(format!("{folder}/{name}").as_str()).copied();
+    let settings = files.get(SETTINGS).and_then(|text| std::str::from_utf8(text).ok());
+    let (Some(settings), Some(state), Some(inputs)) = (settings, file("state.bin"), file("inputs.bin")) else {
+        return not("what it was judged from is not in the bundle (the manifest says why)");
+    };
+    let below = format!("{folder}/models/");
+    let (mut models, mut bytes) = (Vec::new(), 0);
+    for (name, text) in files.range(below.as_str()..).map_while(|(name, text)| Some((name.strip_prefix(&below)?, text))) {
+        bytes += text.len();
+        if models.len() >= MODEL_FILES_MAX || bytes > MODEL_BYTES_MAX {
+            return not(TOO_MUCH);
+        }
+        models.extend(std::str::from_utf8(text).ok().map(|text| (name.to_owned(), text.to_owned())));
+    }
+    let parts = Parts { settings, models, state, inputs };
+    judge(&parts, alert, Published { alert: &one["alert"], events }, all.min(Instant::now() + JUDGE_FOR))
+}
+
 /// Judges one again, from bytes that may be anything.
-fn judge(parts: &Parts<'_>, alert: &str, published: &[Value], until: Instant) -> Judged {
-    let model_bytes: usize = parts.models.iter().map(|(_, text)| text.len()).sum();
-    let much =
-        [parts.state.len() + parts.inputs.len() + parts.settings.len() > 2 * ALERT_BYTES_MAX, model_bytes > MODEL_BYTES_MAX];
-    if much.contains(&true) || parts.models.len() > MODEL_FILES_MAX {
-        return not("it is more than a bundle of ours holds");
+fn judge(parts: &Parts<'_>, alert: &str, published: Published<'_>, until: Instant) -> Judged {
+    let bytes = parts.state.len() + parts.inputs.len();
+    if bytes > ALERT_BYTES_MAX || parts.state.len() > STATE_BYTES_MAX || parts.settings.len() > SETTINGS_BYTES_MAX {
+        return not(TOO_MUCH);
     }
     if Instant::now() >= until {
-        return not("it takes too long here");
+        return not(TOO_LONG);
     }
     let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| try_judge(parts, alert, published, until)));
     match judged {
@@ -392,11 +458,16 @@ fn judge(parts: &Parts<'_>, alert: &str, published: &[Value], until: Instant) ->
     }
 }
 
-fn try_judge(parts: &Parts<'_>, alert: &str, published: &[Value], until: Instant) -> Result<Judged, String> {
+fn try_judge(parts: &Parts<'_>, alert: &str, published: Published<'_>, until: Instant) -> Result<Judged, String> {
     let broken = |what: &str, error: &dyn std::fmt::Display| format!("{what} cannot be read: {error}");
     let deciding: Deciding = toml::from_str(parts.settings).map_err(|error| broken("its settings", &error))?;
     let models = load(&parts.models).ok_or("its model files cannot be read")?;
     let plan: Plan = postcard::from_bytes(parts.inputs).map_err(|error| broken("what its bed was told", &error))?;
+    let told = plan.inputs.iter().filter_map(|input| if let Input::Heard(heard) = input { Some(heard) } else { None });
+    let heard = told.clone().count();
+    if heard > HEARD_MAX || plan.inputs.len() - heard > OTHERS_MAX || told.clone().any(|heard| heard.rows() > SEGMENTS_MAX) {
+        return Err(TOO_MUCH.into());
+    }
     let settings = deciding.settings(models);
     let here = format!("sha256:{}", &Monitor::new(settings.clone()).model_hash()[..16]);
     if here != plan.model {
@@ -408,13 +479,21 @@ fn try_judge(parts: &Parts<'_>, alert: &str, published: &[Value], until: Instant
     }
     let begin = if monitor.at() == Timestamp::MIN { plan.inputs.first().map_or(plan.to, Input::at) } else { monitor.at() };
     let within = |at: Timestamp| at >= begin && at.since_s(begin) <= SPAN_S_MAX;
-    if !within(plan.to) || !plan.inputs.iter().all(|input| within(input.at())) {
+    // What was left before the state was taken is no later time.
+    let fits = |input: &Input| match input {
+        Input::Start { at, applied_until } => within(*at) && applied_until <= at,
+        _ => within(input.at()),
+    };
+    if !within(plan.to) || !plan.inputs.iter().all(fits) {
         return Err("times in what its bed was told are out of order".into());
     }
     let mut derived = Vec::new();
     for input in &plan.inputs {
-        if !matches!(input, Input::Start { .. }) {
-            go_to(&mut monitor, begin, input.at(), until, alert, &mut derived)?;
+        match input {
+            // Before its first input a monitor has no time that goes on.
+            Input::Start { .. } if monitor.at() == Timestamp::MIN => {}
+            Input::Start { applied_until, .. } => go_to(&mut monitor, begin, *applied_until, until, alert, &mut derived)?,
+            _ => go_to(&mut monitor, begin, input.at(), until, alert, &mut derived)?,
         }
         match input {
             Input::Heard(heard) => monitor.handle_heard(heard),
@@ -425,9 +504,12 @@ fn try_judge(parts: &Parts<'_>, alert: &str, published: &[Value], until: Instant
             }
         }
         collect(&mut monitor, alert, &mut derived);
+        if Instant::now() >= until {
+            return Err(TOO_LONG.into());
+        }
     }
     go_to(&mut monitor, begin, plan.to, until, alert, &mut derived)?;
-    Ok(compare(published, &derived, plan.last))
+    compare(published, &derived, plan.last, until)
 }
 
 /// Lets time go on, so far that the clock can be looked at.
@@ -445,7 +527,7 @@ fn go_to(
         monitor.handle_timeout(at);
         collect(monitor, alert, derived);
         if Instant::now() >= until {
-            return Err("it takes too long here".into());
+            return Err(TOO_LONG.into());
         }
     }
     Ok(())
@@ -461,20 +543,26 @@ fn collect(monitor: &mut Monitor, alert: &str, derived: &mut Vec<AlertEvent>) {
     }
 }
 
-/// Event by event, each as the document that it was published as. Words of people are compared nowhere.
-fn compare(published: &[Value], derived: &[AlertEvent], last: u64) -> Judged {
-    let (mut same, mut of) = (0, 0);
-    for event in published {
+/// Event by event, each as the document that it was published as, then the alert as it became. Words of people are compared
+/// nowhere.
+fn compare(published: Published<'_>, derived: &[AlertEvent], last: u64, until: Instant) -> Result<Judged, String> {
+    let by_number: BTreeMap<u64, &AlertEvent> = derived.iter().rev().map(|again| (again.seq, again)).collect();
+    let (mut numbers, mut same, mut of, mut newest) = (BTreeSet::new(), 0, 0, None);
+    for event in published.events {
         let Some(seq) = event["seq"].as_u64() else { continue };
+        if Instant::now() >= until {
+            return Err(TOO_LONG.into());
+        }
+        numbers.insert(seq);
         of += 1;
         if seq > last {
             continue;
         }
-        let differs = |what: String| Judged::Differs { event: seq, what };
+        let differs = |what: String| Ok(Judged::Differs { event: seq, what: plain(&what) });
         let Ok((_, envelope)) = AlertEvent::from_json(&event.to_string()) else {
             return differs("what was published cannot be read".into());
         };
-        let Some(again) = derived.iter().find(|again| again.seq == seq) else {
+        let Some(again) = by_number.get(&seq) else {
             return differs("it does not come up".into());
         };
         let mut again: Value = serde_json::from_str(&again.to_json(&envelope)).unwrap_or_default();
@@ -482,17 +570,31 @@ fn compare(published: &[Value], derived: &[AlertEvent], last: u64) -> Judged {
         for one in [&mut again, &mut event] {
             super::contents::without_words_of_people(one);
         }
-        let bytes = |value: &Value| serde_json::to_vec(value).unwrap_or_default();
-        if bytes(&again) != bytes(&event) {
-            return differs(difference("", &event, &again).unwrap_or_else(|| "the order of its members".into()));
+        if let Some(what) = unlike(&event, &again) {
+            return differs(what);
         }
         same += 1;
+        newest = newest.filter(|(known, _)| *known > seq).or_else(|| Some((seq, again["alert"].take())));
     }
-    match derived.iter().find(|again| again.seq <= last && published.iter().all(|event| event["seq"] != again.seq)) {
-        Some(extra) => Judged::Differs { event: extra.seq, what: "it was not published, or is not in the bundle".into() },
-        None if same == 0 => not("the bundle holds no event of it"),
-        None => Judged::Reproduced { events: same, of },
+    if let Some(extra) = by_number.keys().find(|seq| **seq <= last && !numbers.contains(seq)) {
+        return Ok(Judged::Differs { event: *extra, what: "it was not published, or is not in the bundle".into() });
     }
+    let Some((event, again)) = newest else { return Ok(not("the bundle holds no event of it")) };
+    if same == of {
+        let mut alert = published.alert.clone();
+        super::contents::without_comments(&mut alert);
+        if let Some(what) = unlike(&alert, &again) {
+            return Ok(Judged::Differs { event, what: plain(&format!("the alert as it became: {what}")) });
+        }
+    }
+    Ok(Judged::Reproduced { events: same, of })
+}
+
+/// In what two documents differ, byte for byte.
+fn unlike(published: &Value, derived: &Value) -> Option<String> {
+    let bytes = |value: &Value| serde_json::to_vec(value).unwrap_or_default();
+    let differ = bytes(published) != bytes(derived);
+    differ.then(|| difference("", published, derived).unwrap_or_else(|| "the order of its members".into()))
 }
 
 /// The first member that differs, with both values.
@@ -512,3 +614,6 @@ fn difference(path: &str, published: &Value, derived: &Value) -> Option<String> 
         (one, other) => Some(format!("{path}: published {one}, derived {other}").chars().take(300).collect()),
     }
 }
+
+#[cfg(test)]
+mod tests;
