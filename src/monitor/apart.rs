@@ -264,7 +264,7 @@ mod tests {
         let verb = Verb::Ack { alert, rev: None, comment: Some("TOKENCOMMENT".into()) };
         let (request_id, user) = ("r1".into(), "nurse7".into());
         let command = Command { request_id, user, via: Via::Web, expires: None, wards: Vec::new(), verb };
-        live.handle_command(&command, at(201));
+        live.handle_command(&command, 1, at(201));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(text(&live.snapshot()).contains("TOKENCOMMENT"), "the alert was acknowledged");
         let apart = text(&live.snapshot_apart("icu", "A01", &Settings::default()));
