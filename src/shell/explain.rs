@@ -488,3 +488,39 @@ fn payload_of(from: &From<'_>, seen: &Collected, raw: &str) -> Option<Vec<u8>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::Number;
+    use crate::monitor::{Output, Settings};
+    use crate::observation::Source;
+
+    /// The first event of an alert: one id, two contents.
+    fn raised() -> AlertEvent {
+        let mut monitor = Monitor::new(Settings::default());
+        let source = Source { feed: "gw".into(), ward: "icu".into(), connection: 1, ..Source::default() };
+        let at = Timestamp::from_ms(1_800_007_200_000);
+        for value in [72, 140] {
+            let time = at.hl7();
+            let frame = format!(
+                "MSH|^~\\&|GW|H|||{time}||ORU^R01^ORU_R01|7|P|2.6\rPID|||P1^^^H^MR\rPV1||I|ICU^^B1\rOBR|1|||VITALS|||{time}\r\
+                 OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.1.1.1|{value}|264864^MDC_DIM_BEAT_PER_MIN^MDC|||||F|||{time}\r"
+            );
+            monitor.handle_frame(&source, 1, frame.as_bytes(), at);
+        }
+        std::iter::from_fn(|| monitor.poll_output())
+            .find_map(|output| if let Output::Alert(event) = output { Some(*event) } else { None })
+            .expect("an alert")
+    }
+
+    #[test]
+    fn a_number_that_a_document_rounds_is_no_difference() {
+        let mut event = raised();
+        event.alert.evidence[0].value = Some(Number(11.0 / 12.0));
+        let envelope = Envelope { site: "hsp1".into(), boot: "b".into(), replay: None, href: false };
+        let (kept, _) = AlertEvent::from_json(&event.to_json(&envelope)).expect("a document");
+        assert_ne!(kept, event);
+        assert_eq!(as_published(&event, &envelope), Some(kept));
+    }
+}

@@ -329,9 +329,17 @@ impl Drop for Mosquitto {
     }
 }
 
-/// A port that is free now.
+/// A port that is free now, below those that the system gives to whoever asks for any (from 32768 on Linux): nobody else of these
+/// tests comes to it before it is used.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    loop {
+        let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = 20_000 + ((std::process::id().wrapping_mul(97).wrapping_add(next)) % 12_000) as u16;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// `mosquitto_sub` collecting `topic payload` lines.
