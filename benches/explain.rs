@@ -133,7 +133,8 @@ fn main() {
         began.elapsed().as_secs_f64(),
         states.len()
     );
-    let raised = events.iter().find(|event| event.event == EventKind::Raised).expect("an alert");
+    let is_ours = |event: &&AlertEvent| event.event == EventKind::Raised && event.alert.condition == "P01 control_id_reuse";
+    let raised = events.iter().find(is_ours).expect("an alert");
     let envelope = Envelope { site: config.site.clone(), boot: "bench".into(), replay: None, href: false };
     let path = root.path().join("store.sqlite");
     let mut store = Store::open(&path, 1_000).expect("a store");
