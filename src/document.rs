@@ -125,17 +125,13 @@ pub struct Removed {
 pub fn sys_info(origin: &Origin, at: Timestamp, rev: u64, info: &SysInfo) -> Vec<u8> {
     #[derive(Serialize)]
     struct Document<'a> {
-        schema: &'static str,
-        #[serde(with = "rfc3339")]
-        ts: Timestamp,
-        ts_ms: i64,
-        boot: &'a str,
-        rev: u64,
+        #[serde(flatten)]
+        head: Head<'a>,
         site: &'a str,
         #[serde(flatten)]
         info: &'a SysInfo,
     }
-    compact(&Document { schema: "sys-info/1", ts: at, ts_ms: at.ms(), boot: &origin.boot, rev, site: &origin.site, info })
+    compact(&Document { head: Head::new("sys-info/1", origin, at, rev), site: &origin.site, info })
 }
 
 /// Message received to published, milliseconds, over the last minute.
@@ -167,12 +163,8 @@ pub struct Pulse {
 pub fn heartbeat(origin: &Origin, at: Timestamp, rev: u64, pulse: &Pulse, outbox: u64, dropped: &Dropped) -> Vec<u8> {
     #[derive(Serialize)]
     struct Heartbeat<'a> {
-        schema: &'static str,
-        #[serde(with = "rfc3339")]
-        ts: Timestamp,
-        ts_ms: i64,
-        boot: &'a str,
-        rev: u64,
+        #[serde(flatten)]
+        head: Head<'a>,
         site: &'a str,
         beds: &'a TrustCounts,
         alerts: &'a PriorityCounts,
@@ -189,11 +181,7 @@ pub fn heartbeat(origin: &Origin, at: Timestamp, rev: u64, pulse: &Pulse, outbox
     }
     let lag_ms = pulse.lag_ms.map(|lag| Lag { p50: number(lag.p50), p99: number(lag.p99) });
     compact(&Heartbeat {
-        schema: "heartbeat/1",
-        ts: at,
-        ts_ms: at.ms(),
-        boot: &origin.boot,
-        rev,
+        head: Head::new("heartbeat/1", origin, at, rev),
         site: &origin.site,
         beds: &pulse.beds,
         alerts: &pulse.alerts,
@@ -321,15 +309,28 @@ pub struct PathRelay {
     pub copies_dropped_bytes: u64,
 }
 
-/// How a retained document begins that is believed for [`FEED_VALID_MS`].
+/// How a document begins that has revisions.
 #[derive(Serialize)]
-struct Standing<'a> {
+struct Head<'a> {
     schema: &'static str,
     #[serde(with = "rfc3339")]
     ts: Timestamp,
     ts_ms: i64,
     boot: &'a str,
     rev: u64,
+}
+
+impl<'a> Head<'a> {
+    fn new(schema: &'static str, origin: &'a Origin, at: Timestamp, rev: u64) -> Head<'a> {
+        Head { schema, ts: at, ts_ms: at.ms(), boot: &origin.boot, rev }
+    }
+}
+
+/// How a retained document begins that is believed for [`FEED_VALID_MS`].
+#[derive(Serialize)]
+struct Standing<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
     #[serde(with = "rfc3339")]
     valid_until: Timestamp,
     site: &'a str,
@@ -338,7 +339,7 @@ struct Standing<'a> {
 impl<'a> Standing<'a> {
     fn new(schema: &'static str, origin: &'a Origin, at: Timestamp, rev: u64) -> Standing<'a> {
         let valid_until = at.plus_ms(FEED_VALID_MS);
-        Standing { schema, ts: at, ts_ms: at.ms(), boot: &origin.boot, rev, valid_until, site: &origin.site }
+        Standing { head: Head::new(schema, origin, at, rev), valid_until, site: &origin.site }
     }
 }
 

@@ -189,6 +189,14 @@ pub struct TrialLine {
     pub wards: Option<PerDay>,
 }
 
+impl TrialLine {
+    /// How often it speaks on clean recordings: as it was made to be asked, and at one a minute.
+    fn clean(&self) -> (String, String) {
+        let minute = self.one_a_minute.as_ref().map_or("–".into(), PerDay::text);
+        (self.wards.as_ref().unwrap_or(&self.own_cadence).text(), minute)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialShare {
     pub kind: String,
@@ -368,10 +376,9 @@ impl Report {
         }
         let _ = writeln!(out, "\nRules on trial: engineers' list alone, until these figures speak for more.");
         for t in &self.trials {
-            let false_alerts = t.wards.as_ref().unwrap_or(&t.own_cadence);
             let side = if t.wards.is_some() { "clean, side by side" } else { "clean" };
-            let minute = t.one_a_minute.as_ref().map_or("–".into(), PerDay::text);
-            let _ = writeln!(out, "{:<4} {side}: {}; at one a minute: {minute}", t.check, false_alerts.text());
+            let (own, minute) = t.clean();
+            let _ = writeln!(out, "{:<4} {side}: {own}; at one a minute: {minute}", t.check);
             for a in &t.attacks {
                 let delay = a.delays.map_or(String::new(), |d| format!("; delay {:.0} s, p95 {:.0} s", d.median_s, d.p95_s));
                 let _ = writeln!(out, "     {}, {}, {}: {}{delay}", a.kind, a.source, a.rate, a.found.text());

@@ -28,12 +28,11 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// A page shows at least so much before an alert was raised, where it is kept, seconds.
-const LEAD_S: f64 = 300.0;
 /// What came of an alert later than so long after it was raised is derived again only when that is asked for, seconds.
 const AFTER_S: f64 = 300.0;
 /// Messages that are shown at most.
@@ -260,7 +259,11 @@ fn drive(ask: &Ask<'_>, config: &Config, seen: &Rc<RefCell<Collected>>) -> Resul
     let summary = match &ask.from {
         From::Journal(journal) => driver.run_journal(journal)?,
         From::Part { journal, alert, to_end } => {
-            let first = resume(&mut driver, &journal.folder, alert.raised)?;
+            let resume = |state: &[u8], before| match driver.resume(state, before) {
+                true => ControlFlow::Break(Some(())),
+                false => ControlFlow::Continue(()),
+            };
+            let first = journal::before(&journal.folder, alert.raised, resume)?.map_or(0, |(_, first)| first);
             let to = if *to_end { Timestamp::MAX } else { alert.raised.plus_s(AFTER_S) };
             driver.run_range(&journal.folder, &Range { first, to, ..Range::default() })?
         }
@@ -274,20 +277,6 @@ fn last_soon(store: &Path, alert: &AlertRow) -> u64 {
     let until = alert.raised.plus_s(AFTER_S);
     let soon = kept_events(store, &alert.id).iter().filter(|(event, _)| event.ts <= until).map(|(event, _)| event.seq).max();
     soon.unwrap_or(alert.seq)
-}
-
-/// Goes on from a state that is some minutes older than `raised`, or else from one that is older at all; the first record that
-/// it does not hold.
-fn resume(driver: &mut Driver<'_, Machine>, folder: &Path, raised: Timestamp) -> Result<u64, ExplainError> {
-    for before in [raised.plus_s(-LEAD_S), raised] {
-        for state in journal::standing(folder)?.iter().filter(|state| state.may_precede(before)) {
-            let Ok(bytes) = state.read() else { continue };
-            if driver.resume(&bytes, before) {
-                return Ok(state.sequence + 1);
-            }
-        }
-    }
-    Ok(0)
 }
 
 /// One event of the alert, derived again.

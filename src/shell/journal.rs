@@ -39,7 +39,7 @@ mod writer;
 pub use cipher::{EncryptionKey, EncryptionKeyError, unlock};
 pub use clock::{Clock, Now, system_clock};
 pub use hold::{Hold, hold, holds, release};
-pub use past::{Past, Standing, keep, past, standing};
+pub use past::{Past, before, keep, past};
 pub use pick::{number_of, read_named, read_one, segment_before, unbroken};
 pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
 pub use recover::is_held;

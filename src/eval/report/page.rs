@@ -1,7 +1,7 @@
 //! The report as one page: inline styles, inline SVG, no script, nothing fetched.
 
 use super::plot::svg;
-use super::{AttackLine, CleanLine, Outcome, PerDay, Rate, Report};
+use super::{AttackLine, CleanLine, Outcome, Rate, Report};
 use crate::html::escape;
 use std::fmt::Write as _;
 
@@ -251,12 +251,9 @@ fn trials(out: &mut String, report: &Report) {
     for t in &report.trials {
         for (place, a) in t.attacks.iter().enumerate() {
             let delay = a.delays.map_or(String::new(), |d| format!("{:.0} · {:.0}", d.median_s, d.p95_s));
-            let (name, own, minute) = match place {
-                0 => {
-                    let minute = t.one_a_minute.as_ref().map_or("–".into(), PerDay::text);
-                    (t.check.as_str(), t.wards.as_ref().unwrap_or(&t.own_cadence).text(), minute)
-                }
-                _ => ("", String::new(), String::new()),
+            let (name, (own, minute)) = match place {
+                0 => (t.check.as_str(), t.clean()),
+                _ => ("", Default::default()),
             };
             let _ = write!(
                 out,

@@ -21,13 +21,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, Write};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What decides, as it was set.
 pub const SETTINGS: &str = "judge/settings.toml";
-/// It begins with a state at least so long before the alert was raised, where there is one, seconds.
-const LEAD_S: f64 = 300.0;
 /// What a bed was told, messages at most: what an alert became behind that is not judged again.
 const HEARD_MAX: usize = 20_000;
 /// Commands and starts beside them at most.
@@ -301,19 +300,21 @@ fn load(files: &[(String, String)]) -> Option<Arc<Models>> {
 
 /// A monitor some minutes before that time, and the first record that it has not heard.
 fn begin(journal: &std::path::Path, settings: &Settings, raised: Timestamp, until: Instant) -> Result<(Monitor, u64), String> {
-    let standing = journal::standing(journal).map_err(|error| error.to_string())?;
-    for before in [raised.plus_s(-LEAD_S), raised] {
-        for state in standing.iter().filter(|state| state.may_precede(before)) {
-            if Instant::now() >= until {
-                return Err("it takes too long".into());
-            }
-            let restored = state.read().ok().and_then(|bytes| Monitor::restore(settings.clone(), &bytes).ok());
-            if let Some(monitor) = restored.filter(|monitor| monitor.at() < before) {
-                return Ok((monitor, state.sequence + 1));
-            }
+    let mut late = false;
+    let found = journal::before(journal, raised, |state, before| {
+        late = Instant::now() >= until;
+        if late {
+            return ControlFlow::Break(None);
         }
+        match Monitor::restore(settings.clone(), state) {
+            Ok(monitor) if monitor.at() < before => ControlFlow::Break(Some(monitor)),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    match found.map_err(|error| error.to_string())? {
+        _ if late => Err("it takes too long".into()),
+        found => Ok(found.unwrap_or_else(|| (Monitor::new(settings.clone()), 0))),
     }
-    Ok((Monitor::new(settings.clone()), 0))
 }
 
 /// Goes through the journal up to the last event of the alert, and takes down what its bed is told: `room` bytes at most, about.

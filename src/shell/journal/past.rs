@@ -11,8 +11,11 @@ use super::snapshot::{latest_snapshots, pack, read_snapshot, write_atomic};
 use super::{JournalError, walk};
 use crate::time::Timestamp;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+/// What is judged again begins so long before where there is a state, seconds: a page shows at least that much.
+const LEAD_S: f64 = 300.0;
 /// All are kept so long, ms.
 const ALL_MS: i64 = 86_400_000;
 /// Older ones are kept once in so long, ms.
@@ -45,9 +48,9 @@ impl Past {
 
 /// A state that is there, of the past or one of the newest.
 #[derive(Debug, Clone)]
-pub struct Standing {
+struct Standing {
     /// The last record that it holds.
-    pub sequence: u64,
+    sequence: u64,
     /// Its time, where the name has it.
     at: Option<Timestamp>,
     path: PathBuf,
@@ -55,11 +58,11 @@ pub struct Standing {
 
 impl Standing {
     /// Whether it may be from before that time: the state itself has its own.
-    pub fn may_precede(&self, time: Timestamp) -> bool {
+    fn may_precede(&self, time: Timestamp) -> bool {
         self.at.is_none_or(|at| at < time)
     }
     /// The state, if it is whole.
-    pub fn read(&self) -> Result<Vec<u8>, JournalError> {
+    fn read(&self) -> Result<Vec<u8>, JournalError> {
         match self.at {
             Some(at) => Past { at, sequence: self.sequence, path: self.path.clone() }.read(),
             None => read_snapshot(&self.path),
@@ -68,12 +71,32 @@ impl Standing {
 }
 
 /// Every state that is there, newest first.
-pub fn standing(folder: &Path) -> Result<Vec<Standing>, JournalError> {
+fn standing(folder: &Path) -> Result<Vec<Standing>, JournalError> {
     let past = past(folder)?.into_iter().map(|p| Standing { sequence: p.sequence, at: Some(p.at), path: p.path });
     let newest = latest_snapshots(folder)?.into_iter().map(|(sequence, path)| Standing { sequence, at: None, path });
     let mut list: Vec<Standing> = past.chain(newest).collect();
     list.sort_by_key(|state| std::cmp::Reverse(state.sequence));
     Ok(list)
+}
+
+/// What `take` makes of the newest state that is some minutes older than `time`, or else of one that is older at all, and the
+/// first record that this state does not hold. `take` is given a state and the time before which it must be; it breaks with what
+/// it made, or with nothing where it gives up, and goes on where the state is none for it.
+pub fn before<T>(
+    folder: &Path,
+    time: Timestamp,
+    mut take: impl FnMut(&[u8], Timestamp) -> ControlFlow<Option<T>>,
+) -> Result<Option<(T, u64)>, JournalError> {
+    let standing = standing(folder)?;
+    for before in [time.plus_s(-LEAD_S), time] {
+        for state in standing.iter().filter(|state| state.may_precede(before)) {
+            let Ok(bytes) = state.read() else { continue };
+            if let ControlFlow::Break(taken) = take(&bytes, before) {
+                return Ok(taken.map(|taken| (taken, state.sequence + 1)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn below(folder: &Path) -> PathBuf {
