@@ -3,12 +3,14 @@
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "common/port.rs"]
+mod port;
 mod support;
 
 use bytes::Bytes;
 use client::{Client, endpoint};
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -29,7 +31,7 @@ struct Mosquitto {
 
 impl Mosquitto {
     fn start(folder: &Path) -> Mosquitto {
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
+        let port = port::free_port();
         let configuration = folder.join("mosquitto.conf");
         // Started by root it would become another user, who cannot write into our folder (`user` is ignored otherwise).
         let text = format!(

@@ -1,6 +1,10 @@
 //! What the socket tests share: the real binary on free ports, a plain MLLP client, a plain HTTP reader, messages.
 #![allow(dead_code)]
 
+#[path = "port.rs"]
+mod port;
+
+pub use port::free_port;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -326,19 +330,6 @@ impl Drop for Mosquitto {
     fn drop(&mut self) {
         self.kill();
         let _ = &self.folder;
-    }
-}
-
-/// A port that is free now, below those that the system gives to whoever asks for any (from 32768 on Linux): nobody else of these
-/// tests comes to it before it is used.
-pub fn free_port() -> u16 {
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    loop {
-        let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let port = 20_000 + ((std::process::id().wrapping_mul(97).wrapping_add(next)) % 12_000) as u16;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

@@ -27,12 +27,18 @@ export function cleanUp() {
   for (const path of folders) rmSync(path, { recursive: true, force: true });
 }
 
+let nextPort = process.pid * 97;
+
+/** A port that is free now, below those that the system gives to whoever asks for any (from 32768 on Linux). */
 export async function freePort() {
-  const server = createServer();
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
+  for (;;) {
+    const port = 20_000 + (nextPort++ % 12_000);
+    const server = createServer();
+    const free = await new Promise((done) => server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)));
+    if (!free) continue;
+    await new Promise((done) => server.close(done));
+    return port;
+  }
 }
 
 /** Waits until `ask` gives something; `ask` may fail until then. */
