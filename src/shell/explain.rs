@@ -7,9 +7,10 @@
 
 mod curve;
 mod page;
+mod published;
 mod sum;
 
-use crate::alert::{AlertEvent, Envelope, EventKind};
+use crate::alert::{AlertEvent, EventKind};
 use crate::check::{Assessment, CheckId};
 use crate::config::Config;
 use crate::fusion::{Account, Line};
@@ -24,6 +25,7 @@ use crate::shell::replay::{Driver, Journal, Options, Range, ReplayError, Sink};
 use crate::shell::store::{AlertReader, AlertRow};
 use crate::time::Timestamp;
 use curve::Curve;
+use published::{Kept, Published};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -174,17 +176,30 @@ pub fn explain(ask: &Ask<'_>) -> Result<Explained, ExplainError> {
         _ => None,
     };
     let known = place.is_some();
-    let mut seen = derive(ask, &config, place.filter(|_| ask.curves))?;
+    let kept_events = match ask.from {
+        From::Part { alert, .. } => Some(Kept::read(ask.store, &alert.id)),
+        _ => None,
+    };
+    let last_seq = match (&ask.from, &kept_events) {
+        (From::Part { alert, to_end: true, .. }, _) => Some(alert.seq),
+        (From::Part { alert, .. }, Some(kept)) => Some(kept.last_until(alert.raised.plus_s(AFTER_S)).unwrap_or(alert.seq)),
+        _ => None,
+    };
+    let mut seen = derive(ask, &config, place.filter(|_| ask.curves), last_seq)?;
     if ask.curves
         && !known
         && let Some(first) = seen.steps.first().map(|step| &step.event.alert)
     {
         // Only now it is known whose values are wanted.
         let place = (first.ward.clone(), first.bed.clone());
-        seen = derive(ask, &config, Some(place))?;
+        seen = derive(ask, &config, Some(place), last_seq)?;
     }
     let steps = std::mem::take(&mut seen.steps);
-    let published = published(ask.store, &steps);
+    let published = match (kept_events, steps.first()) {
+        (Some(kept), _) => kept.compare(&steps),
+        (None, Some(first)) => Kept::read(ask.store, &first.event.alert.id).compare(&steps),
+        (None, None) => Published::Unknown,
+    };
     let models = match (then, steps.first().map(|step| step.event.alert.model.clone())) {
         (Some(then), Some(now)) if then != now => Models::Other(then, now),
         _ if kept.is_some() && kept != ask.config.models => Models::Kept,
@@ -215,17 +230,18 @@ fn published_model(ask: &Ask<'_>) -> Option<String> {
     Some(object["model"].as_str()?.to_owned())
 }
 
-/// One pass over what was recorded; `place`: whose values are wanted.
-fn derive(ask: &Ask<'_>, config: &Config, place: Option<(String, String)>) -> Result<Collected, ExplainError> {
+/// One pass over what was recorded; `place`: whose values are wanted; `last_seq`: the event after which nothing more is.
+fn derive(
+    ask: &Ask<'_>,
+    config: &Config,
+    place: Option<(String, String)>,
+    last_seq: Option<u64>,
+) -> Result<Collected, ExplainError> {
     let seen = Rc::new(RefCell::new(Collected {
         wanted: ask.alert.to_owned(),
         keep: matches!(ask.from, From::Recordings(_)),
         until: ask.until,
-        last_seq: match ask.from {
-            From::Part { alert, to_end: true, .. } => Some(alert.seq),
-            From::Part { alert, .. } => Some(last_soon(ask.store, alert)),
-            _ => None,
-        },
+        last_seq,
         curve: place.map(|(ward, bed)| Curve::new(ward, bed)),
         ..Collected::default()
     }));
@@ -270,13 +286,6 @@ fn drive(ask: &Ask<'_>, config: &Config, seen: &Rc<RefCell<Collected>>) -> Resul
         From::Recordings(inputs) => driver.run(inputs, zone, bytes_max, Progress::default())?,
     };
     Ok(summary.outcomes)
-}
-
-/// The last event of an alert that was published soon after it was raised.
-fn last_soon(store: &Path, alert: &AlertRow) -> u64 {
-    let until = alert.raised.plus_s(AFTER_S);
-    let soon = kept_events(store, &alert.id).iter().filter(|(event, _)| event.ts <= until).map(|(event, _)| event.seq).max();
-    soon.unwrap_or(alert.seq)
 }
 
 /// One event of the alert, derived again.
@@ -359,72 +368,6 @@ impl Sink for Watch {
     }
 }
 
-/// How what was derived stands to what was published.
-enum Published {
-    /// Nothing is kept of it here.
-    Unknown,
-    /// So many events, and so many later ones that were not derived.
-    Same(usize, usize),
-    /// The first event that differs, and how.
-    Differs(String),
-}
-
-impl Published {
-    fn word(&self) -> String {
-        match self {
-            Published::Unknown => "not kept here".into(),
-            Published::Same(events, 0) => format!("{events} events, the same"),
-            Published::Same(events, later) => {
-                format!("{events} events, the same; {later} later ones not derived again (--to-end)")
-            }
-            Published::Differs(how) => how.clone(),
-        }
-    }
-}
-
-/// The events of an alert as they were published, each with its envelope.
-fn kept_events(store: &Path, id: &str) -> Vec<(AlertEvent, Envelope)> {
-    let kept = AlertReader::open(store).ok().and_then(|reader| reader.events(id).ok()).unwrap_or_default();
-    let texts = kept.iter().filter_map(|json| std::str::from_utf8(json).ok());
-    texts.filter_map(|text| AlertEvent::from_json(text).ok()).collect()
-}
-
-/// The same event as a document says it: numbers are rounded there.
-fn as_published(event: &AlertEvent, envelope: &Envelope) -> Option<AlertEvent> {
-    AlertEvent::from_json(&event.to_json(envelope)).ok().map(|(event, _)| event)
-}
-
-fn published(store: &Path, steps: &[Step]) -> Published {
-    let Some(first) = steps.first() else { return Published::Unknown };
-    let kept = kept_events(store, &first.event.alert.id);
-    if kept.is_empty() {
-        return Published::Unknown;
-    }
-    let mut same = 0;
-    for (event, envelope) in &kept {
-        let Some(step) = steps.iter().find(|step| step.event.seq == event.seq) else {
-            // The journal ends, or was pruned, before it.
-            continue;
-        };
-        if as_published(&step.event, envelope).as_ref() != Some(event) {
-            let now = step.event.alert.confidence.0;
-            return Published::Differs(format!(
-                "event {} differs: published {} at confidence {} by model {}, derived {} at {now} by model {}",
-                event.seq,
-                event.event.as_str(),
-                event.alert.confidence.0,
-                event.alert.model,
-                step.event.event.as_str(),
-                step.event.alert.model
-            ));
-        }
-        same += 1;
-    }
-    let derived = steps.iter().map(|step| step.event.seq).max().unwrap_or(0);
-    let later = kept.iter().filter(|(event, _)| event.seq > derived).count();
-    if same == 0 { Published::Unknown } else { Published::Same(same, later) }
-}
-
 /// Whether the confidence of an event is the one that its account gives; `None`: the event is not decided by findings alone.
 fn agrees(step: &Step) -> Option<bool> {
     let account = step.account.as_ref()?;
@@ -475,41 +418,5 @@ fn payload_of(from: &From<'_>, seen: &Collected, raw: &str) -> Option<Vec<u8>> {
                 _ => None,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::alert::Number;
-    use crate::monitor::{Output, Settings};
-    use crate::observation::Source;
-
-    /// The first event of an alert: one id, two contents.
-    fn raised() -> AlertEvent {
-        let mut monitor = Monitor::new(Settings::default());
-        let source = Source { feed: "gw".into(), ward: "icu".into(), connection: 1, ..Source::default() };
-        let at = Timestamp::from_ms(1_800_007_200_000);
-        for value in [72, 140] {
-            let time = at.hl7();
-            let frame = format!(
-                "MSH|^~\\&|GW|H|||{time}||ORU^R01^ORU_R01|7|P|2.6\rPID|||P1^^^H^MR\rPV1||I|ICU^^B1\rOBR|1|||VITALS|||{time}\r\
-                 OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.1.1.1|{value}|264864^MDC_DIM_BEAT_PER_MIN^MDC|||||F|||{time}\r"
-            );
-            monitor.handle_frame(&source, 1, frame.as_bytes(), at);
-        }
-        std::iter::from_fn(|| monitor.poll_output())
-            .find_map(|output| if let Output::Alert(event) = output { Some(*event) } else { None })
-            .expect("an alert")
-    }
-
-    #[test]
-    fn a_number_that_a_document_rounds_is_no_difference() {
-        let mut event = raised();
-        event.alert.evidence[0].value = Some(Number(11.0 / 12.0));
-        let envelope = Envelope { site: "hsp1".into(), boot: "b".into(), replay: None, href: false };
-        let (kept, _) = AlertEvent::from_json(&event.to_json(&envelope)).expect("a document");
-        assert_ne!(kept, event);
-        assert_eq!(as_published(&event, &envelope), Some(kept));
     }
 }

@@ -61,7 +61,6 @@ fn described(shared: &Shared, session: &Session) -> String {
         "language": config.http.language,
         "build": super::station_about::BUILD,
         "version": shared.state.version,
-        "privacy": true,
         "names": session.role() >= Role::Nurse,
         "tolerances": tolerances,
         "wards": wards(shared, session),
@@ -71,7 +70,6 @@ fn described(shared: &Shared, session: &Session) -> String {
         "case_events": session.role() >= Role::Nurse
             && session.wards().is_empty()
             && !matches!(shared.state.tunnel, Some(Tunnel::External { .. })),
-        "kiosk_allowed": true,
     });
     if let Some(ends) = ends {
         body["expires"] = format!("{ends:.3}").into();

@@ -1,6 +1,7 @@
 //! The sum behind every event: as one object, and in words that fit a terminal.
 
-use super::{Published, Step, agrees, expected};
+use super::published::Published;
+use super::{Step, agrees, expected};
 use crate::check::Assessment;
 use crate::fusion::{Account, Line};
 use crate::shell::marked::pieces;

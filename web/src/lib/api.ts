@@ -11,7 +11,6 @@ export interface Session {
   language: string;
   build: string;
   version: string;
-  privacy: boolean;
   names: boolean;
   phone?: string;
   labels?: Record<string, string>;
@@ -20,7 +19,6 @@ export interface Session {
   mqtt: boolean;
   /** Cases are told with the other documents; else the list is asked for. */
   case_events: boolean;
-  kiosk_allowed?: boolean;
 }
 
 export class HttpError extends Error {
