@@ -126,6 +126,9 @@ struct CheckTexts {
     /// For the ward; absent where the finding alone never reaches one.
     #[serde(default)]
     nurse: BTreeMap<String, Template>,
+    /// For the ward, once a second source confirms what was doubted; where there is none, the house's own words stand in.
+    #[serde(default)]
+    physiology: BTreeMap<String, Template>,
     /// For clinical engineering: what was compared.
     #[serde(default)]
     engineer: BTreeMap<String, Template>,
@@ -201,7 +204,12 @@ impl Texts {
     pub fn sentence(&self, check: &str, key: &str, assessment: Assessment, slots: &Slots<'_>) -> Text {
         let own = self.checks.get(check).and_then(|texts| {
             let (nurse, engineer) = (variant(&texts.nurse, key), variant(&texts.engineer, key));
-            if assessment == Assessment::Unverified { engineer.or(nurse) } else { nurse.or(engineer) }
+            match assessment {
+                Assessment::Unverified => engineer.or(nurse),
+                // Neither a doubt nor a sensor to look at: the values are believed.
+                Assessment::Physiology => variant(&texts.physiology, key),
+                _ => nurse.or(engineer),
+            }
         });
         own.and_then(|template| self.fill(template, slots)).unwrap_or_else(|| self.fallback(assessment, slots))
     }
@@ -218,11 +226,12 @@ impl Texts {
 
     /// What to do; `coexist`: a tamper or identity alert and corroborated physiology on one bed.
     ///
-    /// Tampering always has the house's own words: they name the reference for the telephone.
+    /// Tampering always has the house's own words: they name the reference for the telephone. So have confirmed values: a check
+    /// speaks of the sensor that it doubted.
     pub fn action(&self, check: &str, assessment: Assessment, coexist: bool, slots: &Slots<'_>) -> Text {
         let house = if coexist { &self.house.coexist.action } else { &self.house.assessment[&assessment].action };
         let own = self.checks.get(check).and_then(|texts| texts.action.as_ref());
-        let own = own.filter(|_| !coexist && assessment != Assessment::Tamper);
+        let own = own.filter(|_| !coexist && !matches!(assessment, Assessment::Tamper | Assessment::Physiology));
         own.and_then(|template| self.fill(template, slots)).or_else(|| self.fill(house, slots)).unwrap_or_default()
     }
 
@@ -321,9 +330,14 @@ impl Texts {
         let labels = self.house.label.iter().map(|(key, t)| (format!("label.{key}"), t));
         let checks = self.checks.iter().flat_map(|(id, texts)| {
             let nurse = texts.nurse.iter().map(move |(key, t)| (format!("{id}.nurse.{key}"), t));
+            let physiology = texts.physiology.iter().map(move |(key, t)| (format!("{id}.physiology.{key}"), t));
             let engineer = texts.engineer.iter().map(move |(key, t)| (format!("{id}.engineer.{key}"), t));
             let single = std::iter::once((format!("{id}.name"), &texts.name));
-            single.chain(nurse).chain(engineer).chain(texts.action.iter().map(move |t| (format!("{id}.action"), t)))
+            single
+                .chain(nurse)
+                .chain(physiology)
+                .chain(engineer)
+                .chain(texts.action.iter().map(move |t| (format!("{id}.action"), t)))
         });
         house.chain(more).chain(labels).chain(checks)
     }
@@ -417,6 +431,34 @@ mod tests {
             let action = Texts::shipped().action("Z99", assessment, false, &slots);
             assert!(!action.en.is_empty() && !action.it.is_empty() && !action.en.contains('{'));
         }
+    }
+
+    #[test]
+    fn a_confirmed_value_is_told_as_one_and_not_as_a_fault_of_the_sensor() {
+        let zone = jiff::tz::TimeZone::UTC;
+        let args = [("p".to_owned(), Arg::Parameter(Parameter::Hr)), ("v".to_owned(), Arg::reading(Parameter::Hr, 238.0))];
+        let slots = slots(&args, &[Parameter::Hr], &zone);
+        let texts = Texts::shipped();
+        let told = |check: &str| texts.sentence(check, "default", Assessment::Physiology, &slots).en;
+        assert_eq!(told("A02"), "HR 238 on bed A03 is unusual, and a second source confirms it.");
+        assert_eq!(told("T13"), "Unusual values of HR, confirmed by a second source");
+        for check in ["A02", "T01", "T12", "T13", "T15"] {
+            let action = texts.action(check, Assessment::Physiology, false, &slots).en;
+            assert_eq!(action, "Confirmed by a second source. Assess the patient.", "{check}");
+            assert!(!told(check).to_lowercase().contains("sensor"), "{check}: {}", told(check));
+        }
+    }
+
+    #[test]
+    fn a_reading_is_shown_as_monitors_show_it() {
+        let shown = |parameter, value| match Arg::reading(parameter, value) {
+            Arg::Number(value, decimals) => number(value, decimals, Language::En),
+            _ => String::new(),
+        };
+        assert_eq!(shown(Parameter::Hr, 238.0), "238");
+        assert_eq!(shown(Parameter::Spo2, 97.46), "97.5");
+        assert_eq!(shown(Parameter::Spo2, 97.98), "98");
+        assert_eq!(shown(Parameter::Temp, 36.0), "36.0");
     }
 
     #[test]

@@ -65,8 +65,8 @@ impl Judge for Check {
             set_id: Some(twin.set_id),
             args: [
                 ("p", Arg::Parameter(twin.parameter)),
-                ("a", Arg::Number(twin.low, 1)),
-                ("b", Arg::Number(twin.high, 1)),
+                ("a", Arg::reading(twin.parameter, twin.low)),
+                ("b", Arg::reading(twin.parameter, twin.high)),
                 ("n", Arg::Number(f64::from(state.hold.readings()), 0)),
                 view.bed_arg(),
             ]

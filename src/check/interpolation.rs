@@ -140,8 +140,8 @@ impl Judge for Check {
                 args: [
                     ("p", Arg::Parameter(parameter)),
                     ("n", Arg::Number(f64::from(line.increments), 0)),
-                    ("a", Arg::Number(line.from, 1)),
-                    ("b", Arg::Number(o.value, 1)),
+                    ("a", Arg::reading(parameter, line.from)),
+                    ("b", Arg::reading(parameter, o.value)),
                     ("s", Arg::Number(line_s, 0)),
                     view.bed_arg(),
                 ]

@@ -16,7 +16,7 @@ use crate::population::Population;
 use crate::profile::Profile;
 use crate::stats::hold::Hold;
 use crate::time::Timestamp;
-use crate::vital::{ParamSet, Parameter};
+use crate::vital::{ParamSet, Parameter, Unit};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 use smallvec::SmallVec;
@@ -187,6 +187,19 @@ pub enum Arg {
     Text(String),
     /// A time of day.
     Time(Timestamp),
+}
+
+impl Arg {
+    /// A value of a parameter as monitors show it: whole numbers without a decimal, temperatures and flows with one.
+    pub fn reading(parameter: Parameter, value: f64) -> Arg {
+        let tenths = (value * 10.0).round();
+        let whole = tenths % 10.0 == 0.0;
+        let decimals = match parameter.unit() {
+            Unit::Cel | Unit::LitrePerMin | Unit::LitrePerMinM2 => 1,
+            _ => u8::from(!whole),
+        };
+        Arg::Number(value, decimals)
+    }
 }
 
 /// Arguments of a sentence, by name.

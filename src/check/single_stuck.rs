@@ -128,7 +128,7 @@ impl Judge for Check {
                 effective_at: Some(o.effective_at),
                 args: [
                     ("p", Arg::Parameter(parameter)),
-                    ("v", Arg::Number(o.value, 1)),
+                    ("v", Arg::reading(parameter, o.value)),
                     ("s", Arg::Number(still_s, 0)),
                     view.bed_arg(),
                 ]

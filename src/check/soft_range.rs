@@ -53,7 +53,7 @@ impl Judge for Check {
                 window_s: view.now.since_s(since),
                 set_id: Some(o.set_id),
                 effective_at: Some(o.effective_at),
-                args: [("p", Arg::Parameter(p)), ("v", Arg::Number(o.value, 1)), view.bed_arg()].into_iter().collect(),
+                args: [("p", Arg::Parameter(p)), ("v", Arg::reading(p, o.value)), view.bed_arg()].into_iter().collect(),
                 ..Verdict::new(id::soft_range, ParamSet::of(p), since)
             });
         }

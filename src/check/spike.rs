@@ -81,8 +81,8 @@ impl Judge for Check {
                         effective_at: Some(spike.at),
                         args: [
                             ("p", Arg::Parameter(parameter)),
-                            ("a", Arg::Number(spike.from, 1)),
-                            ("b", Arg::Number(spike.peak, 1)),
+                            ("a", Arg::reading(parameter, spike.from)),
+                            ("b", Arg::reading(parameter, spike.peak)),
                             ("s", Arg::Number(away_s, 0)),
                         ]
                         .into_iter()

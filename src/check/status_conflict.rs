@@ -201,7 +201,7 @@ impl Judge for Check {
                 effective_at: Some(o.effective_at),
                 args: [
                     ("p", Arg::Parameter(o.parameter)),
-                    ("v", Arg::Number(o.value, 1)),
+                    ("v", Arg::reading(o.parameter, o.value)),
                     ("n", Arg::Number((view.now.since_s(onset) / 60.0).floor(), 0)),
                     view.bed_arg(),
                 ]

@@ -144,8 +144,8 @@ impl Judge for Check {
                             effective_at: Some(p.at),
                             args: [
                                 ("p", Arg::Parameter(parameter)),
-                                ("a", Arg::Number(p.from, 1)),
-                                ("b", Arg::Number(p.to, 1)),
+                                ("a", Arg::reading(parameter, p.from)),
+                                ("b", Arg::reading(parameter, p.to)),
                                 ("s", Arg::Number(limit.window_s, 0)),
                             ]
                             .into_iter()

@@ -223,8 +223,8 @@ impl Judge for Check {
                 text: hit.text,
                 args: [
                     ("p", Arg::Parameter(parameter)),
-                    ("v", Arg::Number(o.value, 1)),
-                    ("w", Arg::Number(meant, 1)),
+                    ("v", Arg::reading(parameter, o.value)),
+                    ("w", Arg::reading(parameter, meant)),
                     view.bed_arg(),
                 ]
                 .into_iter()

@@ -138,8 +138,8 @@ fn sentences(id: &str) -> Vec<(String, String, String, String)> {
             found.push((reader.to_owned(), variant.to_owned(), language.clone(), text.to_owned()));
         }
     };
-    for reader in ["nurse", "engineer"] {
-        for (variant, value) in check.get(reader).and_then(toml::Value::as_table).into_iter().flatten() {
+    for (key, reader) in [("nurse", "nurse"), ("physiology", "nurse, once confirmed"), ("engineer", "engineer")] {
+        for (variant, value) in check.get(key).and_then(toml::Value::as_table).into_iter().flatten() {
             add(reader, variant, value);
         }
     }
@@ -215,7 +215,7 @@ mod tests {
                 assert!(check.contains_key(needed), "{} has no {needed}", meta.id);
             }
             let mut pairs: Vec<&toml::Table> = vec![check["name"].as_table().unwrap(), check["action"].as_table().unwrap()];
-            for reader in ["nurse", "engineer"] {
+            for reader in ["nurse", "physiology", "engineer"] {
                 for variant in check.get(reader).and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::values) {
                     pairs.push(variant.as_table().unwrap());
                 }

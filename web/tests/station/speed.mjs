@@ -1,10 +1,10 @@
-// Scenarios 1, 9, 8: how fast, with 62 and with 200 beds.
+// Scenarios 1, 9, 8, 8b: how fast, with 62 and with 200 beds.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { Gateway, named } from './feed.mjs';
 import { Service, sleep, tool, until } from './house.mjs';
 import { button, close, open, performance, watchTiles } from './pages.mjs';
-import { house, notRun, quantile, scenario } from './report.mjs';
+import { house, quantile, scenario } from './report.mjs';
 import { Wire } from './wire.mjs';
 
 /** Many alerts at once are many alerts here: nothing is folded into one notice. */
@@ -90,7 +90,7 @@ export const first = () => house([1], 'alerts in time', async () => {
   await service.kill('SIGTERM');
 });
 
-export const many = () => house([9, 8], '200 beds', async () => {
+export const many = () => house([9, 8, '8b'], '200 beds', async () => {
   const service = await Service.start({ name: 'many', config: SINGLE });
   const wards = ['icu', 'ccu', 'med', 'surg', 'neo', 'step', 'er', 'pacu', 'nsu', 'card'];
   const beds = named('icu', 200).map((bed, i) => Object.assign(bed, { ward: wards[Math.floor(i / 20)] }));
@@ -140,7 +140,19 @@ export const many = () => house([9, 8], '200 beds', async () => {
     if (process.env.VG_STRICT) assert.ok(longest < 250 && age < 1_500, `longest frame ${longest.toFixed(0)} ms, a tile ${age} ms behind its bed`);
     await close(page);
   }, 60_000 + seconds * 1_200);
-  await scenario('8b', 'the same on a PC four times slower', () => notRun('on a machine that is shared with builds it measures them'));
+  await scenario('8b', 'alerts among 200 beds on a PC four times slower', async (say) => {
+    const page = await open(service, '#/ward', big);
+    await button(page, 'J20').waitFor();
+    const client = await page.context().newCDPSession(page);
+    await client.send('Emulation.setCPUThrottlingRate', { rate: 4 });
+    await sleep(5_000);
+    const [times, seen] = await Promise.all([alerts(gateway, wire, page, beds.slice(60, 80).map((bed) => bed.bed), 700), performance(page, 15_000)]);
+    const p99 = quantile(times.whole, 0.99);
+    say(`20 alerts: ${told(times)}; main thread ${seen.main.toFixed(1)} %, ${seen.fps.toFixed(0)} frames/s, frame p99 ${quantile(seen.frames, 0.99).toFixed(0)} ms`);
+    // A shared machine and a build that is not optimised are slow by themselves; VG_STRICT=1 holds the budget.
+    assert.ok(p99 < (process.env.VG_STRICT ? 1_000 : 3_000), told(times));
+    await close(page);
+  });
   gateway.stop();
   wire.end();
   await service.kill('SIGTERM');
