@@ -9,10 +9,10 @@ use crate::check::{Assessment, Class, Priority};
 use crate::command::Via;
 use crate::time::Timestamp;
 use crate::vital::Parameter;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 /// A bed document is not to be believed after this, seconds after its `ts`.
 pub const BED_VALID_S: f64 = 150.0;
@@ -389,10 +389,12 @@ pub fn reference(id: &str) -> String {
 
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    HEXLOWER.encode(bytes)
+}
+
+/// So many bytes, from lower-case hexadecimal digits.
+pub(crate) fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+    HEXLOWER.decode(digits.as_bytes()).ok()?.try_into().ok()
 }
 
 /// Compact JSON. Our documents hold nothing that cannot be written (keys are strings, numbers are finite or null).

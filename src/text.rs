@@ -206,6 +206,8 @@ impl Texts {
             let (nurse, engineer) = (variant(&texts.nurse, key), variant(&texts.engineer, key));
             match assessment {
                 Assessment::Unverified => engineer.or(nurse),
+                // What to do decides here, not on which beat a value came: that stands in the evidence.
+                Assessment::Tamper => nurse,
                 // Neither a doubt nor a sensor to look at: the values are believed.
                 Assessment::Physiology => variant(&texts.physiology, key),
                 _ => nurse.or(engineer),
@@ -426,11 +428,21 @@ mod tests {
         assert_eq!(Texts::shipped().fill(&both("{gone}", ""), &slots), None);
         assert_eq!(Texts::shipped().fill(&both("open {", ""), &slots), None);
         let text = Texts::shipped().sentence("Z99", "default", Assessment::Tamper, &slots);
-        assert_eq!(text.en, "Values of HR cannot be trusted");
+        assert_eq!(text.en, "Not to be trusted on bed A03: HR. Verify by hand.");
         for assessment in ASSESSMENTS {
             let action = Texts::shipped().action("Z99", assessment, false, &slots);
             assert!(!action.en.is_empty() && !action.it.is_empty() && !action.en.contains('{'));
         }
+    }
+
+    #[test]
+    fn the_ward_reads_no_finding_of_engineers_where_a_bed_is_not_to_be_trusted() {
+        let zone = jiff::tz::TimeZone::UTC;
+        let args = [("n".to_owned(), Arg::Number(3.0, 0)), ("d".to_owned(), Arg::Number(4.0, 0))];
+        let slots = slots(&args, &[], &zone);
+        let told = |assessment| Texts::shipped().sentence("T06", "learned", assessment, &slots);
+        assert_eq!(told(Assessment::Tamper).it, "Non attendibili al letto A03: tutti i valori. Verificare a mano.");
+        assert!(told(Assessment::Unverified).en.starts_with("Only 3 of the last 20 changes"));
     }
 
     #[test]

@@ -92,11 +92,19 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
+/// A folder as it is at one moment: a running service may be packing a segment, and then it is looked at again.
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for path in files(from) {
-        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    for _ in 0..100 {
+        let there = files(from);
+        std::fs::create_dir_all(to).unwrap();
+        let all = there.iter().all(|path| std::fs::copy(path, to.join(path.file_name().unwrap())).is_ok());
+        if all && files(from) == there {
+            return;
+        }
+        std::fs::remove_dir_all(to).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
     }
+    panic!("{} never stands still", from.display());
 }
 
 fn notes(site: &Site) -> Vec<String> {

@@ -3,7 +3,7 @@
 //! One contract: the MAC covers the bytes before `,"sig":"` and a closing brace, so that whoever verifies needs no JSON writer of
 //! ours. A document that was written anew by somebody in between no longer verifies.
 
-use crate::alert::hex;
+use crate::alert::{hex, unhex};
 use hmac::Mac;
 use std::fmt;
 
@@ -63,7 +63,7 @@ impl Seal {
         let Some(text) = tail.strip_suffix(b"\"}").and_then(|t| std::str::from_utf8(t).ok()) else { return Proof::Bad };
         let Some((id, digits)) = text.strip_prefix(ALGORITHM).and_then(|rest| rest.split_once(':')) else { return Proof::Bad };
         let key = std::iter::once(&self.key).chain(&self.also).find(|key| key.id == id);
-        let (Some(key), Some(digits)) = (key, unhex(digits)) else { return Proof::Bad };
+        let (Some(key), Some(digits)) = (key, unhex::<32>(digits)) else { return Proof::Bad };
         let Some(mut mac) = mac(&key.secret) else { return Proof::Bad };
         mac.update(&document[..at]);
         mac.update(b"}");
@@ -81,17 +81,6 @@ fn signature_at(document: &[u8]) -> Option<usize> {
 
 fn mac(secret: &[u8]) -> Option<hmac::Hmac<sha2::Sha256>> {
     hmac::Hmac::new_from_slice(secret).ok()
-}
-
-fn unhex(digits: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if digits.len() != 64 || !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// The keyed signature of a document, its last member: `hmac-sha256:{key id}:{64 hex}` over the bytes before it and a closing

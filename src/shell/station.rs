@@ -149,6 +149,14 @@ pub(crate) struct Shared {
     pub(crate) secure: bool,
 }
 
+impl Shared {
+    /// Writes down who is logged in.
+    pub(crate) async fn save_sessions(&self) {
+        let (sessions, state) = (Arc::clone(&self.sessions), Arc::clone(&self.state));
+        let _ = tokio::task::spawn_blocking(move || sessions.save(&state.store)).await;
+    }
+}
+
 /// The other side of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
@@ -162,8 +170,10 @@ impl Station {
         let listener = TcpListener::bind(config.listen).await.map_err(|e| StationError::Bind(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| StationError::Bind(config.listen, e))?;
         let (stop, stopped) = watch::channel(false);
+        let sessions = Sessions::new(&state.config).ok_or(StationError::Random)?;
+        sessions.restore(&state.store);
         let shared = Shared {
-            sessions: Arc::new(Sessions::new(&state.config).ok_or(StationError::Random)?),
+            sessions: Arc::new(sessions),
             link: state.link.clone().unwrap_or_default(),
             state: Arc::new(state),
             readers: Arc::new(Semaphore::new(STORE_READERS_MAX)),
@@ -174,7 +184,11 @@ impl Station {
             secure: tls.is_some(),
         };
         tokio::spawn(events::tell(shared.clone()));
-        let task = tokio::spawn(serve(listener, tls.clone(), router(shared), stopped));
+        let served = serve(listener, tls.clone(), router(shared.clone()), stopped);
+        let task = tokio::spawn(async move {
+            served.await;
+            shared.save_sessions().await;
+        });
         tracing::info!(%address, tls = config.tls.is_some(), "http: listens");
         Ok(Station { address, tls, stop, task })
     }

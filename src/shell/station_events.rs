@@ -53,6 +53,9 @@ pub(crate) async fn tell(shared: Shared) {
             for user in shared.sessions.sweep() {
                 audit::event(&shared, Looked::new(&user, "web", "session_end", "")).await;
             }
+            if shared.sessions.is_save_due() {
+                shared.save_sessions().await;
+            }
             if live.watched() {
                 live.put(vec![heartbeat(&shared.state, &shared.link)]);
             }

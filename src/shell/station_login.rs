@@ -136,6 +136,7 @@ pub(crate) async fn post(
                 audit::event(&shared, Looked::new(&user, "web", "logout", &from)).await;
             }
             audit::event(&shared, Looked::new(session.user(), "web", "login", &from)).await;
+            shared.save_sessions().await;
             let body = described(&shared, &session);
             with_cookie(&shared, json(StatusCode::OK, body), &id, None)
         }
@@ -158,6 +159,7 @@ pub(crate) async fn delete(
     if let Some(user) = shared.sessions.logout(&headers) {
         let from = peer.ip().to_canonical().to_string();
         audit::event(&shared, Looked::new(&user, "web", "logout", &from)).await;
+        shared.save_sessions().await;
     }
     with_cookie(&shared, StatusCode::NO_CONTENT.into_response(), "", Some(0))
 }

@@ -1,8 +1,10 @@
 //! Who is asking: sessions of the page, tokens of machines, and the person at this machine while no users are configured.
 //!
 //! One contract: a session is 256 random bits in a cookie that scripts cannot read; only a hash of them is kept, for a bounded time,
-//! for a bounded number of people, in memory alone (a restart logs everybody out). Passwords that were wrong too often are not looked
-//! at for a while.
+//! for a bounded number of people, and beside the store ([`saved`]), so that a wall display outlives a restart. Passwords that were
+//! wrong too often are not looked at for a while.
+
+mod saved;
 
 use crate::alert::hex;
 use crate::config::{Config, Role, User};
@@ -20,6 +22,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
@@ -78,16 +81,20 @@ struct Kept {
 impl Kept {
     fn new(account: User, proof: Proof) -> Option<Kept> {
         let now = Instant::now();
-        Some(Kept {
+        Some(Kept::with(account, proof, hex(&key::random::<32>()?), now, now))
+    }
+
+    fn with(account: User, proof: Proof, csrf: String, born: Instant, seen: Instant) -> Kept {
+        Kept {
             account: Arc::new(account),
             proof,
-            csrf: hex(&key::random::<32>()?),
-            born: now,
-            seen: Mutex::new(now),
+            csrf,
+            born,
+            seen: Mutex::new(seen),
             requests: limiter(REQUESTS_PER_S, REQUESTS_BURST),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             ended: CancellationToken::new(),
-        })
+        }
     }
 }
 
@@ -186,6 +193,9 @@ pub(crate) struct Sessions {
     over: Mutex<Vec<String>>,
     idle: Duration,
     whole: Duration,
+    /// Somebody logged in or out since it was written down, and when that was.
+    changed: AtomicBool,
+    saved_at: Mutex<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -227,6 +237,8 @@ impl Sessions {
             over: Mutex::default(),
             idle: Duration::try_from_secs_f64(config.http.session_idle_s).unwrap_or(Duration::MAX),
             whole: Duration::try_from_secs_f64(config.http.session_s).unwrap_or(Duration::MAX),
+            changed: AtomicBool::new(false),
+            saved_at: Mutex::new(Instant::now()),
         })
     }
 
@@ -273,6 +285,7 @@ impl Sessions {
     /// The user whose session it was.
     fn end(&self, key: &[u8; 32]) -> Option<String> {
         let kept = self.kept.lock().remove(key)?;
+        self.changed.store(true, Ordering::SeqCst);
         kept.ended.cancel();
         Some(kept.account.name.clone())
     }
@@ -301,6 +314,7 @@ impl Sessions {
             if over {
                 kept.ended.cancel();
                 self.note_over(kept);
+                self.changed.store(true, Ordering::SeqCst);
             }
             !over
         });
@@ -355,6 +369,7 @@ impl Sessions {
             self.note_over(&gone);
         }
         kept.insert(key, new);
+        self.changed.store(true, Ordering::SeqCst);
     }
 
     /// How long no password of this address for this user is looked at.
@@ -468,6 +483,50 @@ mod tests {
             sessions.keep(Sha256::digest([n as u8]).into(), Arc::new(kept));
         }
         assert_eq!(sessions.kept.lock().len(), SESSIONS_USER_MAX);
+    }
+
+    #[test]
+    fn who_is_logged_in_stays_so_after_a_restart_and_who_has_left_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store.db");
+        let again = |config: &Config| {
+            let sessions = Sessions::new(config).unwrap();
+            sessions.restore(&store);
+            sessions
+        };
+        let mut config = config();
+        let sessions = Sessions::new(&config).unwrap();
+        let (first, stays) = sessions.login(PEER, "nurse7", "correct horse").ok().unwrap();
+        let (_, leaves) = sessions.login(PEER, "nurse7", "correct horse").ok().unwrap();
+        sessions.logout(&with(&leaves));
+        assert!(sessions.is_save_due());
+        sessions.save(&store);
+        assert!(!sessions.is_save_due());
+        let text = std::fs::read_to_string(store.with_file_name("sessions.json")).unwrap();
+        assert!(!text.contains(&stays) && !text.contains("correct horse"), "only hashes are written: {text}");
+
+        let had = sessions.left(&first).unwrap();
+        let later = again(&config);
+        let back = later.identify(&with(&stays), false).expect("still logged in");
+        assert_eq!((back.user(), back.role(), back.csrf()), ("nurse7", Role::Nurse, first.csrf()));
+        assert!(later.left(&back).unwrap() < had + Duration::from_millis(5), "it has no more time than it had");
+        assert!(later.identify(&with(&leaves), false).is_none());
+
+        // What was configured otherwise since, and what idled too long meanwhile, is over, and that is told.
+        config.mqtt.users[0].wards.push("er".into());
+        let other = again(&config);
+        assert!(other.identify(&with(&stays), false).is_none());
+        assert_eq!(other.sweep(), ["nurse7"]);
+        config.mqtt.users[0].wards.pop();
+        config.http.session_idle_s = 0.02;
+        std::thread::sleep(Duration::from_millis(40));
+        assert!(again(&config).identify(&with(&stays), false).is_none());
+        config.http.session_idle_s = 60.0;
+        let ahead = text.replace("\"born_ms\":1", "\"born_ms\":9");
+        for spoilt in [ahead.as_str(), "", "{}", &text[1..], &"9".repeat(2 << 20)] {
+            std::fs::write(store.with_file_name("sessions.json"), spoilt).unwrap();
+            assert!(again(&config).identify(&with(&stays), false).is_none(), "{:.40}", spoilt);
+        }
     }
 
     #[test]

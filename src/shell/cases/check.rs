@@ -3,8 +3,9 @@
 use super::bundle::{CHECKPOINT, IN, KEY, LINKS, MANIFEST, Manifest, SCHEMA, SIGNATURE, is_received};
 use super::judge::Judged;
 use super::sealed::{SEAL_BYTES, options};
-use crate::alert::hex;
+use crate::alert::{hex, unhex};
 use crate::shell::vault::{Checkpoint, Verifier};
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,7 +217,7 @@ impl Unpacked {
             let wrong = |what: &str| self.at(LINKS, format!("line {}: {what}", number + 1));
             let line: LinkLine = serde_json::from_slice(text).map_err(|_| wrong("is no link"))?;
             sequence = sequence.wrapping_add(1);
-            let (header, payload) = (unhex_any(&line.header), unhex::<32>(&line.payload_sha256));
+            let (header, payload) = (HEXLOWER.decode(line.header.as_bytes()).ok(), unhex::<32>(&line.payload_sha256));
             let (Some(header), Some(payload)) = (header, payload) else { return Err(wrong("is no link")) };
             let mut hash = Sha256::new();
             hash.update(last);
@@ -300,20 +301,4 @@ fn declared(bytes: &[u8]) -> Option<usize> {
     let end = bytes.len().checked_sub(SEAL_BYTES + 22)?;
     let count = bytes.get(end + 10..end + 12)?;
     Some(usize::from(u16::from_le_bytes([count[0], count[1]])))
-}
-
-fn unhex_any(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    text.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    unhex_any(text)?.try_into().ok()
 }

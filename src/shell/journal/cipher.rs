@@ -10,6 +10,7 @@
 
 use crate::alert::hex;
 use crate::shell::key;
+use data_encoding::HEXLOWER_PERMISSIVE;
 use parking_lot::RwLock;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Salt};
@@ -66,7 +67,8 @@ impl EncryptionKey {
         std::fs::File::open(path).map_err(io)?.take(64 << 10).read_to_string(&mut text).map_err(io)?;
         let mut keys = Vec::new();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let bytes = unhex(line.trim()).ok_or(EncryptionKeyError::Form { path: path.to_owned(), line: at + 1 })?;
+            let bytes = HEXLOWER_PERMISSIVE.decode(line.trim().as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+            let bytes = bytes.ok_or(EncryptionKeyError::Form { path: path.to_owned(), line: at + 1 })?;
             keys.push(Arc::new(EncryptionKey::new(bytes)));
         }
         if keys.is_empty() || keys.len() > KEYS_MAX {
@@ -91,17 +93,6 @@ impl EncryptionKey {
         let expanded = extracted.expand(&[b"vitalguard journal 1"], &AES_256_GCM).ok()?;
         Some(LessSafeKey::new(UnboundKey::from(expanded)))
     }
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// With what something is sealed: stands beside it.

@@ -1,4 +1,4 @@
-// Scenarios 2, 3, 17, 18, 13, 14, 25: people at stations, on the embedded broker with users.
+// Scenarios 2, 3, 17, 17b, 18, 13, 14, 25: people at stations, on the embedded broker with users.
 import assert from 'node:assert/strict';
 import { Gateway, named } from './feed.mjs';
 import { Service, run, sleep, tool, until } from './house.mjs';
@@ -27,7 +27,7 @@ export function contrast(one, two, matrix) {
   return (high + 0.05) / (low + 0.05);
 }
 
-export default () => house([2, 3, 17, 13, 14, 25, 18], 'people at stations', async () => {
+export default () => house([2, 3, 17, '17b', 13, 14, 25, 18], 'people at stations', async () => {
   const service = await Service.start({ name: 'people', head: '', config: '[episodes]\ncollapse_beds = 1000\ncollapse_share = 1.0\n', users: [['nurse7', 'nurse', NURSE.password], ['engineer1', 'engineer', ENGINEER.password], ['wall1', 'viewer', VIEWER.password]] });
   const secret = { name: 'QZXNAMEQ^QZXGIVENQ', record: 'QZXRECORDQ', born: '19311213' };
   const beds = named('icu', 12, 0, secret);
@@ -210,7 +210,29 @@ export default () => house([2, 3, 17, 13, 14, 25, 18], 'people at stations', asy
     say(`${TOKENS.length} tokens in ${(bytes / 1e6).toFixed(1)} MB of pages, ${(wire.bytes / 1e6).toFixed(1)} MB of MQTT, ${asked.size} addresses, ${service.log.length} bytes of log: none; name for a nurse alone (viewer 403), gone after 120 s`);
   });
 
-  assert.match(await chip(two), /Live MQTT/);
+  await until('the wall, live', async () => /Live MQTT/.test(await chip(two)));
+  await scenario('17b', 'a wall display outlives a restart', async (say) => {
+    await go(two, '#/ward?kiosk=1');
+    const left = await service.session(NURSE.user, NURSE.password);
+    assert.equal((await left('DELETE', '/api/v1/session')).status, 204);
+    await service.kill('SIGKILL');
+    const at = Date.now();
+    await two.locator('[data-not-live]').waitFor({ timeout: 10_000 });
+    await service.again();
+    await gateway.reopen();
+    for (const page of [one, two]) {
+      await page.waitForFunction(() => document.querySelector('[data-not-live]') === null && /Live MQTT/.test(document.querySelector('[data-chip]')?.textContent ?? ''), undefined, { timeout: 30_000 });
+      assert.equal(await page.locator('input[name=password]').count(), 0, 'nobody is asked to log in');
+    }
+    const took = Date.now() - at;
+    assert.equal((await left('GET', '/api/v1/state')).status, 401, 'who has logged out stays so');
+    await gateway.reuse('A09');
+    await spoken(one, 'A09', /High/);
+    await button(one, 'A09').click();
+    await one.getByRole('button', { name: 'Acknowledge', exact: true }).first().click();
+    await spoken(two, 'A09', /acknowledged by nurse7/);
+    say(`killed and begun again: wall and nurse live after ${(took / 1000).toFixed(1)} s without a log-in, an acknowledgement as before; who had logged out has to log in`);
+  });
   gateway.stop();
   wire.end();
   await service.kill('SIGTERM');
