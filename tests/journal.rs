@@ -1,10 +1,14 @@
 //! The journal over real files: durable means durable, damage is found and located, nothing refused comes back.
 
-use std::path::{Path, PathBuf};
+#[path = "common/still.rs"]
+mod still;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
+use still::ending;
 use vitalguard::observation::Source;
 use vitalguard::shell::journal::*;
 use vitalguard::time::Timestamp;
@@ -50,20 +54,9 @@ fn records(folder: &Path) -> Vec<Stamped> {
     Reader::open(folder, 0).unwrap().map(|e| e.unwrap().stamped).collect()
 }
 
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    let mut list: Vec<PathBuf> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.to_string_lossy().ends_with(ending)).collect();
-    list.sort();
-    list
-}
-
-/// A copy as a crash would leave it: files as they are now, no goodbye.
-fn copy(from: &Path) -> tempfile::TempDir {
+fn crashed(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, to.path().join(path.file_name().unwrap())).unwrap();
-    }
+    still::copy(from, to.path());
     to
 }
 
@@ -101,7 +94,7 @@ fn what_was_answered_is_read_back_over_restarts_segments_and_sealing() {
     assert_eq!(read.iter().map(|s| s.record.clone()).collect::<Vec<_>>(), sent);
     assert!(read.iter().enumerate().all(|(i, s)| s.sequence == i as u64 + 1));
     assert!(read.windows(2).all(|p| p[0].at <= p[1].at));
-    assert!(files(folder.path(), ".zst").len() > 5, "segments were sealed");
+    assert!(ending(folder.path(), ".zst").len() > 5, "segments were sealed");
     let key = b"a key of the site, 32 bytes long.";
     let report = verify(folder.path(), Some(key)).unwrap();
     assert_eq!((report.records, report.fault, report.torn, report.unsigned), (sent.len() as u64, None, None, 0));
@@ -122,9 +115,9 @@ fn a_write_torn_at_any_byte_is_cut_and_the_chain_goes_on() {
         handle.submit_blocking(frame(n, 60)).unwrap();
     }
     let entries: Vec<Entry> = Reader::open(folder.path(), 0).unwrap().map(|e| e.unwrap()).collect();
-    let crashed = copy(folder.path());
+    let crashed = crashed(folder.path());
     journal.close();
-    let segment = files(crashed.path(), ".vgj").remove(0);
+    let segment = ending(crashed.path(), ".vgj").remove(0);
     let bytes = std::fs::read(&segment).unwrap();
     let begin = entries[2].offset as usize;
     let end = bytes.iter().rposition(|b| *b != 0).unwrap() + 1;
@@ -162,7 +155,7 @@ fn one_flipped_bit_anywhere_is_found_and_located() {
     feeds.join().unwrap();
     assert_eq!(verify(folder.path(), None).unwrap().fault, None);
     let mut checked = 0;
-    for path in [files(folder.path(), ".zst")[1].clone(), files(folder.path(), ".vgj").pop().unwrap()] {
+    for path in [ending(folder.path(), ".zst")[1].clone(), ending(folder.path(), ".vgj").pop().unwrap()] {
         let good = std::fs::read(&path).unwrap();
         for at in (0..good.len()).step_by(7) {
             let mut bad = good.clone();
@@ -178,7 +171,7 @@ fn one_flipped_bit_anywhere_is_found_and_located() {
         std::fs::write(&path, good).unwrap();
     }
     assert!(checked > 100, "{checked}");
-    std::fs::remove_file(&files(folder.path(), ".zst")[1]).unwrap();
+    std::fs::remove_file(&ending(folder.path(), ".zst")[1]).unwrap();
     assert!(verify(folder.path(), None).unwrap().fault.unwrap().what.contains("missing"));
 }
 
@@ -190,8 +183,8 @@ fn damage_in_the_middle_of_the_open_segment_stops_the_service_from_starting() {
         journal.handle().submit_blocking(frame(n, 60)).unwrap();
     }
     let second = Reader::open(folder.path(), 2).unwrap().next().unwrap().unwrap();
-    let crashed = copy(folder.path());
-    let segment = files(crashed.path(), ".vgj").remove(0);
+    let crashed = crashed(folder.path());
+    let segment = ending(crashed.path(), ".vgj").remove(0);
     let mut bytes = std::fs::read(&segment).unwrap();
     bytes[second.offset as usize + 70] ^= 4;
     std::fs::write(&segment, bytes).unwrap();
@@ -304,7 +297,7 @@ fn retention_deletes_the_oldest_but_not_what_is_held_or_needed() {
     }
     journal.close();
     feeds.join().unwrap();
-    let sealed = files(folder.path(), ".zst").len();
+    let sealed = ending(folder.path(), ".zst").len();
     assert!(sealed > 5);
     hold(folder.path(), "case-1", 10, 12).unwrap();
     assert!(hold(folder.path(), "../x", 1, 2).is_err());
@@ -340,7 +333,7 @@ fn age_deletes_too() {
     assert_eq!(journal.handle().submit_blocking(frame(1, 10)), Ok(31));
     journal.close();
     feeds.join().unwrap();
-    assert!(files(folder.path(), ".zst").len() <= 1, "{:?}", files(folder.path(), ".zst"));
+    assert!(ending(folder.path(), ".zst").len() <= 1, "{:?}", ending(folder.path(), ".zst"));
     assert_eq!(verify(folder.path(), None).unwrap().fault, None);
 }
 
@@ -415,7 +408,7 @@ fn an_unbroken_part_ends_at_the_first_gap() {
     feeds.join().unwrap();
     assert_eq!(unbroken(folder.path(), 7).unwrap(), Some((7, u64::MAX)));
     let firsts: Vec<u64> =
-        files(folder.path(), "").iter().filter_map(|p| p.file_name()?.to_str()?.split_once(".vgj")?.0.parse().ok()).collect();
+        ending(folder.path(), "").iter().filter_map(|p| p.file_name()?.to_str()?.split_once(".vgj")?.0.parse().ok()).collect();
     hold(folder.path(), "case-1", firsts[2], firsts[2]).unwrap();
     let (journal, feeds) = open(folder.path(), Options { retain_bytes: 0, ..options("run-2", 4 << 10) });
     journal.handle().submit_blocking(frame(60, 300)).unwrap();
@@ -500,7 +493,7 @@ fn no_file_makes_the_reader_panic() {
     }
     journal.close();
     feeds.join().unwrap();
-    let good = std::fs::read(files(folder.path(), ".vgj").pop().unwrap()).unwrap();
+    let good = std::fs::read(ending(folder.path(), ".vgj").pop().unwrap()).unwrap();
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut random = || {
         state ^= state << 13;

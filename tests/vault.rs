@@ -1,11 +1,14 @@
 //! The journal as evidence: what was signed is found again, and whatever was changed since is named.
 
 mod common;
+#[path = "common/still.rs"]
+mod still;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+use still::{copy, ending, files};
 use vitalguard::observation::Source;
 use vitalguard::shell::journal::{
     self, EncryptionKey, Feed, Journal, JournalError, Options, Reader, Record, hold, write_snapshot,
@@ -78,33 +81,8 @@ impl Site {
     }
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut list: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()).collect();
-    list.sort();
-    list
-}
-
-fn ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
-    files(folder).into_iter().filter(|p| p.to_string_lossy().ends_with(ending)).collect()
-}
-
 fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
-}
-
-/// A folder as it is at one moment: a running service may be packing a segment, and then it is looked at again.
-fn copy(from: &Path, to: &Path) {
-    for _ in 0..100 {
-        let there = files(from);
-        std::fs::create_dir_all(to).unwrap();
-        let all = there.iter().all(|path| std::fs::copy(path, to.join(path.file_name().unwrap())).is_ok());
-        if all && files(from) == there {
-            return;
-        }
-        std::fs::remove_dir_all(to).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("{} never stands still", from.display());
 }
 
 fn notes(site: &Site) -> Vec<String> {
