@@ -452,8 +452,8 @@ mod tests {
         let slots = slots(&args, &[Parameter::Hr], &zone);
         let texts = Texts::shipped();
         let told = |check: &str| texts.sentence(check, "default", Assessment::Physiology, &slots).en;
-        assert_eq!(told("A02"), "HR 238 on bed A03 is unusual, and a second source confirms it.");
-        assert_eq!(told("T13"), "Unusual values of HR, confirmed by a second source");
+        assert_eq!(told("A02"), "Unusual value on bed A03: HR 238. A second source points the same way.");
+        assert_eq!(told("Z99"), "Unusual values of HR on bed A03; a second source points the same way");
         for check in ["A02", "T01", "T12", "T13", "T15"] {
             let action = texts.action(check, Assessment::Physiology, false, &slots).en;
             assert_eq!(action, "Confirmed by a second source. Assess the patient.", "{check}");

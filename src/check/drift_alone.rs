@@ -180,8 +180,8 @@ impl Judge for Check {
                 window_s: view.now.since_s(slot.detector.since()),
                 args: [
                     ("p", Arg::Parameter(parameter)),
-                    ("a", Arg::Number(read, 1)),
-                    ("b", Arg::Number(expected, 1)),
+                    ("a", Arg::reading(parameter, read)),
+                    ("b", Arg::reading(parameter, expected)),
                     ("n", Arg::Number((view.now.since_s(slot.detector.since()) / 60.0).round(), 0)),
                     view.bed_arg(),
                 ]

@@ -161,8 +161,8 @@ impl Judge for Check {
                 text: if slot.detector.is_up() { "up" } else { "down" },
                 args: [
                     ("p", Arg::Parameter(parameter)),
-                    ("a", Arg::Number(before, 1)),
-                    ("b", Arg::Number(mean, 1)),
+                    ("a", Arg::reading(parameter, before)),
+                    ("b", Arg::reading(parameter, mean)),
                     ("t", Arg::Time(onset)),
                     view.bed_arg(),
                 ]

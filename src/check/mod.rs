@@ -195,7 +195,7 @@ impl Arg {
         let tenths = (value * 10.0).round();
         let whole = tenths % 10.0 == 0.0;
         let decimals = match parameter.unit() {
-            Unit::Cel | Unit::LitrePerMin | Unit::LitrePerMinM2 => 1,
+            Unit::Cel | Unit::Kelvin | Unit::LitrePerMin | Unit::LitrePerMinM2 => 1,
             _ => u8::from(!whole),
         };
         Arg::Number(value, decimals)

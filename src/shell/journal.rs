@@ -45,7 +45,7 @@ pub use reader::{Entry, Fault, Reader, Report, Torn, verify};
 pub use recover::is_held;
 pub(super) use recover::{end_of, lock_folder};
 pub(super) use snapshot::check_snapshot;
-pub use snapshot::{latest_snapshots, read_snapshot, write_atomic, write_snapshot};
+pub use snapshot::{latest_snapshots, read_snapshot, write_atomic, write_private, write_snapshot};
 
 use crate::case::Act;
 use crate::command::Command;

@@ -9,9 +9,10 @@
 use crate::config::Config;
 use crate::document::{Origin, Pulse};
 use crate::shell::data::Data;
+use crate::shell::key;
 use crate::shell::link::Link;
 use crate::shell::retained::Retained;
-use crate::shell::station_session::Sessions;
+use crate::shell::station_session::{Place, Sessions};
 use crate::shell::station_tunnel::{self as tunnel, Tunnel};
 use crate::shell::tls::ServerTls;
 use crate::shell::{
@@ -152,8 +153,8 @@ pub(crate) struct Shared {
 impl Shared {
     /// Writes down who is logged in.
     pub(crate) async fn save_sessions(&self) {
-        let (sessions, state) = (Arc::clone(&self.sessions), Arc::clone(&self.state));
-        let _ = tokio::task::spawn_blocking(move || sessions.save(&state.store)).await;
+        let sessions = Arc::clone(&self.sessions);
+        let _ = tokio::task::spawn_blocking(move || sessions.save()).await;
     }
 }
 
@@ -170,8 +171,8 @@ impl Station {
         let listener = TcpListener::bind(config.listen).await.map_err(|e| StationError::Bind(config.listen, e))?;
         let address = listener.local_addr().map_err(|e| StationError::Bind(config.listen, e))?;
         let (stop, stopped) = watch::channel(false);
-        let sessions = Sessions::new(&state.config).ok_or(StationError::Random)?;
-        sessions.restore(&state.store);
+        let mut sessions = Sessions::new(&state.config).ok_or(StationError::Random)?;
+        sessions.outlive(Place::beside(&state.store, key::read(&key::path(&state.config)).ok()));
         let shared = Shared {
             sessions: Arc::new(sessions),
             link: state.link.clone().unwrap_or_default(),

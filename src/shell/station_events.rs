@@ -50,11 +50,14 @@ pub(crate) async fn tell(shared: Shared) {
         live.put(changes.take(&shared.state.retained));
         count = count.wrapping_add(1);
         if count.is_multiple_of(HEARTBEAT_EVERY) {
-            for user in shared.sessions.sweep() {
-                audit::event(&shared, Looked::new(&user, "web", "session_end", "")).await;
-            }
+            let over = shared.sessions.sweep();
             if shared.sessions.is_save_due() {
-                shared.save_sessions().await;
+                // The disk may take its time; what is live does not wait for it.
+                let shared = shared.clone();
+                tokio::spawn(async move { shared.save_sessions().await });
+            }
+            for user in over {
+                audit::event(&shared, Looked::new(&user, "web", "session_end", "")).await;
             }
             if live.watched() {
                 live.put(vec![heartbeat(&shared.state, &shared.link)]);

@@ -132,11 +132,12 @@ pub(crate) async fn post(
     match logged_in {
         Ok((session, id)) => {
             // An id that somebody had before is never the id of somebody else.
-            if let Some(user) = shared.sessions.logout(&headers) {
+            let left = shared.sessions.logout(&headers);
+            shared.save_sessions().await;
+            if let Some(user) = left {
                 audit::event(&shared, Looked::new(&user, "web", "logout", &from)).await;
             }
             audit::event(&shared, Looked::new(session.user(), "web", "login", &from)).await;
-            shared.save_sessions().await;
             let body = described(&shared, &session);
             with_cookie(&shared, json(StatusCode::OK, body), &id, None)
         }
@@ -157,9 +158,10 @@ pub(crate) async fn delete(
     headers: HeaderMap,
 ) -> Response {
     if let Some(user) = shared.sessions.logout(&headers) {
+        // Before the audit, which may have to wait for the journal: who has left stays out.
+        shared.save_sessions().await;
         let from = peer.ip().to_canonical().to_string();
         audit::event(&shared, Looked::new(&user, "web", "logout", &from)).await;
-        shared.save_sessions().await;
     }
     with_cookie(&shared, StatusCode::NO_CONTENT.into_response(), "", Some(0))
 }

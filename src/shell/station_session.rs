@@ -6,6 +6,8 @@
 
 mod saved;
 
+pub(crate) use saved::Place;
+
 use crate::alert::hex;
 use crate::config::{Config, Role, User};
 use crate::shell::audit::Flood;
@@ -193,9 +195,11 @@ pub(crate) struct Sessions {
     over: Mutex<Vec<String>>,
     idle: Duration,
     whole: Duration,
-    /// Somebody logged in or out since it was written down, and when that was.
+    /// Where it is written down who is logged in; `None`: nowhere.
+    place: Option<saved::Place>,
+    /// Somebody logged in or out since it was written down.
     changed: AtomicBool,
-    saved_at: Mutex<Instant>,
+    written: Mutex<saved::Written>,
 }
 
 #[derive(Clone, Copy)]
@@ -237,8 +241,9 @@ impl Sessions {
             over: Mutex::default(),
             idle: Duration::try_from_secs_f64(config.http.session_idle_s).unwrap_or(Duration::MAX),
             whole: Duration::try_from_secs_f64(config.http.session_s).unwrap_or(Duration::MAX),
+            place: None,
             changed: AtomicBool::new(false),
-            saved_at: Mutex::new(Instant::now()),
+            written: Mutex::default(),
         })
     }
 
@@ -488,22 +493,26 @@ mod tests {
     #[test]
     fn who_is_logged_in_stays_so_after_a_restart_and_who_has_left_does_not() {
         let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("store.db");
+        let file = folder.path().join("sessions");
+        let place = |key: &[u8]| Place::beside(&folder.path().join("store.db"), Some(key.to_vec()));
         let again = |config: &Config| {
-            let sessions = Sessions::new(config).unwrap();
-            sessions.restore(&store);
+            let mut sessions = Sessions::new(config).unwrap();
+            sessions.outlive(place(b"the key of the site"));
             sessions
         };
-        let mut config = config();
-        let sessions = Sessions::new(&config).unwrap();
+        let config = config();
+        let sessions = again(&config);
         let (first, stays) = sessions.login(PEER, "nurse7", "correct horse").ok().unwrap();
         let (_, leaves) = sessions.login(PEER, "nurse7", "correct horse").ok().unwrap();
         sessions.logout(&with(&leaves));
         assert!(sessions.is_save_due());
-        sessions.save(&store);
+        sessions.save();
         assert!(!sessions.is_save_due());
-        let text = std::fs::read_to_string(store.with_file_name("sessions.json")).unwrap();
-        assert!(!text.contains(&stays) && !text.contains("correct horse"), "only hashes are written: {text}");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let secret = config.mqtt.users[0].password_sha256.clone().unwrap();
+        assert!(!text.contains(&stays) && !text.contains(&secret), "only hashes are written: {text}");
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap()) & 0o777, 0o600);
 
         let had = sessions.left(&first).unwrap();
         let later = again(&config);
@@ -512,21 +521,61 @@ mod tests {
         assert!(later.left(&back).unwrap() < had + Duration::from_millis(5), "it has no more time than it had");
         assert!(later.identify(&with(&leaves), false).is_none());
 
-        // What was configured otherwise since, and what idled too long meanwhile, is over, and that is told.
-        config.mqtt.users[0].wards.push("er".into());
-        let other = again(&config);
+        // A file of another key, a spoilt one, one that somebody wrote: nobody.
+        let mut other = Sessions::new(&config).unwrap();
+        other.outlive(place(b"the key of another site"));
         assert!(other.identify(&with(&stays), false).is_none());
-        assert_eq!(other.sweep(), ["nurse7"]);
-        config.mqtt.users[0].wards.pop();
-        config.http.session_idle_s = 0.02;
-        std::thread::sleep(Duration::from_millis(40));
-        assert!(again(&config).identify(&with(&stays), false).is_none());
-        config.http.session_idle_s = 60.0;
-        let ahead = text.replace("\"born_ms\":1", "\"born_ms\":9");
-        for spoilt in [ahead.as_str(), "", "{}", &text[1..], &"9".repeat(2 << 20)] {
-            std::fs::write(store.with_file_name("sessions.json"), spoilt).unwrap();
-            assert!(again(&config).identify(&with(&stays), false).is_none(), "{:.40}", spoilt);
+        for spoilt in [&text.replacen("nurse7", "nurse8", 1), "", "{}", &text[1..], &"9".repeat(2 << 20)] {
+            std::fs::write(&file, spoilt).unwrap();
+            assert!(again(&config).identify(&with(&stays), false).is_none(), "{spoilt:.40}");
         }
+    }
+
+    #[test]
+    fn a_session_that_was_refused_once_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let again = |config: &Config| {
+            let mut sessions = Sessions::new(config).unwrap();
+            sessions.outlive(Place::beside(&folder.path().join("store.db"), Some(b"key".to_vec())));
+            sessions
+        };
+        let mut configs = [config(), config(), config()];
+        configs[1].mqtt.users[0].wards.push("er".into());
+        configs[2].mqtt.users[0].name = "nurse8".into();
+        for changed in &configs[1..] {
+            let sessions = again(&configs[0]);
+            let (_, id) = sessions.login(PEER, "nurse7", "correct horse").ok().unwrap();
+            sessions.save();
+            let restricted = again(changed);
+            assert!(restricted.identify(&with(&id), false).is_none());
+            assert_eq!(restricted.sweep(), ["nurse7"], "it is told");
+            assert!(restricted.is_save_due());
+            restricted.save();
+            assert!(again(&configs[0]).identify(&with(&id), false).is_none());
+        }
+        // Idle for too long, also while nothing ran.
+        let sessions = again(&configs[0]);
+        let (_, id) = sessions.login(PEER, "nurse7", "correct horse").ok().unwrap();
+        sessions.save();
+        configs[0].http.session_idle_s = 0.02;
+        std::thread::sleep(Duration::from_millis(40));
+        assert!(again(&configs[0]).identify(&with(&id), false).is_none());
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sessions = Sessions::new(&config()).unwrap();
+        let gone = folder.path().join("gone");
+        sessions.outlive(Place::beside(&gone.join("store.db"), Some(b"key".to_vec())));
+        let (_, id) = sessions.login(PEER, "nurse7", "correct horse").ok().unwrap();
+        sessions.logout(&with(&id));
+        sessions.save();
+        assert!(!sessions.is_save_due(), "not every five seconds");
+        std::fs::create_dir(&gone).unwrap();
+        assert!(sessions.changed.load(Ordering::SeqCst), "it is not forgotten, though nobody is logged in");
+        sessions.save();
+        assert!(gone.join("sessions").exists() && !sessions.changed.load(Ordering::SeqCst));
     }
 
     #[test]

@@ -18,11 +18,23 @@ const KEPT: usize = 2;
 
 /// Writes a file so that after a crash there is the old content or the new one: temporary file, fsync, rename, fsync of the folder.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    write_with(path, bytes, &mut File::options())
+}
+
+/// The same, readable by us alone.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    write_with(path, bytes, &mut options)
+}
+
+fn write_with(path: &Path, bytes: &[u8], options: &mut std::fs::OpenOptions) -> Result<(), JournalError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
-    let write = || {
-        let mut file = File::create(&temporary)?;
+    let mut write = || {
+        let mut file = options.write(true).create(true).truncate(true).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;

@@ -1,33 +1,36 @@
 //! Log-ins that outlive the process: what is written of them beside the store, and what of that is believed again.
 //!
-//! One contract: of a cookie only its hash is written. A session comes back for a user whose account is what it was then, and within
-//! the times that it had, counted by the wall clock while nothing ran. A file that cannot be read logs everybody out, and no more.
+//! One contract: of a cookie only its hash is written, of an account only a keyed hash, and the whole is sealed with the site's key:
+//! who can write the file but has no key makes nobody an engineer. A session comes back for a user whose account is what it was
+//! then, and within the times that it had, counted by the wall clock while nothing ran. A file that is not ours logs everybody out,
+//! and no more.
 
 use super::{Kept, Proof, SESSIONS_MAX, Sessions};
 use crate::alert::{hex, unhex};
 use crate::config::User;
-use crate::shell::journal::write_atomic;
+use crate::shell::journal::write_private;
 use crate::shell::publisher::now;
 use crate::time::Timestamp;
+use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::path::Path;
+use sha2::Sha256;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The file beside the store.
-const FILE: &str = "sessions.json";
+/// The file beside the store: HMAC-SHA-256 of what follows, line end, JSON.
+const FILE: &str = "sessions";
 const SCHEMA: &str = "sessions/1";
-/// A file that is longer is none of ours: [`SESSIONS_MAX`] entries are a third of it.
+/// A file that is longer is none of ours: [`SESSIONS_MAX`] entries are half of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Written so often while only the times of last requests change.
+/// Written so often while only the times of last requests change, and tried again so often where the disk is full.
 const EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     schema: String,
-    sessions: Vec<Entry>,
+    entries: Vec<Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,86 +38,147 @@ struct Entry {
     /// SHA-256 of the cookie's id.
     cookie: String,
     user: String,
-    /// SHA-256 of the account as it was configured.
+    /// HMAC-SHA-256 of the account as it was configured.
     account: String,
     csrf: String,
     born_ms: i64,
     seen_ms: i64,
 }
 
-fn fingerprint(user: &User) -> String {
-    hex(&Sha256::digest(serde_json::to_vec(user).unwrap_or_default()))
+/// Where and with which key it is written.
+pub(crate) struct Place {
+    path: PathBuf,
+    key: Vec<u8>,
+}
+
+/// When it was written last, and whether that failed.
+pub(super) struct Written {
+    at: Instant,
+    failed: bool,
+}
+
+impl Default for Written {
+    fn default() -> Written {
+        Written { at: Instant::now(), failed: false }
+    }
+}
+
+impl Place {
+    /// Beside the store; `None` where there is no key of the site.
+    pub(crate) fn beside(store: &Path, key: Option<Vec<u8>>) -> Option<Place> {
+        Some(Place { path: store.with_file_name(FILE), key: key? })
+    }
+
+    /// `what` keeps the two uses of the key apart.
+    fn mac(&self, what: &[u8], bytes: &[u8]) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
+        mac.update(what);
+        mac.update(bytes);
+        Some(mac)
+    }
+    fn account(&self, user: &User) -> Option<String> {
+        let text = serde_json::to_vec(user).ok()?;
+        Some(hex(&self.mac(b"vitalguard account\n", &text)?.finalize().into_bytes()))
+    }
+    fn seal(&self, saved: &Saved) -> Option<Vec<u8>> {
+        let text = serde_json::to_string(saved).ok()?;
+        let mac = hex(&self.mac(b"vitalguard sessions\n", text.as_bytes())?.finalize().into_bytes());
+        Some(format!("{mac}\n{text}").into_bytes())
+    }
+    /// What was sealed with this key.
+    fn open(&self, bytes: &[u8]) -> Option<Saved> {
+        let (mac, text) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+        self.mac(b"vitalguard sessions\n", text.as_bytes())?.verify_slice(&unhex::<32>(mac)?).ok()?;
+        serde_json::from_str(text).ok().filter(|saved: &Saved| saved.schema == SCHEMA)
+    }
 }
 
 impl Sessions {
-    /// Takes back whoever was logged in when the process ended.
-    pub(crate) fn restore(&self, store: &Path) {
-        let path = store.with_file_name(FILE);
-        let long = std::fs::metadata(&path).is_ok_and(|file| file.len() > FILE_BYTES_MAX);
-        let bytes = match std::fs::read(&path) {
-            _ if long => return tracing::warn!(path = %path.display(), "http: log-ins are not taken back: the file is too long"),
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-            Err(error) => return tracing::warn!(path = %path.display(), %error, "http: log-ins are not taken back"),
+    /// Takes back whoever was logged in when the process ended, and goes on writing it down there.
+    pub(crate) fn outlive(&mut self, place: Option<Place>) {
+        let Some(place) = place else { return };
+        let long = std::fs::metadata(&place.path).is_ok_and(|file| file.len() > FILE_BYTES_MAX);
+        let saved = match std::fs::read(&place.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Ok(bytes) if !long => place.open(&bytes),
+            _ => None,
         };
-        match serde_json::from_slice::<Saved>(&bytes) {
-            Ok(saved) if saved.schema == SCHEMA => self.take_back(saved, now()),
-            Ok(_) => tracing::warn!(path = %path.display(), "http: log-ins are not taken back: another schema"),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "http: log-ins are not taken back"),
+        match saved {
+            Some(saved) => self.take_back(saved, &place, now()),
+            None if place.path.exists() => {
+                tracing::warn!("http: the file of sessions was not written with this site's key: nobody is logged in")
+            }
+            None => {}
         }
+        self.place = Some(place);
     }
 
-    fn take_back(&self, saved: Saved, now: Timestamp) {
-        for entry in saved.sessions.into_iter().take(SESSIONS_MAX) {
-            let Some(account) = self.users.iter().find(|user| user.name == entry.user) else { continue };
+    fn take_back(&self, saved: Saved, place: &Place, now: Timestamp) {
+        for entry in saved.entries.into_iter().take(SESSIONS_MAX) {
             let since = |ms: i64| u64::try_from(now.ms().saturating_sub(ms)).ok().map(Duration::from_millis);
-            let key: Option<[u8; 32]> = unhex(&entry.cookie);
-            let same = fingerprint(account) == entry.account && unhex::<32>(&entry.csrf).is_some();
+            let account = self.users.iter().find(|user| user.name == entry.user);
+            let account = account.filter(|user| place.account(user).is_some_and(|account| account == entry.account));
             // A time ahead of the clock proves nothing about how old a session is.
-            let kept = key.filter(|_| same).and_then(|key| {
+            let kept = account.and_then(|account| {
                 let (born, seen) = (since(entry.born_ms)?, since(entry.seen_ms)?);
-                let fits = born < self.whole && seen < self.idle;
-                Some((key, Kept::again(account.clone(), entry.csrf, born, seen)?)).filter(|_| fits)
+                let key = unhex(&entry.cookie).filter(|_| born < self.whole && seen < self.idle)?;
+                Some((key, Kept::again(account.clone(), entry.csrf, born, seen)?))
             });
             match kept {
                 Some((key, kept)) => self.keep(key, Arc::new(kept)),
-                None => self.over.lock().push(entry.user),
+                None => {
+                    // What is over now stays so: it is not to be read again.
+                    self.changed.store(true, Ordering::SeqCst);
+                    self.over.lock().push(entry.user);
+                }
             }
         }
     }
 
-    /// Writes down who is logged in; called where somebody logged in or out.
-    pub(crate) fn save(&self, store: &Path) {
+    /// Writes down who is logged in; called where somebody logged in or out, before that is answered.
+    pub(crate) fn save(&self) {
+        let Some(place) = &self.place else { return };
         // One after the other: the newest is written last.
-        let mut saved_at = self.saved_at.lock();
+        let mut written = self.written.lock();
         self.changed.store(false, Ordering::SeqCst);
-        let path = store.with_file_name(FILE);
-        let bytes = serde_json::to_vec(&self.saved(now())).unwrap_or_default();
-        if let Err(error) = write_atomic(&path, &bytes) {
-            tracing::warn!(%error, "http: who is logged in could not be written down: a restart may log out, or take back who has logged out");
-        }
-        *saved_at = Instant::now();
+        let failed = match place.seal(&self.saved(place, now())).map(|bytes| write_private(&place.path, &bytes)) {
+            Some(Ok(())) => false,
+            problem => {
+                self.changed.store(true, Ordering::SeqCst);
+                if !written.failed {
+                    let error = problem.and_then(Result::err).map_or_else(String::new, |error| error.to_string());
+                    tracing::warn!(%error, "http: who is logged in cannot be written down: after a crash a log-in is gone and a log-out undone");
+                }
+                true
+            }
+        };
+        *written = Written { at: Instant::now(), failed };
     }
 
-    /// Whether [`Sessions::save`] is due by itself.
+    /// Whether [`Sessions::save`] is due by itself; not while it is under way.
     pub(crate) fn is_save_due(&self) -> bool {
-        // Where it is being written just now, it is not.
-        let due = self.saved_at.try_lock().is_some_and(|at| at.elapsed() >= EVERY);
-        self.changed.load(Ordering::SeqCst) || (due && !self.kept.lock().is_empty())
+        let Some(written) = self.written.try_lock() else { return false };
+        let long_ago = written.at.elapsed() >= EVERY;
+        match self.changed.load(Ordering::SeqCst) {
+            true => long_ago || !written.failed,
+            false => long_ago && !self.kept.lock().is_empty(),
+        }
     }
 
-    fn saved(&self, now: Timestamp) -> Saved {
+    fn saved(&self, place: &Place, now: Timestamp) -> Saved {
         let ago = |at: Instant| now.ms() - i64::try_from(at.elapsed().as_millis()).unwrap_or(0);
         let kept = self.kept.lock();
-        let sessions = kept.iter().map(|(key, kept)| Entry {
-            cookie: hex(key),
-            user: kept.account.name.clone(),
-            account: fingerprint(&kept.account),
-            csrf: kept.csrf.clone(),
-            born_ms: ago(kept.born),
-            seen_ms: ago(*kept.seen.lock()),
+        let entries = kept.iter().filter_map(|(key, kept)| {
+            Some(Entry {
+                cookie: hex(key),
+                user: kept.account.name.clone(),
+                account: place.account(&kept.account)?,
+                csrf: kept.csrf.clone(),
+                born_ms: ago(kept.born),
+                seen_ms: ago(*kept.seen.lock()),
+            })
         });
-        Saved { schema: SCHEMA.into(), sessions: sessions.collect() }
+        Saved { schema: SCHEMA.into(), entries: entries.collect() }
     }
 }
 
