@@ -126,7 +126,7 @@ struct CheckTexts {
     /// For the ward; absent where the finding alone never reaches one.
     #[serde(default)]
     nurse: BTreeMap<String, Template>,
-    /// For the ward, once a second source confirms what was doubted; where there is none, the house's own words stand in.
+    /// For the ward, once a second source supports what was doubted; where there is none, the house's own words stand in.
     #[serde(default)]
     physiology: BTreeMap<String, Template>,
     /// For clinical engineering: what was compared.
@@ -228,7 +228,7 @@ impl Texts {
 
     /// What to do; `coexist`: a tamper or identity alert and corroborated physiology on one bed.
     ///
-    /// Tampering always has the house's own words: they name the reference for the telephone. So have confirmed values: a check
+    /// Tampering always has the house's own words: they name the reference for the telephone. So have values that a second source supports: a check
     /// speaks of the sensor that it doubted.
     pub fn action(&self, check: &str, assessment: Assessment, coexist: bool, slots: &Slots<'_>) -> Text {
         let house = if coexist { &self.house.coexist.action } else { &self.house.assessment[&assessment].action };
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmed_value_is_told_as_one_and_not_as_a_fault_of_the_sensor() {
+    fn a_value_that_is_supported_is_told_so_and_not_as_a_fault_of_the_sensor() {
         let zone = jiff::tz::TimeZone::UTC;
         let args = [("p".to_owned(), Arg::Parameter(Parameter::Hr)), ("v".to_owned(), Arg::reading(Parameter::Hr, 238.0))];
         let slots = slots(&args, &[Parameter::Hr], &zone);

@@ -2,6 +2,7 @@
 
 use super::{Advisories, Advisory, Compiled, Cve, Level, normalised};
 use crate::time::Timestamp;
+use data_encoding::HEXLOWER;
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -113,7 +114,7 @@ impl Advisories {
         let text = serde_json::to_string(&list).map_err(|error| fault(error.to_string()))?;
         let mut hash = Sha256::new();
         hash.update(format!("{data_date}\0{warn_after_days}\0{coverage}\0{text}"));
-        let hash = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = HEXLOWER.encode(&hash.finalize()[..8]);
         Ok(Advisories { list, data_date, warn_after_days, coverage, patterns, set, hash })
     }
 }

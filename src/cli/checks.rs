@@ -138,7 +138,7 @@ fn sentences(id: &str) -> Vec<(String, String, String, String)> {
             found.push((reader.to_owned(), variant.to_owned(), language.clone(), text.to_owned()));
         }
     };
-    for (key, reader) in [("nurse", "nurse"), ("physiology", "nurse, once confirmed"), ("engineer", "engineer")] {
+    for (key, reader) in [("nurse", "nurse"), ("physiology", "nurse, once supported"), ("engineer", "engineer")] {
         for (variant, value) in check.get(key).and_then(toml::Value::as_table).into_iter().flatten() {
             add(reader, variant, value);
         }

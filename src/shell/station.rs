@@ -9,7 +9,6 @@
 use crate::config::Config;
 use crate::document::{Origin, Pulse};
 use crate::shell::data::Data;
-use crate::shell::key;
 use crate::shell::link::Link;
 use crate::shell::retained::Retained;
 use crate::shell::station_session::{Place, Sessions};
@@ -172,7 +171,7 @@ impl Station {
         let address = listener.local_addr().map_err(|e| StationError::Bind(config.listen, e))?;
         let (stop, stopped) = watch::channel(false);
         let mut sessions = Sessions::new(&state.config).ok_or(StationError::Random)?;
-        sessions.outlive(Place::beside(&state.store, key::read(&key::path(&state.config)).ok()));
+        sessions.outlive(Place::beside(&state.store, state.data.as_ref().map(|data| data.site_key.clone())));
         let shared = Shared {
             sessions: Arc::new(sessions),
             link: state.link.clone().unwrap_or_default(),

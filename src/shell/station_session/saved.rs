@@ -14,6 +14,7 @@ use crate::time::Timestamp;
 use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -97,18 +98,18 @@ impl Sessions {
     /// Takes back whoever was logged in when the process ended, and goes on writing it down there.
     pub(crate) fn outlive(&mut self, place: Option<Place>) {
         let Some(place) = place else { return };
-        let long = std::fs::metadata(&place.path).is_ok_and(|file| file.len() > FILE_BYTES_MAX);
-        let saved = match std::fs::read(&place.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Ok(bytes) if !long => place.open(&bytes),
-            _ => None,
-        };
-        match saved {
-            Some(saved) => self.take_back(saved, &place, now()),
-            None if place.path.exists() => {
-                tracing::warn!("http: the file of sessions was not written with this site's key: nobody is logged in")
-            }
-            None => {}
+        let read = std::fs::File::open(&place.path).and_then(|file| {
+            let mut bytes = Vec::new();
+            // What is cut here no longer fits its seal.
+            file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        match read {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            read => match read.ok().and_then(|bytes| place.open(&bytes)) {
+                Some(saved) => self.take_back(saved, &place, now()),
+                None => tracing::warn!("http: the file of sessions was not written with this site's key: nobody is logged in"),
+            },
         }
         self.place = Some(place);
     }

@@ -38,6 +38,7 @@ export default () => house([2, 3, 17, '17b', 13, 14, 25, 18], 'people at station
   const one = await open(service, '#/ward', NURSE);
   const two = await open(service, '#/ward', VIEWER);
   for (const page of [one, two]) await button(page, 'A12').waitFor();
+  await until('the wall, live', async () => /Live MQTT/.test(await chip(two)));
   await sleep(1_500);
 
   await scenario(2, 'acknowledge round trip', async (say) => {
@@ -210,7 +211,7 @@ export default () => house([2, 3, 17, '17b', 13, 14, 25, 18], 'people at station
     say(`${TOKENS.length} tokens in ${(bytes / 1e6).toFixed(1)} MB of pages, ${(wire.bytes / 1e6).toFixed(1)} MB of MQTT, ${asked.size} addresses, ${service.log.length} bytes of log: none; name for a nurse alone (viewer 403), gone after 120 s`);
   });
 
-  await until('the wall, live', async () => /Live MQTT/.test(await chip(two)));
+  assert.match(await chip(two), /Live MQTT/);
   await scenario('17b', 'a wall display outlives a restart', async (say) => {
     await go(two, '#/ward?kiosk=1');
     const left = await service.session(NURSE.user, NURSE.password);
